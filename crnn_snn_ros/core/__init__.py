@@ -1,0 +1,1 @@
+"""Pure and deterministic: no files, no ROS, no clock."""
