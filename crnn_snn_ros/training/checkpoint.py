@@ -19,16 +19,23 @@ from crnn_snn_ros.training.network import Crnn, NetworkConfig
 FORMAT = "crnn_snn checkpoint 1"
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What a network was trained on and how; travels into the model file."""
+
+    contract: InputContract
+    frame_rate_hz: float
+    provenance: dict[str, Any]  # data, command, seed, versions: JSON
+
+
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
     """A network with all that its conversion must know."""
 
     network: Crnn
-    contract: InputContract
-    frame_rate_hz: float
+    origin: Origin
     trained_heads: tuple[str, ...]  # heads for which there were labels
-    provenance: dict[str, Any]  # data, command, seed, versions
-    metrics: dict[str, Any]
+    metrics: dict[str, Any]  # JSON
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
@@ -38,10 +45,10 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "format": FORMAT,
         "network": asdict(network.config),
         "quantized": network.quantized,
-        "contract": asdict(checkpoint.contract),
-        "frame_rate_hz": checkpoint.frame_rate_hz,
+        "contract": asdict(checkpoint.origin.contract),
+        "frame_rate_hz": checkpoint.origin.frame_rate_hz,
         "trained_heads": list(checkpoint.trained_heads),
-        "provenance": checkpoint.provenance,
+        "provenance": checkpoint.origin.provenance,
         "metrics": checkpoint.metrics,
     }
     tensors = {name: value.detach().cpu() for name, value in network.state_dict().items()}
@@ -68,25 +75,24 @@ def load(path: Path) -> Checkpoint:
                     "give a checkpoint that `crnn-snn train` wrote"
                 )
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        sizes = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in header["network"].items()
-        }
-        network = Crnn(NetworkConfig(**sizes))
+        network = Crnn(_network_config(header["network"]))
         if header["quantized"]:
             network = without_norm(network)
         network.load_state_dict(tensors)
         network.quantized = header["quantized"]
-        return Checkpoint(
-            network.eval(),
-            InputContract(**header["contract"]),
-            header["frame_rate_hz"],
-            tuple(header["trained_heads"]),
-            header["provenance"],
-            header["metrics"],
-        )
+        contract = InputContract(**header["contract"])
+        origin = Origin(contract, header["frame_rate_hz"], header["provenance"])
+        heads = tuple(header["trained_heads"])
+        return Checkpoint(network.eval(), origin, heads, header["metrics"])
     except CrnnSnnError as error:
         raise DataError(f"{path}: {error}") from error
     except (OSError, SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{path}: not a readable checkpoint ({reason}); train again") from error
+
+
+def _network_config(fields: dict[str, Any]) -> NetworkConfig:
+    """JSON has no tuples."""
+    return NetworkConfig(
+        **{name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
+    )

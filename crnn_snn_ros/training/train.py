@@ -21,12 +21,13 @@ from torch.nn import functional
 
 from crnn_snn_ros.core.errors import ConfigError, DataError
 from crnn_snn_ros.data.dataset import Sequence as Drive
-from crnn_snn_ros.training import checkpoint
-from crnn_snn_ros.training.augment import augment
+from crnn_snn_ros.training.checkpoint import Checkpoint, Origin, save
 from crnn_snn_ros.training.convert.fold import fold_bn
-from crnn_snn_ros.training.network import Crnn, NetworkConfig
+from crnn_snn_ros.training.network import HEADS, Crnn, NetworkConfig
+from crnn_snn_ros.training.streams import Chunk, chunks
 
 CALIBRATION_FRAMES = 512
+EVALUATION_WINDOW = 64
 RECURRENT_LIMIT = 1.0  # of |u|: beyond it an IndRNN explodes in float
 
 
@@ -67,24 +68,15 @@ class Epoch(NamedTuple):
     steering_rmse_rad: float  # on the validation split
 
 
-class Chunk(NamedTuple):
-    """One window of all streams: the tensors of a training step."""
-
-    pixels: Tensor  # float, (N, T, C, H, W)
-    steering_rad: Tensor  # (N, T), NaN where there is no label
-    collision: Tensor  # (N, T), NaN where there is no label
-    first: bool  # the streams start here, with empty state
-
-
 def train(
     drives: Sequence[Drive],
     validation: Sequence[Drive],
     network: NetworkConfig,
     config: TrainConfig,
-    template: Callable[[Crnn, tuple[str, ...], dict[str, Any]], checkpoint.Checkpoint],
+    origin: Origin,
     out: Path,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
-) -> checkpoint.Checkpoint:
+) -> Checkpoint:
     """Train a network in both phases; write ``float.safetensors``, ``qat.safetensors``, a CSV log.
 
     Args:
@@ -92,7 +84,7 @@ def train(
         validation: Sequences that choose the best epoch of each phase.
         network: Size and number formats.
         config: How to train.
-        template: Makes a checkpoint of (network, trained heads, metrics).
+        origin: What the checkpoints say of the data and the command.
         out: Folder to write into, made where missing.
         on_epoch: Called after every epoch.
 
@@ -111,15 +103,16 @@ def train(
     log = _Log(out / "log.csv", on_epoch)
     float_net = Crnn(network).to(device)
     float_net = _fit(float_net, drives, validation, config, "float", rng, log)
-    checkpoint.save(out / "float.safetensors", template(float_net, heads, log.best("float")))
+    warm = Checkpoint(float_net.eval(), origin, heads, log.best("float"))
+    save(out / "float.safetensors", warm)
     quantized = fold_bn(float_net.eval())
     frames = np.concatenate([drive.frames[:CALIBRATION_FRAMES] for drive in drives])
     pixels = torch.from_numpy(frames[:CALIBRATION_FRAMES]).to(device)
     quantized.calibrate(pixels[None])
     quantized.quantized = True
     quantized = _fit(quantized, drives, validation, config, "qat", rng, log)
-    result = template(quantized.eval(), heads, log.best("qat"))
-    checkpoint.save(out / "qat.safetensors", result)
+    result = Checkpoint(quantized.eval(), origin, heads, log.best("qat"))
+    save(out / "qat.safetensors", result)
     return result
 
 
@@ -157,7 +150,7 @@ def _fit(
         losses = [
             loss
             for drive in drives
-            for loss in _walk(network, optimizer, _chunks(drive, config, rng, network))
+            for loss in _walk(network, optimizer, chunks(drive, config.window, config.streams, rng))
         ]
         schedule.step()
         validation_loss, rmse = evaluate(network, validation)
@@ -186,33 +179,13 @@ def _parameter_groups(network: Crnn, rate: float, decay: float) -> list[dict[str
     ]
 
 
-def _chunks(
-    drive: Drive, config: TrainConfig, rng: np.random.Generator, network: Crnn
-) -> Iterator[Chunk]:
-    """Cut a drive at a random offset into parallel streams, and yield them window by window."""
-    device = next(network.parameters()).device
-    total = len(drive.frames)
-    streams = max(1, min(config.streams, total // (2 * config.window)))
-    offset = int(rng.integers(0, min(config.window, max(1, total // 4))))
-    length = (total - offset) // streams
-    looks = [augment(rng) for _ in range(streams)]
-    for start in range(0, length, config.window):
-        stop = min(start + config.window, length)
-        parts = []
-        for stream, look in enumerate(looks):
-            at = slice(offset + stream * length + start, offset + stream * length + stop)
-            parts.append(look(drive.frames[at], drive.steering_rad[at], drive.collision[at]))
-        pixels, steering, collision = (torch.stack(part).to(device) for part in zip(*parts, strict=True))
-        yield Chunk(pixels, steering, collision, first=start == 0)
-
-
 def _walk(
-    network: Crnn, optimizer: torch.optim.Optimizer, chunks: Iterator[Chunk]
+    network: Crnn, optimizer: torch.optim.Optimizer, windows: Iterator[Chunk]
 ) -> Iterator[float]:
+    device = next(network.parameters()).device
     carry: dict[str, Tensor] = {}
-    for chunk in chunks:
-        if chunk.first:
-            carry = {}
+    for window in windows:
+        chunk = Chunk(*(part.to(device) for part in window))
         output = network(chunk.pixels, carry)
         carry = {name: state.detach() for name, state in output.carry.items()}
         loss = _loss(output.heads, chunk.steering_rad, chunk.collision)
@@ -243,12 +216,10 @@ def _loss(heads: dict[str, Tensor], steering_rad: Tensor, collision: Tensor) -> 
 def evaluate(network: Crnn, drives: Sequence[Drive]) -> tuple[float, float]:
     """Loss and steering RMSE (rad) over whole drives, state carried through each."""
     network.eval()
-    device = next(network.parameters()).device
     losses, errors = [], []
     for drive in drives:
-        heads = network(torch.from_numpy(np.asarray(drive.frames))[None].to(device)).heads
-        steering = torch.from_numpy(np.asarray(drive.steering_rad))[None].to(device)
-        collision = torch.from_numpy(np.asarray(drive.collision))[None].to(device)
+        heads = predict(network, drive)
+        steering, collision = _labels(drive)
         loss = _loss(heads, steering, collision)
         if loss is not None:
             losses.append(loss.item())
@@ -257,6 +228,27 @@ def evaluate(network: Crnn, drives: Sequence[Drive]) -> tuple[float, float]:
     squared = torch.cat(errors)
     rmse = float(squared.mean().sqrt()) if len(squared) else float("nan")
     return float(np.mean(losses)) if losses else float("nan"), rmse
+
+
+@torch.no_grad()
+def predict(network: Crnn, drive: Drive) -> dict[str, Tensor]:
+    """Heads over a whole drive, (T,) each on the CPU; memory stays bounded however long it is."""
+    device = next(network.parameters()).device
+    carry: dict[str, Tensor] = {}
+    parts: dict[str, list[Tensor]] = {name: [] for name in HEADS}
+    for start in range(0, len(drive.frames), EVALUATION_WINDOW):
+        frames = np.array(drive.frames[start : start + EVALUATION_WINDOW])
+        output = network(torch.from_numpy(frames)[None].to(device), carry)
+        carry = output.carry
+        for name, values in output.heads.items():
+            parts[name].append(values[0].cpu())
+    return {name: torch.cat(values) for name, values in parts.items()}
+
+
+def _labels(drive: Drive) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(np.array(drive.steering_rad)), torch.from_numpy(
+        np.array(drive.collision)
+    )
 
 
 class _Log:
@@ -280,8 +272,3 @@ class _Log:
         """Metrics of the best epoch of a phase, for the model card."""
         epochs = [epoch for epoch in self._epochs if epoch.phase == phase]
         return {"validation": min(epochs, key=lambda epoch: epoch.validation_loss)._asdict()}
-
-
-def describe(network: NetworkConfig, config: TrainConfig) -> dict[str, Any]:
-    """Provenance entry that repeats a training run."""
-    return {"network": asdict(network), "training": asdict(config), "torch": torch.__version__}
