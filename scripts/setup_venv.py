@@ -32,8 +32,9 @@ for name in ("rclpy", "numpy", "cv2", "torch"):
     except Exception:
         found[name] = None
     else:
-        found[name] = str(getattr(module, "__version__", "unknown"))
-        if name == "torch":
+        whole = module.__file__ is not None  # else it is a mere folder of that name
+        found[name] = str(getattr(module, "__version__", "unknown")) if whole else None
+        if whole and name == "torch":
             found["accelerated"] = bool(module.version.cuda or module.version.hip)
 print(json.dumps(found))
 """
