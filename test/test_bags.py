@@ -123,6 +123,39 @@ def test_raw_images_and_commands(tmp_path):
     assert (vector.x, vector.y, vector.z) == (0.1, 0.9, 1.0)
 
 
+@pytest.mark.filterwarnings("ignore:module 'sre_parse':DeprecationWarning")  # of the wheels' lark
+def test_ros_itself_reads_the_messages(tmp_path):
+    serialization = pytest.importorskip("rclpy.serialization")
+    from geometry_msgs.msg import Twist, TwistStamped, Vector3Stamped
+    from sensor_msgs.msg import CompressedImage, Image
+    from std_msgs.msg import Float32
+
+    with BagWriter(tmp_path / "bag") as bag:
+        bag.compressed_image("/CompressedImage", stamp(0), "png", png(picture(0)))
+        bag.image("/Image", stamp(0), picture(0))
+        bag.float32("/Float32", stamp(0), 0.5)
+        bag.twist("/Twist", stamp(0), Command(0.5, -0.25))
+        bag.twist_stamped("/TwistStamped", stamp(0), Command(0.5, -0.25))
+        bag.vector3_stamped("/Vector3Stamped", stamp(0), (1.0, 2.0, 3.0))
+    read = {}
+    with Reader(tmp_path / "bag") as reader:
+        for connection, _, raw in reader.messages():
+            kinds = (CompressedImage, Float32, Image, Twist, TwistStamped, Vector3Stamped)
+            kind = next(k for k in kinds if k.__name__ == connection.topic[1:])
+            read[kind.__name__] = serialization.deserialize_message(bytes(raw), kind)
+    assert bytes(read["CompressedImage"].data) == png(picture(0))
+    assert read["CompressedImage"].format == "png"
+    image = read["Image"]
+    assert (image.height, image.width, image.step, image.encoding) == (12, 16, 48, "rgb8")
+    assert bytes(image.data) == picture(0).tobytes()
+    assert read["Float32"].data == 0.5
+    assert (read["Twist"].linear.x, read["TwistStamped"].twist.angular.z) == (0.5, -0.25)
+    vector = read["Vector3Stamped"]
+    assert (vector.vector.x, vector.vector.y, vector.vector.z) == (1.0, 2.0, 3.0)
+    assert vector.header.stamp.sec * 10**9 + vector.header.stamp.nanosec == stamp(0)
+    assert vector.header.frame_id == "camera"
+
+
 def test_unstamped_images_take_the_time_of_receipt(tmp_path):
     store = message_store()
     zero = store.types["builtin_interfaces/msg/Time"](sec=0, nanosec=0)

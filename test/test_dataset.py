@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rosbags.rosbag2 import StoragePlugin, Writer
 
 from crnn_snn_ros.core.errors import ConfigError, DataError
 from crnn_snn_ros.data import dataset
 from crnn_snn_ros.data.bag_writer import BagWriter
-from crnn_snn_ros.data.bags import Signal
+from crnn_snn_ros.data.bags import COMPRESSED_IMAGE, Signal, message_store
 from crnn_snn_ros.data.data_config import BagConfig, DataConfig
 from crnn_snn_ros.data.dataset import load_sequences, synchronise
 from crnn_snn_ros.io.preprocess import InputContract, preprocess
@@ -61,15 +62,22 @@ def test_splits_share_and_lose_nothing(tmp_path):
     assert [len(load_sequences(data, split, tmp_path / "c")[0]) for split in SPLITS] == [14, 3, 3]
 
 
-def test_labels_half_a_period_away_are_taken_and_no_others(tmp_path):
-    for late_ns, found in ((PERIOD_NS // 2 - 1, 19), (PERIOD_NS // 2, 19), (-PERIOD_NS // 2, 19)):
-        bag = record(tmp_path / str(late_ns), late_ns=late_ns)
-        data = config(bag, splits={"train": (0.0, 1.0)}, steering="/steering")
-        (sequence,) = load_sequences(data, "train", tmp_path / "c")
-        assert np.isfinite(sequence.steering_rad).sum() >= found
-    late = record(tmp_path / "late", late_ns=30 * PERIOD_NS)
-    (sequence,) = load_sequences(config(late, steering="/steering"), "test", tmp_path / "c")
-    assert np.isnan(sequence.steering_rad).all()
+@pytest.mark.parametrize(
+    ("late_ns", "found"),
+    [
+        (0, 19),  # frame 5 has no label of its own
+        (24_999_999, 19),
+        (25_000_000, 20),  # frame 5 takes that of frame 4
+        (-25_000_000, 20),  # or of frame 6
+        (25_000_001, 18),  # every frame takes that of the one before: none for frames 0 and 6
+        (30 * PERIOD_NS, 0),
+    ],
+)
+def test_labels_half_a_period_away_are_taken_and_no_others(tmp_path, late_ns, found):
+    bag = record(tmp_path / "bag", late_ns=late_ns)
+    data = config(bag, splits={"train": (0.0, 1.0)}, steering="/steering")
+    (sequence,) = load_sequences(data, "train", tmp_path / "c")
+    assert np.isfinite(sequence.steering_rad).sum() == found
 
 
 @given(
@@ -159,11 +167,17 @@ def test_labels_out_of_range_are_refused(tmp_path):
 
 
 def test_stamps_that_run_back_are_refused(tmp_path):
-    with BagWriter(tmp_path / "bag") as bag:
-        for number in (0, 1, 2, 1):
-            bag.image("/image", START_NS + number * PERIOD_NS, picture(number))
-    # A bag is read in the order of receipt, which the writer takes from the stamps.
-    (sequence,) = load_sequences(
-        config(tmp_path / "bag", splits={"train": (0.0, 1.0)}), "train", tmp_path / "c"
-    )
-    assert (np.diff(sequence.stamps_ns) >= 0).all()
+    store = message_store()
+    with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        connection = writer.add_connection("/i", COMPRESSED_IMAGE, typestore=store)
+        for number, sec in enumerate((10, 11, 12, 11)):
+            time = store.types["builtin_interfaces/msg/Time"](sec=sec, nanosec=0)
+            message = store.types[COMPRESSED_IMAGE](
+                header=store.types["std_msgs/msg/Header"](stamp=time, frame_id=""),
+                format="png",
+                data=cv2.imencode(".png", picture(0))[1].reshape(-1),
+            )
+            raw = store.serialize_cdr(message, COMPRESSED_IMAGE)
+            writer.write(connection, START_NS + number, raw)
+    with pytest.raises(DataError, match=r"frame 3 is stamped 1\.000 s before"):
+        load_sequences(config(tmp_path / "bag", rate=1.0), "train", tmp_path / "c")

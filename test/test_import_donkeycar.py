@@ -253,7 +253,7 @@ def test_other_sources_are_refused(tmp_path):
     with pytest.raises(DataError, match="several tubs, import one at a time: a, b"):
         import_donkeycar(tmp_path / "many", tmp_path / "bag")
     tub = make_tub(tmp_path / "cleaned", frames=2, deleted=(0, 1))
-    with pytest.raises(DataError, match="no frame to import: of 2 records 2 are deleted"):
+    with pytest.raises(DataError, match="no frame to import; of 2 records 2 deleted"):
         import_donkeycar(tub, tmp_path / "bag")
 
 
