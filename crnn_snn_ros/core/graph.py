@@ -169,7 +169,9 @@ def synapse_shape(synapse: Synapse, source: Shape) -> Shape:
     _require(len(source) == 3, f"convolution needs a source (C, H, W), got {source}")
     _require(shape[1] == source[0], f"conv weight {shape} does not fit a source {source}")
     _require(synapse.stride >= 1, f"stride {synapse.stride} is not positive")
-    _require(0 <= synapse.padding < min(shape[2:]), f"padding {synapse.padding} is not below kernel")
+    _require(
+        0 <= synapse.padding < min(shape[2:]), f"padding {synapse.padding} is not below kernel"
+    )
     height, width = (
         (size + 2 * synapse.padding - kernel) // synapse.stride + 1
         for size, kernel in zip(source[1:], shape[2:], strict=True)
@@ -192,7 +194,9 @@ def validate(graph: Graph) -> dict[str, Shape]:
     )
     _require(0 < len(graph.nodes) <= MAX_NODES, f"graph has {len(graph.nodes)} nodes")
     shapes: dict[str, Shape] = {INPUT: graph.input_shape}
-    _require(math.prod(graph.input_shape) <= MAX_ELEMENTS, f"input {graph.input_shape} is too large")
+    _require(
+        math.prod(graph.input_shape) <= MAX_ELEMENTS, f"input {graph.input_shape} is too large"
+    )
     firing: set[str] = set()
     heads: set[str] = set()
     for node in graph.nodes:
@@ -236,7 +240,9 @@ def _node_shape(node: Node, shapes: dict[str, Shape], firing: set[str]) -> Shape
     if isinstance(node, Head):
         _require(len(shape) == 1, f"a head has shape (outputs,), got {shape}")
         _require(node.kind in ("regression", "logit"), f"kind '{node.kind}' is unknown")
-        _require(math.isfinite(node.scale) and node.scale > 0, f"scale {node.scale} is not positive")
+        _require(
+            math.isfinite(node.scale) and node.scale > 0, f"scale {node.scale} is not positive"
+        )
         return shape
     _require_vector("threshold", node.threshold, shape[0])
     if node.recurrent is not None:
@@ -250,7 +256,9 @@ def _node_shape(node: Node, shapes: dict[str, Shape], firing: set[str]) -> Shape
 
 def _sum_pool_shape(node: SumPool, source: Shape) -> Shape:
     _require(len(source) == 3, f"sum-pool needs a source (C, H, W), got {source}")
-    _require(len(node.kernel) == 2 and min(node.kernel) > 0, f"kernel {node.kernel} is not positive")
+    _require(
+        len(node.kernel) == 2 and min(node.kernel) > 0, f"kernel {node.kernel} is not positive"
+    )
     sizes = list(zip(source[1:], node.kernel, strict=True))
     _require(
         all(size % kernel == 0 for size, kernel in sizes),
@@ -262,7 +270,9 @@ def _sum_pool_shape(node: SumPool, source: Shape) -> Shape:
 def _max_pool_shape(node: MaxPool, source: Shape) -> Shape:
     _require(len(source) == 3, f"max-pool needs a source (C, H, W), got {source}")
     _require(node.kernel >= 1 and node.stride >= 1, "kernel and stride must be positive")
-    _require(0 <= node.padding <= node.kernel // 2, f"padding {node.padding} is over half the kernel")
+    _require(
+        0 <= node.padding <= node.kernel // 2, f"padding {node.padding} is over half the kernel"
+    )
     height, width = (
         (size + 2 * node.padding - node.kernel) // node.stride + 1 for size in source[1:]
     )

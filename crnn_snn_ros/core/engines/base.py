@@ -1,0 +1,143 @@
+"""The interface of all spiking engines, and the synapses that they share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from crnn_snn_ros.core.bounds import prove
+from crnn_snn_ros.core.graph import Conv, Graph, Head, Identity, Neurons, Synapse, validate
+from crnn_snn_ros.core.neuron import BifParams
+
+Charge = Callable[[Tensor], Tensor]
+
+
+class Carry(NamedTuple):
+    """All that crosses from one frame to the next."""
+
+    counts: dict[str, Tensor]  # spike counts of each recurrent layer, (N, channels, ...)
+    exact: Tensor  # bool (N,): False once a frame was cut, until the stream is reset
+
+
+class Trace(NamedTuple):
+    """Everything that happened inside one frame, for verification and pictures."""
+
+    spikes: dict[str, Tensor]  # of neurons and max-pools: (T, N, *shape)
+    recurrent_spikes: dict[str, Tensor]  # injected into recurrent layers: (T, N, *shape)
+    membranes: dict[str, Tensor]  # potential at the end of the frame: (N, *shape)
+
+
+class FrameResult(NamedTuple):
+    """Outcome of one frame for each of the N streams of a batch."""
+
+    heads: dict[str, Tensor]  # accumulators, integers: (N, outputs)
+    counts: dict[str, Tensor]  # spike count S of neurons and max-pools: (N, *shape)
+    activity: dict[str, Tensor]  # spikes fired, of either sign, of the same nodes: (N, *shape)
+    settle_steps: Tensor  # int64 (N,): last time-step with a spike or a pending recurrent one
+    settled: Tensor  # bool (N,): at quiescence, and so was every frame since the last reset
+    trace: Trace | None
+
+
+class Engine(ABC):
+    """A way to run a graph as a spiking network. All engines give identical integers.
+
+    Raises:
+        ConversionError: the graph is not valid or its bounds cannot be proven.
+    """
+
+    def __init__(self, graph: Graph, device: str | torch.device = "cpu") -> None:
+        self.graph = graph
+        self.device = torch.device(device)
+        self.bounds = prove(graph)
+        self.shapes = validate(graph)
+        self._charges: dict[str, list[tuple[str, Charge]]] = {}
+        self._biases: dict[str, Tensor] = {}
+        self._params: dict[str, BifParams] = {}
+        self._recurrent: dict[str, Tensor] = {}
+        for node in graph.nodes:
+            if not isinstance(node, Neurons | Head):
+                continue
+            self._charges[node.name] = [
+                (synapse.source, make_charge(synapse, self.device)) for synapse in node.synapses
+            ]
+            ndim = len(self.shapes[node.name])
+            self._biases[node.name] = self._per_channel(node.bias, ndim)
+            if isinstance(node, Neurons):
+                threshold = self._per_channel(node.threshold, ndim)
+                self._params[node.name] = BifParams(threshold, node.n_min, node.n_max)
+                if node.recurrent is not None:
+                    self._recurrent[node.name] = self._per_channel(node.recurrent, ndim)
+
+    def initial_carry(self, batch: int = 1) -> Carry:
+        """State of ``batch`` fresh streams: nothing remembered, nothing cut."""
+        counts = {name: self._zeros(batch, name) for name in self._recurrent}
+        return Carry(counts, torch.ones(batch, dtype=torch.bool, device=self.device))
+
+    @abstractmethod
+    def step(
+        self, frame: Tensor, carry: Carry, *, num_steps: int | None = None, trace: bool = False
+    ) -> tuple[FrameResult, Carry]:
+        """Run one frame of every stream to quiescence, or to ``num_steps`` if that comes first.
+
+        Args:
+            frame: Input, integers in [-128, 127] of any dtype, (N, C, H, W).
+            carry: From ``initial_carry`` or from the frame before.
+            num_steps: Cut here. A stream that was cut is not settled, nor is any later frame of
+                it, until it starts again from ``initial_carry``.
+            trace: Keep every spike.
+
+        Returns:
+            The outcome, and the carry for the next frame.
+
+        Raises:
+            ValueError: the frame has another shape than the graph's input.
+        """
+
+    def _limit(self, num_steps: int | None) -> int:
+        bound = self.bounds.settling_steps
+        return bound if num_steps is None else max(1, min(num_steps, bound))
+
+    def _input(self, frame: Tensor) -> Tensor:
+        if tuple(frame.shape[1:]) != self.graph.input_shape:
+            raise ValueError(
+                f"frame has shape {tuple(frame.shape)}, expected (N, *{self.graph.input_shape})"
+            )
+        return frame.to(self.device, torch.float32)
+
+    def _zeros(self, batch: int, name: str) -> Tensor:
+        return torch.zeros(batch, *self.shapes[name], device=self.device)
+
+    def _per_channel(self, values: NDArray[np.int32], ndim: int) -> Tensor:
+        shape = (-1,) + (1,) * (ndim - 1)
+        return torch.from_numpy(values.astype(np.float32)).reshape(shape).to(self.device)
+
+
+def make_charge(
+    synapse: Synapse, device: torch.device, dtype: torch.dtype = torch.float32
+) -> Charge:
+    """The linear map of one synapse: spikes (N, *source) -> charge (N, *target)."""
+    weight = torch.from_numpy(synapse.weight.astype(np.int32)).to(device, dtype)
+    if isinstance(synapse, Conv):
+        stride, padding = synapse.stride, synapse.padding
+        return lambda spikes: functional.conv2d(spikes, weight, stride=stride, padding=padding)
+    if isinstance(synapse, Identity):
+        return lambda spikes: spikes * weight.reshape((-1,) + (1,) * (spikes.ndim - 2))
+    return lambda spikes: functional.linear(spikes.flatten(1), weight)
+
+
+def sum_pool(spikes: Tensor, kernel: tuple[int, int]) -> Tensor:
+    """Sum over non-overlapping windows: (N, C, H, W) -> (N, C, H / kernel_h, W / kernel_w)."""
+    total: Tensor = functional.avg_pool2d(spikes, kernel, divisor_override=1)
+    return total
+
+
+def per_stream(events: Tensor) -> Tensor:
+    """Whether anything happened in each stream: bool (N, ...) -> bool (N,)."""
+    return events.flatten(1).any(dim=1)
