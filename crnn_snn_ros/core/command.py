@@ -89,16 +89,16 @@ class ControlConfig:
 
 
 class ControlState(NamedTuple):
-    """What the control law remembers between two frames."""
+    """What the control law remembers between two frames; by default, that it stands still."""
 
-    linear_mps: float  # of the last command
-    angular_radps: float  # of the last command
-    steering_rad: float  # low-passed
-    stopped: bool
-    clear_frames: int  # frames in a row at or below go_threshold, counted up to go_frames
+    linear_mps: float = 0.0  # of the last command
+    angular_radps: float = 0.0  # of the last command
+    steering_rad: float = 0.0  # low-passed
+    stopped: bool = True
+    clear_frames: int = 0  # frames in a row at or below go_threshold, counted up to go_frames
 
 
-INITIAL = ControlState(0.0, 0.0, 0.0, True, 0)
+INITIAL = ControlState()
 
 
 def control(

@@ -55,8 +55,8 @@ def check(config: Any) -> None:
 
 
 def _check_one(name: str, value: Any, kind: type, known: Setting) -> None:
-    accepted = (int, float) if kind is float else (kind,)
-    if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
+    fits = type(value) is kind or (kind is float and type(value) is int)
+    if not fits:
         raise ConfigError(f"{name} is {value!r}; it takes a value of type {kind.__name__}")
     if known.choices and value not in known.choices:
         raise ConfigError(f"{name} is '{value}'; it takes one of {', '.join(known.choices)}")
