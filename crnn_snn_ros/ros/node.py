@@ -19,19 +19,16 @@ from collections.abc import Callable, Sequence
 
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import Twist, TwistStamped, Vector3Stamped
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
-from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import Float32, Header
+from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
 
 from crnn_snn_ros.core import supervisor
@@ -41,14 +38,13 @@ from crnn_snn_ros.core.health import Sample, health, keep
 from crnn_snn_ros.core.supervisor import Mode, Reason, Step
 from crnn_snn_ros.pipeline import Answer, Pipeline, PipelineState
 from crnn_snn_ros.ros import messages, parameters, process
+from crnn_snn_ros.ros.outputs import Outputs
 
 WATCHDOG_S = 0.025
 REPORT_S = 1.0
 FINISH_S = 2.0  # what the frame under way may take before the process leaves it behind
 THREADS = 4  # one for each callback group
 NEWEST_ONLY = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-NEWEST_FOR_SURE = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
-OUTPUTS = {"steering": Float32, "collision_probability": Float32, "prediction": Vector3Stamped}
 
 Done = TransitionCallbackReturn
 
@@ -70,8 +66,7 @@ class CollisionAvoidance(LifecycleNode):  # type: ignore[misc]  # rclpy is not t
         self._pipeline: Pipeline | None = None
         self._state: PipelineState | None = None  # None: begin anew
         self._images: Subscription | None = None
-        self._cmd_vel: Publisher | None = None
-        self._outputs: dict[str, Publisher] = {}
+        self._outputs: Outputs | None = None  # while configured
         self._frame_id = ""
         self._samples: list[Sample] = []
         self._facts: dict[str, str] = {}
@@ -103,8 +98,8 @@ class CollisionAvoidance(LifecycleNode):  # type: ignore[misc]  # rclpy is not t
     def finish(self) -> bool:
         """Send the final zero command and see it acknowledged; False if a frame is stuck."""
         self._take(supervisor.shutdown)
-        if self._cmd_vel is not None:
-            self._cmd_vel.wait_for_all_acked(Duration(seconds=1))
+        if self._outputs is not None:
+            self._outputs.flush(timeout_s=1.0)
         return self._computing.acquire(timeout=FINISH_S)
 
     def on_configure(self, state: LifecycleState) -> Done:
@@ -121,9 +116,7 @@ class CollisionAvoidance(LifecycleNode):  # type: ignore[misc]  # rclpy is not t
             return Done.FAILURE
         untrained = [name for name, head in self._pipeline.model.heads.items() if not head.trained]
         self._remark = f"untrained heads: {', '.join(untrained)}" if untrained else ""
-        kind = TwistStamped if self._config.stamped else Twist
-        self._cmd_vel = self.create_publisher(kind, "cmd_vel", NEWEST_FOR_SURE)
-        self._outputs = {name: self.create_publisher(t, name, 10) for name, t in OUTPUTS.items()}
+        self._outputs = Outputs(self, stamped=self._config.stamped)
         return Done.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> Done:
@@ -156,10 +149,9 @@ class CollisionAvoidance(LifecycleNode):  # type: ignore[misc]  # rclpy is not t
         """Forget the model."""
         del state
         with self._lock:
-            publishers = [self._cmd_vel, *self._outputs.values()]
-            self._pipeline, self._cmd_vel, self._outputs = None, None, {}
-        for publisher in publishers:
-            self.destroy_publisher(publisher)
+            outputs, self._outputs, self._pipeline = self._outputs, None, None
+        if outputs is not None:
+            outputs.destroy()
         return Done.SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> Done:
@@ -168,17 +160,16 @@ class CollisionAvoidance(LifecycleNode):  # type: ignore[misc]  # rclpy is not t
         self._take(supervisor.shutdown)
         return Done.SUCCESS
 
-    def _take(self, step: Callable[..., Step], *event: object, header: Header | None = None) -> None:
+    def _take(
+        self, step: Callable[..., Step], *event: object, header: Header | None = None
+    ) -> None:
         """Take one step of the supervisor and publish the command that follows from it."""
         with self._lock:
             before = self._status
             now_ns = time.monotonic_ns()
             self._status, command = step(before, *event, now_ns, self._config.timeouts)
-            if command is not None and self._cmd_vel is not None:
-                if header is None:
-                    header = self._header_now()
-                make = messages.twist_stamped if self._config.stamped else messages.twist
-                self._cmd_vel.publish(make(command, header))
+            if command is not None and self._outputs is not None:
+                self._outputs.command(command, header or self._header_now())
             if (self._status.mode, self._status.reason) != (before.mode, before.reason):
                 self._news.append(messages.state_text(self._status))
 
@@ -214,13 +205,9 @@ class CollisionAvoidance(LifecycleNode):  # type: ignore[misc]  # rclpy is not t
         now_ns = time.monotonic_ns()
         sample = Sample(now_ns, now_ns - begun_ns, prediction.settle_steps, prediction.spikes)
         self._samples = keep(self._samples, sample)
-        values = {
-            "steering": messages.number(prediction.steering_rad),
-            "collision_probability": messages.number(prediction.collision_probability),
-            "prediction": messages.prediction(prediction, header),
-        }
-        for name, publisher in list(self._outputs.items()):
-            publisher.publish(values[name])
+        with self._lock:
+            if self._outputs is not None:
+                self._outputs.prediction(prediction, header)
 
     def _fail(self, reason: Reason, error: Exception) -> None:
         self._take(supervisor.fault, reason)

@@ -36,7 +36,8 @@ class NodeConfig:
     device: str = setting("auto", "auto, cpu or cuda")
     threads: int = setting(1, "threads of torch", (1, 256))
     image_transport: str = setting(
-        "raw", "raw: Image on `image`; compressed: JPEG or PNG on `image/compressed`",
+        "raw",
+        "raw: Image on `image`; compressed: JPEG or PNG on `image/compressed`",
         choices=TRANSPORTS,
     )
     stamped: bool = setting(False, "publish cmd_vel as TwistStamped, with the header of the image")
@@ -46,7 +47,9 @@ class NodeConfig:
         1.0, "gap between two frames that clears the recurrent state, s", (0.05, 60.0)
     )
     frame_timeout: float = setting(
-        0.5, "a command is in force for this long after its frame came, s", (0.05, 10.0),
+        0.5,
+        "a command is in force for this long after its frame came, s",
+        (0.05, 10.0),
         runtime=True,
     )
     stop_pub_timeout: float = setting(
