@@ -25,6 +25,16 @@ def fold_bn(network: Crnn) -> Crnn:
     return folded
 
 
+def without_norm(network: Crnn) -> Crnn:
+    """The same network with its batch norms taken away: the form that folded weights load into."""
+    for _, layer in network.layers():
+        if isinstance(layer, NeuronLayer):
+            for branch in layer.branches:
+                if isinstance(branch, ConvBranch):
+                    branch.norm = None
+    return network
+
+
 def _fold(branch: ConvBranch, layer: NeuronLayer) -> None:
     norm = branch.norm
     if norm is None:
