@@ -123,7 +123,7 @@ def test_raw_images_and_commands(tmp_path):
     assert (vector.x, vector.y, vector.z) == (0.1, 0.9, 1.0)
 
 
-@pytest.mark.filterwarnings("ignore:module 'sre_parse':DeprecationWarning")  # of the wheels' lark
+@pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")  # of the wheels' lark
 def test_ros_itself_reads_the_messages(tmp_path):
     serialization = pytest.importorskip("rclpy.serialization")
     from geometry_msgs.msg import Twist, TwistStamped, Vector3Stamped
