@@ -17,7 +17,7 @@ from crnn_snn_ros.data.bag_writer import BagWriter
 from crnn_snn_ros.data.bags import (
     COMPRESSED_IMAGE,
     FLOAT32,
-    image_topic,
+    find_image_topic,
     message_store,
     read_frames,
     read_info,
@@ -190,7 +190,7 @@ def test_wrong_topics_are_named(drive, tmp_path):
         bag.compressed_image("/depth/compressedDepth", stamp(0), "png", png(picture(0)))
     with pytest.raises(DataError, match=r"several image topics, name one: /left, /right$"):
         next(read_frames(tmp_path / "two"))
-    assert image_topic(tmp_path / "two", "/left") == "/left"
+    assert find_image_topic(tmp_path / "two", "/left") == "/left"
     with BagWriter(tmp_path / "none") as bag:
         bag.float32("/s", stamp(0), 1.0)
     with pytest.raises(DataError, match=r"no image topic, only /s \(std_msgs/msg/Float32\)"):
