@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 import os
 import threading
@@ -22,6 +23,7 @@ from crnn_snn_ros.core import bounds
 from crnn_snn_ros.core.errors import ModelFileError
 from crnn_snn_ros.core.graph import INPUT, Graph, Head, Linear
 from crnn_snn_ros.io.model_file import HeadInfo, Model, header, load, save
+from crnn_snn_ros.io.tensor_file import read_arrays, read_layout
 
 GOLDEN_SHA256 = "58653fdb5e792bdefceb4ac9612ebdb84f4ffbcd2cdde050621e0d9b4a137a45"
 
@@ -83,6 +85,16 @@ def test_hash_is_as_documented() -> None:
     file = GOLDEN.read_bytes()
     blank = file.replace(GOLDEN_SHA256.encode(), ZEROS.encode())
     assert hashlib.sha256(blank).hexdigest() == GOLDEN_SHA256
+
+
+def test_example_in_the_documentation_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Path(__file__).parent.parent
+    example = (root / "docs" / "model_file.md").read_text().split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(root)
+    names: dict[str, Any] = {}
+    exec(example, names)
+    assert names["told"] == GOLDEN_SHA256
+    assert GOLDEN.read_bytes()[names["end"] :][:16].hex() == "fbffffff84030000ff070000e8030000"
 
 
 def test_safetensors_itself_reads_the_same_tensors() -> None:
@@ -242,6 +254,7 @@ def test_save_into_nowhere_is_one_line(tmp_path: Path) -> None:
         save(tmp_path / "no" / "such" / "a.snn", golden_model())
     with pytest.raises(ModelFileError, match=r"directory.*nothing was written"):
         save(tmp_path, golden_model())
+    assert not list(tmp_path.parent.glob(".*.tmp"))
 
 
 def test_contradicting_parts_make_no_model() -> None:
@@ -409,6 +422,48 @@ def poke(tmp_path: Path, name: str, value: int) -> str:
     data = data[: end - 4] + value.to_bytes(4, "little", signed=True) + data[end:]
     (tmp_path / "poked.snn").write_bytes(sign(head, model, data))
     return refusal(tmp_path / "poked.snn")
+
+
+def test_data_that_no_tensor_names_is_refused(tmp_path: Path) -> None:
+    head, model, data = parts(GOLDEN.read_bytes())
+    (tmp_path / "long.snn").write_bytes(sign(head, model, data + b"!"))
+    assert "the file has" in refusal(tmp_path / "long.snn")
+
+
+def test_unaligned_tensors_are_refused(tmp_path: Path) -> None:
+    """Else a reader of raw memory, torch among them, would trip over them."""
+    head, model, data = parts(GOLDEN.read_bytes())
+    start, end = head["conv1.weight0"]["data_offsets"]  # 18 bytes, the first that is not int32
+    for name, entry in head.items():
+        if name != "__metadata__" and entry["dtype"] == "I32":
+            entry["data_offsets"] = [n + end - start for n in entry["data_offsets"]]
+    head["conv1.weight0"]["data_offsets"] = [0, end - start]
+    moved = data[start:end] + data[:start] + data[end:]
+    (tmp_path / "odd.snn").write_bytes(sign(head, model, moved))
+    assert "not aligned" in refusal(tmp_path / "odd.snn")
+
+
+def test_digest_may_not_stand_twice(tmp_path: Path) -> None:
+    head, model, data = parts(GOLDEN.read_bytes())
+    model["metrics"] = {"x": ZEROS}
+    file = sign(head, model, data)
+    digest = parts(file)[0]["__metadata__"]["sha256"].encode()
+    (tmp_path / "twice.snn").write_bytes(file.replace(ZEROS.encode(), digest))
+    assert "occur once" in refusal(tmp_path / "twice.snn")
+
+
+@pytest.mark.parametrize("text", [b"[]", b"17", b" {}", b"{}", b'""', b"\xff\xff"])
+def test_headers_that_are_no_object_are_refused(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "a.snn").write_bytes(len(text).to_bytes(8, "little") + text)
+    refusal(tmp_path / "a.snn")
+
+
+def test_file_that_shrinks_after_its_size_was_asked_is_refused() -> None:
+    good = GOLDEN.read_bytes()
+    for left in (4, 100, len(good) - 5):
+        file = io.BytesIO(good[:left])
+        with pytest.raises(ModelFileError, match=r"it ends|cut short"):
+            read_arrays(file, read_layout(file, len(good)))
 
 
 def test_signed_but_unchanged_file_is_accepted(tmp_path: Path) -> None:
