@@ -1,0 +1,179 @@
+"""Writing Rosbag2 recordings (MCAP): importers, simulated drives, the predictions of ``replay``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crnn_snn_ros.core.errors import DataError
+from crnn_snn_ros.core.types import Command
+from crnn_snn_ros.data.bags import COMPRESSED_IMAGE, FLOAT32, IMAGE, message_store
+
+try:
+    from rosbags.interfaces import Connection
+    from rosbags.rosbag2 import StoragePlugin, Writer
+except ImportError as error:
+    raise ImportError("bags need rosbags: pip install 'crnn_snn_ros[tools]'") from error
+
+TWIST = "geometry_msgs/msg/Twist"
+TWIST_STAMPED = "geometry_msgs/msg/TwistStamped"
+VECTOR3_STAMPED = "geometry_msgs/msg/Vector3Stamped"
+
+
+class BagWriter:
+    """One new MCAP bag; it appears under its name only when it is whole.
+
+    Use as a context manager. Every message is recorded at the time of its stamp, and stamped
+    messages carry it in their header too.
+
+    Args:
+        path: the bag's folder; must not exist. Folders above it are made.
+        about: notes kept in the bag's ``custom_data``: source, licence ...
+
+    Raises:
+        DataError: from every method, if the bag cannot be written.
+    """
+
+    def __init__(self, path: Path, about: Mapping[str, str] | None = None) -> None:
+        """Remember where to; nothing is written yet."""
+        self._path = path
+        self._about = dict(about or {})
+        self._connections: dict[str, Connection] = {}
+
+    def __enter__(self) -> BagWriter:
+        """Begin writing beside the final place."""
+        with self._writing():
+            if os.path.lexists(self._path):
+                raise DataError(f"{self._path} exists: remove it or choose another name")
+            parent = self._path.parent
+            parent.mkdir(parents=True, exist_ok=True)
+            self._folder = Path(tempfile.mkdtemp(prefix=f".{self._path.name}.", dir=parent))
+            # The bag has its final name within, because its file is named after its folder.
+            # Version 8 is what ROS 2 from Humble on reads; 9 changed how QoS is written.
+            self._writer = Writer(
+                self._folder / self._path.name, version=8, storage_plugin=StoragePlugin.MCAP
+            )
+            for key, value in self._about.items():
+                self._writer.set_custom_data(key, value)
+            self._writer.open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Finish the bag and give it its name; after an error, remove it."""
+        try:
+            if kind is None:
+                with self._writing():
+                    self._writer.close()
+                    os.rename(self._folder / self._path.name, self._path)
+        finally:
+            with suppress(OSError):  # already closed, unless an error came first
+                self._writer.abort()
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def compressed_image(
+        self, topic: str, stamp_ns: int, fmt: str, data: bytes, frame_id: str = "camera"
+    ) -> None:
+        """Add a ``sensor_msgs/CompressedImage``: the bytes of a JPEG or PNG file, untouched."""
+        pixels = np.frombuffer(data, np.uint8)
+        header = _header(stamp_ns, frame_id)
+        self._write(topic, stamp_ns, COMPRESSED_IMAGE, header=header, format=fmt, data=pixels)
+
+    def image(
+        self, topic: str, stamp_ns: int, image: NDArray[np.uint8], frame_id: str = "camera"
+    ) -> None:
+        """Add a ``sensor_msgs/Image``, ``rgb8``, from uint8 (H, W, 3)."""
+        height, width, channels = image.shape
+        if channels != 3 or image.dtype != np.uint8:
+            raise DataError(f"image is {image.dtype} {image.shape}, expected uint8 (H, W, 3)")
+        self._write(
+            topic,
+            stamp_ns,
+            IMAGE,
+            header=_header(stamp_ns, frame_id),
+            height=height,
+            width=width,
+            encoding="rgb8",
+            is_bigendian=0,
+            step=3 * width,
+            data=np.ascontiguousarray(image).reshape(-1),
+        )
+
+    def float32(self, topic: str, stamp_ns: int, value: float) -> None:
+        """Add a ``std_msgs/Float32``."""
+        self._write(topic, stamp_ns, FLOAT32, data=value)
+
+    def twist(self, topic: str, stamp_ns: int, command: Command) -> None:
+        """Add a ``geometry_msgs/Twist``."""
+        velocities = _velocities(command)
+        self._write(topic, stamp_ns, TWIST, **velocities)
+
+    def twist_stamped(
+        self, topic: str, stamp_ns: int, command: Command, frame_id: str = "base_link"
+    ) -> None:
+        """Add a ``geometry_msgs/TwistStamped``."""
+        twist = _new(TWIST, **_velocities(command))
+        header = _header(stamp_ns, frame_id)
+        self._write(topic, stamp_ns, TWIST_STAMPED, header=header, twist=twist)
+
+    def vector3_stamped(
+        self, topic: str, stamp_ns: int, xyz: tuple[float, float, float], frame_id: str = "camera"
+    ) -> None:
+        """Add a ``geometry_msgs/Vector3Stamped``, the form of a recorded prediction."""
+        header = _header(stamp_ns, frame_id)
+        self._write(topic, stamp_ns, VECTOR3_STAMPED, header=header, vector=_vector3(*xyz))
+
+    def _write(self, topic: str, stamp_ns: int, msgtype: str, **fields: Any) -> None:
+        with self._writing():
+            store = message_store()
+            connection = self._connections.get(topic)
+            if connection is None:
+                connection = self._writer.add_connection(topic, msgtype, typestore=store)
+                self._connections[topic] = connection
+            if connection.msgtype != msgtype:
+                raise DataError(f"{topic} is {connection.msgtype} in this bag, got {msgtype}")
+            raw = store.serialize_cdr(_new(msgtype, **fields), msgtype)
+            self._writer.write(connection, stamp_ns, raw)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise DataError(f"bag {self._path} cannot be written: {error}") from error
+
+
+def _new(msgtype: str, **fields: Any) -> Any:
+    return message_store().types[msgtype](**fields)
+
+
+def _header(stamp_ns: int, frame_id: str) -> Any:
+    sec, nanosec = divmod(stamp_ns, 1_000_000_000)
+    if not 0 <= sec < 2**31:
+        raise DataError(f"stamp {stamp_ns} ns does not fit a ROS time, 0..2^31 s")
+    stamp = _new("builtin_interfaces/msg/Time", sec=sec, nanosec=nanosec)
+    return _new("std_msgs/msg/Header", stamp=stamp, frame_id=frame_id)
+
+
+def _vector3(x: float, y: float, z: float) -> Any:
+    return _new("geometry_msgs/msg/Vector3", x=x, y=y, z=z)
+
+
+def _velocities(command: Command) -> dict[str, Any]:
+    return {
+        "linear": _vector3(command.linear_mps, 0.0, 0.0),
+        "angular": _vector3(0.0, 0.0, command.angular_radps),
+    }

@@ -1,0 +1,154 @@
+"""``DATA.yaml``: which bags, which topics, which part is for what.
+
+.. code-block:: yaml
+
+    bags:
+      - {path: mit.bag, image: /image/compressed, steering: /steering, collision: /collision}
+    splits: {train: [0.0, 0.7], validation: [0.7, 0.85], test: [0.85, 1.0]}
+    frame_rate_hz: 20
+    input: {width: 96, height: 64, colour: rgb, crop_top: 0.0, crop_bottom: 0.0}
+
+``path`` is relative to the file. ``image`` may be left out where a bag has one image topic;
+``steering`` and ``collision`` where there is no such label. A split is a contiguous stretch of
+every bag, in fractions of its frames; neighbours in a drive are near-copies, so splits of single
+frames would test on what was trained.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from crnn_snn_ros.core.errors import ConfigError
+from crnn_snn_ros.io.preprocess import InputContract
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class BagConfig:
+    """One bag and its topics."""
+
+    path: Path
+    image: str | None = None  # None: the only image topic of the bag
+    steering: str | None = None  # std_msgs/Float32, rad, positive to the left
+    collision: str | None = None  # std_msgs/Float32, 0..1
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """A data set: recorded bags, their split, and what the network takes of them.
+
+    Raises:
+        ConfigError: naming what is wrong.
+    """
+
+    bags: tuple[BagConfig, ...]
+    splits: Mapping[str, tuple[float, float]]  # fractions of each bag, [begin, end)
+    frame_rate_hz: float
+    contract: InputContract
+
+    def __post_init__(self) -> None:
+        """Validate."""
+        if not self.bags:
+            raise ConfigError("bags is empty, expected at least one")
+        if not self.splits:
+            raise ConfigError(f"splits is empty, expected some of {', '.join(SPLITS)}")
+        for name, (begin, end) in self.splits.items():
+            if name not in SPLITS:
+                raise ConfigError(f"split '{name}' is not one of {', '.join(SPLITS)}")
+            if not 0.0 <= begin < end <= 1.0:
+                raise ConfigError(f"split '{name}' [{begin}, {end}] is not within 0 <= a < b <= 1")
+        ordered = sorted(self.splits.items(), key=lambda item: item[1])
+        for (first, (_, end)), (second, (begin, _)) in pairwise(ordered):
+            if begin < end:
+                raise ConfigError(f"splits '{first}' and '{second}' share frames ({begin} < {end})")
+        if not (math.isfinite(self.frame_rate_hz) and 0.1 <= self.frame_rate_hz <= 1000.0):
+            raise ConfigError(f"frame_rate_hz {self.frame_rate_hz} is not within 0.1..1000")
+
+
+def load_data_config(path: Path) -> DataConfig:
+    """Read and validate a ``DATA.yaml``.
+
+    Raises:
+        ConfigError: unreadable, unknown or missing keys, wrong values; names the file and the key.
+    """
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+        return _data_config(content, path.parent)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path} is not YAML: {reason}") from None
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _data_config(content: object, folder: Path) -> DataConfig:
+    required = ("bags", "splits", "frame_rate_hz", "input")
+    top = _mapping(content, "the file", required, ())
+    return DataConfig(
+        bags=tuple(
+            _bag(bag, f"bags[{number}]", folder)
+            for number, bag in enumerate(_list(top["bags"], "bags"))
+        ),
+        splits={
+            name: _fractions(fractions, f"splits.{name}")
+            for name, fractions in _mapping(top["splits"], "splits", (), SPLITS).items()
+        },
+        frame_rate_hz=_number(top["frame_rate_hz"], "frame_rate_hz"),
+        contract=InputContract(
+            **_mapping(
+                top["input"], "input", ("width", "height", "colour"), ("crop_top", "crop_bottom")
+            )
+        ),
+    )
+
+
+def _bag(content: object, where: str, folder: Path) -> BagConfig:
+    fields = _mapping(content, where, ("path",), ("image", "steering", "collision"))
+    for key, value in fields.items():
+        if not isinstance(value, str) or not value:
+            raise ConfigError(f"{where}.{key} is {value!r}, expected text")
+    return BagConfig(**{**fields, "path": folder / fields["path"]})
+
+
+def _mapping(
+    content: object, where: str, required: tuple[str, ...], optional: tuple[str, ...]
+) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        raise ConfigError(f"{where} is {content!r:.60}, expected keys and values")
+    allowed = ", ".join(required + optional)
+    for key in content:
+        if key not in required + optional:
+            raise ConfigError(f"{where} has an unknown key {key!r}; allowed are {allowed}")
+    for key in required:
+        if key not in content:
+            raise ConfigError(f"{where} lacks the key '{key}'; allowed are {allowed}")
+    return content
+
+
+def _list(content: object, where: str) -> list[object]:
+    if not isinstance(content, list):
+        raise ConfigError(f"{where} is {content!r:.60}, expected a list")
+    return content
+
+
+def _fractions(content: object, where: str) -> tuple[float, float]:
+    pair = _list(content, where)
+    if len(pair) != 2:
+        raise ConfigError(f"{where} has {len(pair)} numbers, expected [begin, end]")
+    return _number(pair[0], where), _number(pair[1], where)
+
+
+def _number(content: object, where: str) -> float:
+    if isinstance(content, bool) or not isinstance(content, int | float):
+        raise ConfigError(f"{where} is {content!r:.60}, expected a number")
+    return float(content)

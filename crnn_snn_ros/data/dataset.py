@@ -1,0 +1,200 @@
+"""``DATA.yaml`` -> sequences of network inputs with their labels.
+
+bag --read_frames--> image --preprocess--> int8 input --cache--> memory map --split--> Sequence
+
+A drive is decoded once. Memory stays bounded however long it is: frames go through one by one,
+and what training reads is mapped from the cache's file. Labels are 16 bytes each.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from crnn_snn_ros.core.errors import ConfigError, DataError
+from crnn_snn_ros.data import cache
+from crnn_snn_ros.data.bags import Signal, image_topic, read_frames, read_signal
+from crnn_snn_ros.data.data_config import BagConfig, DataConfig, load_data_config
+from crnn_snn_ros.io.preprocess import InputContract, preprocess
+
+__all__ = ["DataConfig", "Sequence", "load_data_config", "load_sequences", "synchronise"]
+
+CACHE_VERSION = 1  # raise it whenever decoding or preprocessing changes
+RATE_TOLERANCE = 0.2  # of the median frame period
+
+Floats = NDArray[np.float32]
+Stamps = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Sequence:
+    """A contiguous stretch of one drive."""
+
+    name: str  # bag and split
+    frames: NDArray[np.int8]  # (N, C, H, W), memory-mapped, read-only
+    stamps_ns: Stamps  # (N,), never running back
+    steering_rad: Floats  # (N,), positive to the left, NaN where absent
+    collision: Floats  # (N,), 0..1, NaN where absent
+
+    def __len__(self) -> int:
+        """Frames."""
+        return len(self.stamps_ns)
+
+
+def load_sequences(config: DataConfig, split: str, cache_dir: Path) -> list[Sequence]:
+    """One sequence per bag: the part of it that belongs to ``split``.
+
+    A label belongs to a frame when it is the nearest and at most half a frame period away.
+
+    Args:
+        config: the data set.
+        split: a key of ``config.splits``.
+        cache_dir: where decoded frames are kept; made when missing.
+
+    Raises:
+        ConfigError: the split is not in the configuration.
+        DataError: a bag is damaged, its stamps run back, its median rate is not
+            ``frame_rate_hz`` within 20 %, a topic is missing, a label is out of range, or the
+            split has no frame of a bag.
+    """
+    if split not in config.splits:
+        raise ConfigError(f"split '{split}' is not in the data set: {', '.join(config.splits)}")
+    return [_load_sequence(config, bag, split, cache_dir) for bag in config.bags]
+
+
+def synchronise(signal: Signal, stamps_ns: Stamps, tolerance_ns: int) -> Floats:
+    """The signal's value nearest to each stamp, NaN where none is within the tolerance.
+
+    Of two equally near values the earlier one is taken.
+
+    Args:
+        signal: in the order of its stamps.
+        stamps_ns: int64 (N,).
+        tolerance_ns: largest distance, inclusive.
+
+    Returns:
+        float32 (N,).
+    """
+    if len(signal.stamps_ns) == 0:
+        return np.full(len(stamps_ns), np.nan, np.float32)
+    last = len(signal.stamps_ns) - 1
+    after = np.clip(np.searchsorted(signal.stamps_ns, stamps_ns, side="left"), 0, last)
+    before = np.maximum(after - 1, 0)
+    to_before = np.abs(stamps_ns - signal.stamps_ns[before])
+    to_after = np.abs(signal.stamps_ns[after] - stamps_ns)
+    nearest = np.where(to_before <= to_after, before, after)
+    near = np.minimum(to_before, to_after) <= tolerance_ns
+    return np.where(near, signal.values[nearest], np.nan).astype(np.float32)
+
+
+def _load_sequence(config: DataConfig, bag: BagConfig, split: str, cache_dir: Path) -> Sequence:
+    frames, stamps = _frames(bag, config.contract, cache_dir)
+    _require_rate(bag.path, stamps, config.frame_rate_hz)
+    # Rounded once per boundary, so that splits which touch neither share nor lose a frame.
+    begin, end = (math.floor(at * len(stamps) + 0.5) for at in config.splits[split])
+    if begin >= end:
+        raise DataError(f"bag {bag.path}: split '{split}' is empty, of {len(stamps)} frames")
+    stamps = stamps[begin:end]
+    steering = _signal(bag, bag.steering, (-math.pi / 2, math.pi / 2), cache_dir)
+    collision = _signal(bag, bag.collision, (0.0, 1.0), cache_dir)
+    tolerance_ns = round(0.5e9 / config.frame_rate_hz)
+    return Sequence(
+        name=f"{bag.path.name}:{split}",
+        frames=frames[begin:end],
+        stamps_ns=stamps,
+        steering_rad=synchronise(steering, stamps, tolerance_ns),
+        collision=synchronise(collision, stamps, tolerance_ns),
+    )
+
+
+def _frames(
+    bag: BagConfig, contract: InputContract, cache_dir: Path
+) -> tuple[NDArray[np.int8], Stamps]:
+    topic = image_topic(bag.path, bag.image)
+    shape = (contract.channels, contract.height, contract.width)
+    key = {
+        "version": CACHE_VERSION,
+        "opencv": cv2.__version__,
+        "bag": _identity(bag.path),
+        "topic": topic,
+        "contract": dataclasses.asdict(contract),
+    }
+
+    def build(folder: Path) -> None:
+        stamps: list[int] = []
+
+        def inputs() -> Iterator[NDArray[np.int8]]:
+            for number, frame in enumerate(read_frames(bag.path, topic)):
+                if stamps and frame.stamp_ns < stamps[-1]:
+                    raise DataError(
+                        f"bag {bag.path}, {topic}: frame {number} is stamped "
+                        f"{(stamps[-1] - frame.stamp_ns) * 1e-9:.3f} s before the one ahead of it; "
+                        "give each recording a bag of its own"
+                    )
+                stamps.append(frame.stamp_ns)
+                yield preprocess(frame.image, contract)
+
+        cache.write(folder, "frames", inputs(), shape, np.int8)
+        np.save(folder / "stamps_ns.npy", np.array(stamps, np.int64))
+
+    folder = cache.entry(cache_dir, key, build)
+    frames = cache.load(folder, "frames", shape, np.int8)
+    stamps = np.array(cache.load(folder, "stamps_ns", (), np.int64))
+    if len(frames) != len(stamps):
+        raise DataError(f"{folder} holds {len(frames)} frames, {len(stamps)} stamps: remove it")
+    return frames, stamps
+
+
+def _signal(
+    bag: BagConfig, topic: str | None, limits: tuple[float, float], cache_dir: Path
+) -> Signal:
+    if topic is None:
+        return Signal(np.empty(0, np.int64), np.empty(0, np.float64))
+    key = {"version": CACHE_VERSION, "bag": _identity(bag.path), "signal": topic}
+
+    def build(folder: Path) -> None:
+        recorded = read_signal(bag.path, topic)
+        np.save(folder / "stamps_ns.npy", recorded.stamps_ns)
+        np.save(folder / "values.npy", recorded.values)
+
+    folder = cache.entry(cache_dir, key, build)
+    signal = Signal(
+        cache.load(folder, "stamps_ns", (), np.int64), cache.load(folder, "values", (), np.float64)
+    )
+    wrong = np.flatnonzero((signal.values < limits[0]) | (signal.values > limits[1]))
+    if len(wrong):
+        raise DataError(
+            f"bag {bag.path}, {topic}: value {wrong[0]} is {signal.values[wrong[0]]:g}, "
+            f"expected {limits[0]:.4g}..{limits[1]:.4g}"
+        )
+    return signal
+
+
+def _identity(path: Path) -> list[list[Any]]:
+    """What tells one recording from another without reading it: paths, sizes, times of change."""
+    try:
+        files = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+        stats = [(file, file.stat()) for file in files]
+    except OSError as error:
+        raise DataError(f"bag {path} cannot be read: {error.strerror}") from None
+    return [[str(file.resolve()), stat.st_size, stat.st_mtime_ns] for file, stat in stats]
+
+
+def _require_rate(path: Path, stamps: Stamps, expected_hz: float) -> None:
+    if len(stamps) < 2:
+        return
+    period_s = float(np.median(np.diff(stamps))) * 1e-9
+    if abs(period_s * expected_hz - 1.0) > RATE_TOLERANCE:
+        found = f"{1.0 / period_s:.4g} Hz" if period_s > 0 else "equal stamps"
+        raise DataError(
+            f"bag {path} has {found}, frame_rate_hz is {expected_hz:g}: set it to the bag's, or "
+            "record the bag at that rate"
+        )

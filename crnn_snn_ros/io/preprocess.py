@@ -1,0 +1,104 @@
+"""Pixels -> network input. The one function for training, replay and node.
+
+Integer arithmetic throughout (``INTER_LINEAR_EXACT`` is OpenCV's fixed-point resize), so the same
+image gives the same input on every machine: what was trained on is what the robot computes with.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from crnn_snn_ros.core.errors import ConfigError, DataError
+
+COLOURS = ("rgb", "grey")
+MAX_INPUT_SIDE = 4096
+
+
+@dataclass(frozen=True)
+class InputContract:
+    """What a network takes as its input; stored in the model file.
+
+    Raises:
+        ConfigError: naming the field, what it is and what it may be.
+
+    Example:
+        >>> InputContract(width=96, height=64, colour="grey").channels
+        1
+    """
+
+    width: int  # pixels
+    height: int  # pixels
+    colour: str  # "rgb" or "grey"
+    crop_top: float = 0.0  # fraction of the image's height cut away above
+    crop_bottom: float = 0.0  # and below
+
+    def __post_init__(self) -> None:
+        """Validate."""
+        for name in ("width", "height"):
+            side = getattr(self, name)
+            if type(side) is not int or not 1 <= side <= MAX_INPUT_SIDE:
+                raise ConfigError(f"input {name} {side!r} is not a whole 1..{MAX_INPUT_SIDE}")
+        if self.colour not in COLOURS:
+            raise ConfigError(f"input colour {self.colour!r} is not one of {', '.join(COLOURS)}")
+        for name in ("crop_top", "crop_bottom"):
+            crop = getattr(self, name)
+            if type(crop) not in (int, float) or not 0.0 <= crop < 1.0:
+                raise ConfigError(f"input {name} {crop!r} is not a fraction of the height, 0..<1")
+        if self.crop_top + self.crop_bottom >= 1.0:
+            raise ConfigError(
+                f"input crop_top {self.crop_top} + crop_bottom {self.crop_bottom} leave no image"
+            )
+
+    @property
+    def channels(self) -> int:
+        """3 for RGB, 1 for grey."""
+        return 3 if self.colour == "rgb" else 1
+
+
+def preprocess(image: NDArray[np.uint8], contract: InputContract) -> NDArray[np.int8]:
+    """Crop, resize, reduce to grey where asked, and centre: ``pixel - 128``.
+
+    Rows cut are rounded half up, ``floor(height * crop + 0.5)``. Grey is
+    ``(77 R + 150 G + 29 B + 128) >> 8``, the weights of ITU-R BT.601 in 1/256.
+
+    Args:
+        image: uint8 (H, W, 3), RGB, any strides.
+        contract: the network's input.
+
+    Returns:
+        int8 (channels, height, width), C-contiguous.
+
+    Raises:
+        DataError: the image has another form, or the crop leaves no row of it.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+        raise DataError(f"image is {image.dtype} {image.shape}, expected uint8 (height, width, 3)")
+    rows = image.shape[0]
+    top = math.floor(rows * contract.crop_top + 0.5)
+    bottom = rows - math.floor(rows * contract.crop_bottom + 0.5)
+    if top >= bottom:
+        raise DataError(
+            f"image of {rows} rows is too low for crop {contract.crop_top} above, "
+            f"{contract.crop_bottom} below: no row is left"
+        )
+    pixels = np.asarray(
+        cv2.resize(
+            np.ascontiguousarray(image[top:bottom]),
+            (contract.width, contract.height),
+            interpolation=cv2.INTER_LINEAR_EXACT,
+        ),
+        np.uint8,
+    )
+    if contract.colour == "grey":
+        # Not cv2.cvtColor: its grey may come from a vendor's kernel that rounds otherwise.
+        weighted = pixels.astype(np.uint16) * np.array([77, 150, 29], np.uint16)
+        total = weighted.sum(axis=2, dtype=np.uint16, keepdims=True)  # at most 255 * 256
+        pixels = ((total + 128) >> 8).astype(np.uint8)
+    # Flipping the top bit of uint8 is subtracting 128 in int8.
+    centred = (pixels ^ np.uint8(128)).view(np.int8)
+    return np.ascontiguousarray(centred.transpose(2, 0, 1))

@@ -1,0 +1,136 @@
+"""ROS messages <-> core types. Conversions only: no arithmetic beyond units of time."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping
+
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from geometry_msgs.msg import Twist, TwistStamped, Vector3Stamped
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Float32, Header
+
+from crnn_snn_ros.core.health import Health
+from crnn_snn_ros.core.supervisor import HOLDS, Mode, Status
+from crnn_snn_ros.core.types import Command, Frame, Prediction
+from crnn_snn_ros.io.images import decode_compressed, decode_raw
+
+NS_PER_S = 1_000_000_000
+
+
+def frame(message: Image | CompressedImage) -> Frame:
+    """Decode an image message.
+
+    Raises:
+        DataError: its fields contradict each other, or its data is damaged.
+    """
+    stamp_ns = message.header.stamp.sec * NS_PER_S + message.header.stamp.nanosec
+    if isinstance(message, CompressedImage):
+        return Frame(stamp_ns, decode_compressed(message.format, message.data))
+    pixels = decode_raw(
+        message.encoding,
+        message.height,
+        message.width,
+        message.step,
+        bool(message.is_bigendian),
+        message.data,
+    )
+    return Frame(stamp_ns, pixels)
+
+
+def image(frame: Frame, frame_id: str = "camera") -> Image:
+    """An ``rgb8`` image message of a frame."""
+    height, width, _ = frame.image.shape
+    return Image(
+        header=Header(stamp=stamp(frame.stamp_ns), frame_id=frame_id),
+        height=height,
+        width=width,
+        encoding="rgb8",
+        step=3 * width,
+        data=array("B", frame.image.tobytes()),  # a list or ndarray would be copied item by item
+    )
+
+
+def stamp(time_ns: int) -> Time:
+    """A time stamp of nanoseconds."""
+    return Time(sec=time_ns // NS_PER_S, nanosec=time_ns % NS_PER_S)
+
+
+def twist(command: Command, header: Header | None = None) -> Twist:
+    """A plain velocity command, which has no room for a header."""
+    del header
+    message = Twist()
+    message.linear.x = command.linear_mps
+    message.angular.z = command.angular_radps
+    return message
+
+
+def twist_stamped(command: Command, header: Header) -> TwistStamped:
+    """A velocity command with the header of the image that it answers."""
+    return TwistStamped(header=header, twist=twist(command))
+
+
+def prediction(prediction: Prediction, header: Header) -> Vector3Stamped:
+    """x steering (rad), y collision probability, z 1.0 settled or 0.0 cut."""
+    message = Vector3Stamped(header=header)
+    message.vector.x = prediction.steering_rad
+    message.vector.y = prediction.collision_probability
+    message.vector.z = 1.0 if prediction.settled else 0.0
+    return message
+
+
+def number(value: float) -> Float32:
+    """A single number."""
+    return Float32(data=value)
+
+
+def state_text(status: Status) -> str:
+    """State and reason, for people."""
+    reason = f" ({status.reason.value})" if status.reason is not None else ""
+    return f"{status.mode.value}{reason}"
+
+
+def diagnostics(
+    name: str, header: Header, status: Status, health: Health, facts: Mapping[str, str], remark: str
+) -> DiagnosticArray:
+    """The node's state, reason, counts and figures, for ``/diagnostics``.
+
+    Args:
+        name: of the node.
+        header: with the time of the report.
+        status: of the supervisor.
+        health: figures of the last seconds.
+        facts: what does not change while the node runs, such as the hash of the model.
+        remark: what a user must know even while all is well; empty if nothing.
+    """
+    text = state_text(status)
+    values = {
+        "state": status.mode.value,
+        "reason": status.reason.value if status.reason is not None else "",
+        "answered": str(status.answered),
+        **{f"count_{reason.value}": str(count) for reason, count in status.counts.items()},
+        "rate_hz": f"{health.rate_hz:.2f}",
+        "latency_p50_ms": f"{health.latency_p50_ms:.2f}",
+        "latency_p99_ms": f"{health.latency_p99_ms:.2f}",
+        "settle_steps_mean": f"{health.settle_steps_mean:.2f}",
+        "settle_steps_max": str(health.settle_steps_max),
+        "spikes_mean": f"{health.spikes_mean:.0f}",
+        **facts,
+    }
+    report = DiagnosticStatus(
+        level=_level(status, remark),
+        name=name,
+        message=f"{text}; {remark}" if remark else text,
+        hardware_id="",
+        values=[KeyValue(key=key, value=value) for key, value in values.items()],
+    )
+    return DiagnosticArray(header=header, status=[report])
+
+
+def _level(status: Status, remark: str) -> bytes:
+    if status.mode is Mode.DRIVING:
+        return DiagnosticStatus.WARN if remark else DiagnosticStatus.OK
+    if status.mode is Mode.WAITING or status.reason in HOLDS:
+        return DiagnosticStatus.WARN
+    return DiagnosticStatus.ERROR

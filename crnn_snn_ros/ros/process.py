@@ -1,0 +1,108 @@
+"""Life of a node's process: start, spin, and a last word on SIGINT and SIGTERM.
+
+rclpy's own signal handlers invalidate the context before anybody can publish, so they are not
+installed. Ours only sets an event; the main thread waits for it while another thread spins, so a
+signal is heard even while every callback is busy.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import rclpy
+from rclpy.executors import Executor, MultiThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+
+from crnn_snn_ros.core.errors import CrnnSnnError
+
+DONE, FAILED, BAD_INPUT = 0, 1, 2
+
+
+class Guarded(Protocol):
+    """A node that can be started, and told to say its last word."""
+
+    def start(self) -> None:
+        """Begin to work.
+
+        Raises:
+            CrnnSnnError: it cannot, for a reason that the user can mend.
+        """
+
+    def finish(self) -> bool:
+        """Say the last word; False if a callback is stuck, so that nothing can be destroyed."""
+
+    def destroy_node(self) -> None:
+        """Release everything."""
+
+
+def run(make: Callable[[], Guarded], args: Sequence[str] | None, threads: int) -> int:
+    """Run a node until SIGINT or SIGTERM.
+
+    Args:
+        make: builds the node, once ROS is initialised.
+        args: command line with ``--ros-args``; None takes that of the process.
+        threads: of the executor.
+
+    Returns:
+        Exit code: 0 stopped by a signal, 1 a fault of ours, 2 bad parameters or model.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        rclpy.init(
+            args=None if args is None else list(args),
+            signal_handler_options=SignalHandlerOptions.NO,
+        )
+    except RuntimeError as error:  # rcl's errors and its complaints of arguments are such
+        return _refuse(error)
+    node = None
+    try:
+        node = make()
+        node.start()
+        return _spin_until(stop, node, MultiThreadedExecutor(num_threads=threads))
+    except CrnnSnnError as error:
+        return _refuse(error)
+    finally:
+        if node is not None:
+            node.destroy_node()  # left to the interpreter, torch and rclpy crash at exit
+        rclpy.try_shutdown()
+
+
+def _spin_until(stop: threading.Event, node: Guarded, executor: Executor) -> int:
+    executor.add_node(node)  # type: ignore[arg-type]
+    failures: list[str] = []
+    spinning = threading.Thread(target=_spin, args=(executor, stop, failures), name="spin")
+    spinning.start()
+    stop.wait()
+    finished = node.finish()
+    spinning.join()
+    if failures:
+        print(failures[0], file=sys.stderr, flush=True)
+    if not finished:
+        print("error: the engine did not return; leaving it behind", file=sys.stderr, flush=True)
+        os._exit(FAILED)  # the interpreter would wait for its thread for ever
+    executor.shutdown()
+    return FAILED if failures else DONE
+
+
+def _spin(executor: Executor, stop: threading.Event, failures: list[str]) -> None:
+    try:
+        while not stop.is_set():
+            executor.spin_once(timeout_sec=0.1)
+    except Exception:  # reported by the main thread, after the last word
+        failures.append(traceback.format_exc())
+    finally:
+        stop.set()
+
+
+def _refuse(error: Exception) -> int:
+    line = " ".join(str(error).split())
+    print(f"error: {line}", file=sys.stderr, flush=True)
+    return BAD_INPUT

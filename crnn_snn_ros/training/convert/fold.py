@@ -1,0 +1,47 @@
+"""Pass 1: fold batch norm into the weights before it, so that scales see what will be deployed."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+
+from crnn_snn_ros.training.layers import ConvBranch, NeuronLayer
+from crnn_snn_ros.training.network import Crnn
+
+
+@torch.no_grad()
+def fold_bn(network: Crnn) -> Crnn:
+    """Copy of a network without batch norm that computes the same in eval mode.
+
+    Several branches that charge the same neurons add up their shifts in the one bias.
+    """
+    folded = copy.deepcopy(network)
+    for _, layer in folded.layers():
+        if isinstance(layer, NeuronLayer):
+            for branch in layer.branches:
+                if isinstance(branch, ConvBranch):
+                    _fold(branch, layer)
+    return folded
+
+
+def without_norm(network: Crnn) -> Crnn:
+    """The same network with its batch norms taken away: the form that folded weights load into."""
+    for _, layer in network.layers():
+        if isinstance(layer, NeuronLayer):
+            for branch in layer.branches:
+                if isinstance(branch, ConvBranch):
+                    branch.norm = None
+    return network
+
+
+def _fold(branch: ConvBranch, layer: NeuronLayer) -> None:
+    norm = branch.norm
+    if norm is None:
+        return
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    factor = norm.weight / (norm.running_var + norm.eps).sqrt()
+    branch.weight.mul_(factor.reshape(-1, 1, 1, 1))
+    layer.bias.add_(norm.bias - norm.running_mean * factor)
+    branch.norm = None

@@ -1,0 +1,272 @@
+"""Layers of the network before conversion, in float and in the integers that they will have.
+
+Sequences are (N, T, ...): N streams of T frames. Float activations are real numbers; quantized ones
+are spike counts, and a layer's ``scale`` is the real value of one count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from crnn_snn_ros.training.quantize import (
+    MAX_WEIGHT,
+    count_spikes,
+    integer_weight,
+    largest_threshold,
+    round_half_up,
+    to_threshold,
+)
+
+Values = Mapping[str, Tensor]  # activations by node, (N, T, ...)
+Scales = Mapping[str, Tensor]  # real value of one count by node, scalars
+
+
+class LayerIntegers(NamedTuple):
+    """Integer parameters of one layer, as float32 tensors that carry gradients."""
+
+    weights: list[Tensor]  # one per branch
+    bias: Tensor  # (channels,)
+    threshold: Tensor  # (channels,)
+    recurrent: Tensor | None  # (channels,)
+
+
+class HeadIntegers(NamedTuple):
+    """Integer parameters of a head."""
+
+    weight: Tensor  # (outputs, inputs)
+    bias: Tensor  # (outputs,)
+    scale: Tensor  # unit of the head per unit of charge, scalar
+
+
+class LinearBranch(nn.Module):
+    """Dense synapse: int8 once converted."""
+
+    norm: nn.BatchNorm2d | None
+
+    def __init__(self, source: str, weight: Tensor) -> None:
+        super().__init__()
+        self.source = source
+        self.weight = nn.Parameter(weight)
+        self.norm = None
+
+    def deliver(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Charge (M, *target) of activations (M, *source) through the given weight."""
+        return functional.linear(x.flatten(1), weight)
+
+    def float_charge(self, x: Tensor) -> Tensor:
+        """Charge through the float weight, normalised while there is a batch norm."""
+        charge = self.deliver(x, self.weight)
+        return charge if self.norm is None else self.norm(charge)
+
+
+class ConvBranch(LinearBranch):
+    """Convolution, with a batch norm until ``convert.fold`` folds it into weight and bias."""
+
+    def __init__(self, source: str, weight: Tensor, stride: int, padding: int) -> None:
+        super().__init__(source, weight)
+        self.stride, self.padding = stride, padding
+        self.norm = nn.BatchNorm2d(len(weight))
+
+    def deliver(self, x: Tensor, weight: Tensor) -> Tensor:
+        """See ``LinearBranch``."""
+        return functional.conv2d(x, weight, stride=self.stride, padding=self.padding)
+
+
+class IdentityBranch(nn.Module):
+    """Residual shortcut without a weight; an int32 per channel once converted."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.source = source
+
+    def deliver(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Charge (M, *source) through one weight per channel."""
+        return x * weight.reshape(-1, *(1,) * (x.ndim - 2))
+
+    def float_charge(self, x: Tensor) -> Tensor:
+        """The source itself."""
+        return x
+
+
+Branch = LinearBranch | IdentityBranch
+
+
+class NeuronLayer(nn.Module):
+    """Neurons charged by any number of branches; recurrent (IndRNN) where asked.
+
+    ``h_n = f(W x_n + b + u h_{n-1})``. Float: f is ReLU, or a clip to [-1, 1] where signed.
+    Quantized: the same on integers, with ``count_spikes``, exactly as the converted layer.
+    """
+
+    def __init__(
+        self,
+        branches: list[Branch],
+        channels: int,
+        n_max: int,
+        *,
+        signed: bool = False,
+        recurrent: bool = False,
+    ) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.scale = nn.Parameter(torch.tensor(1.0 / n_max))
+        self.n_min, self.n_max = (-n_max if signed else 0), n_max
+        self.recurrent = nn.Parameter(torch.rand(channels)) if recurrent else None
+
+    def output_scale(self) -> Tensor:
+        """Real value of one count, kept positive."""
+        return self.scale.clamp(min=1e-6)
+
+    def forward_float(self, values: Values, before: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Real activations (N, T, ...), and those of the last frame.
+
+        Args:
+            values: Real activations of the sources.
+            before: Activations of the frame before the first, (N, ...); None for zero.
+        """
+        delivers = [(branch.source, branch.float_charge) for branch in self.typed_branches()]
+        charge = _charge(values, delivers, self.bias)
+
+        def activate(charge: Tensor) -> Tensor:
+            return charge.clamp(-1.0, 1.0) if self.n_min < 0 else charge.relu()
+
+        return _scan(charge, self.recurrent, before, activate)
+
+    def forward_counts(
+        self, counts: Values, scales: Scales, before: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Spike counts (N, T, ...), and those of the last frame; else as ``forward_float``."""
+        integers = self.integers(scales)
+        delivers = [
+            (branch.source, partial(branch.deliver, weight=weight))
+            for branch, weight in zip(self.typed_branches(), integers.weights, strict=True)
+        ]
+        charge = _charge(counts, delivers, integers.bias)
+        threshold = integers.threshold.reshape(-1, *(1,) * (charge.ndim - 3))
+
+        def activate(charge: Tensor) -> Tensor:
+            return count_spikes(charge, threshold, self.n_min, self.n_max)
+
+        return _scan(charge, integers.recurrent, before, activate)
+
+    def threshold_limit(self, scales: Scales) -> Tensor:
+        """Largest threshold per channel with which every weight fits into int8: (channels,)."""
+        weights = [
+            (branch.weight, scales[branch.source])
+            for branch in self.typed_branches()
+            if isinstance(branch, LinearBranch)
+        ]
+        return largest_threshold(self.output_scale(), weights)
+
+    def integers(self, scales: Scales) -> LayerIntegers:
+        """Parameters on the integer grid; ``scales`` are those of the sources."""
+        threshold = to_threshold(self.threshold_limit(scales))
+        unit = self.output_scale() / threshold  # real value of one unit of charge
+        weights = [
+            integer_weight(branch.weight, scales[branch.source], unit)
+            if isinstance(branch, LinearBranch)
+            else round_half_up(scales[branch.source] / unit)
+            for branch in self.typed_branches()
+        ]
+        recurrent = None
+        if self.recurrent is not None:
+            recurrent = round_half_up(self.recurrent * threshold)
+        return LayerIntegers(weights, round_half_up(self.bias / unit), threshold, recurrent)
+
+    def typed_branches(self) -> list[Branch]:
+        """The branches, in order."""
+        return [b for b in self.branches if isinstance(b, LinearBranch | IdentityBranch)]
+
+
+class HeadLayer(nn.Module):
+    """One output that never fires, starting at zero: an unknown answer until it is trained."""
+
+    def __init__(self, source: str, inputs: int, kind: str) -> None:
+        super().__init__()
+        self.source, self.kind = source, kind
+        self.weight = nn.Parameter(torch.zeros(1, inputs))
+        self.bias = nn.Parameter(torch.zeros(1))
+
+    def forward_float(self, values: Values) -> Tensor:
+        """Real output (N, T, 1)."""
+        return functional.linear(values[self.source].flatten(2), self.weight, self.bias)
+
+    def forward_counts(self, counts: Values, scales: Scales) -> tuple[Tensor, Tensor]:
+        """Accumulators (N, T, 1), integers, and the real output, the same times the scale."""
+        integers = self.integers(scales)
+        charge = functional.linear(counts[self.source].flatten(2), integers.weight, integers.bias)
+        return charge, charge * integers.scale
+
+    def integers(self, scales: Scales) -> HeadIntegers:
+        """Parameters on the head's own grid, its weights filling int8."""
+        source_scale = scales[self.source]
+        largest = (self.weight.abs().max() * source_scale).clamp(min=1e-6)
+        scale = torch.maximum(largest / MAX_WEIGHT, self.bias.abs().max() / 2**20).detach()
+        weight = integer_weight(self.weight, source_scale, scale.expand(1))
+        return HeadIntegers(weight, round_half_up(self.bias / scale), scale)
+
+
+class MaxPoolLayer(nn.Module):
+    """Maximum over windows, of real activations and of counts alike."""
+
+    def __init__(self, source: str, kernel: int, stride: int, padding: int) -> None:
+        super().__init__()
+        self.source = source
+        self.kernel, self.stride, self.padding = kernel, stride, padding
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Pool (M, C, H, W)."""
+        return functional.max_pool2d(values, self.kernel, self.stride, self.padding)
+
+
+class SumPoolLayer(nn.Module):
+    """Average pool in float; in counts the sum, with 1 / area in the scale of what follows."""
+
+    def __init__(self, source: str, kernel: tuple[int, int]) -> None:
+        super().__init__()
+        self.source, self.kernel = source, kernel
+        self.area = kernel[0] * kernel[1]
+
+    def forward(self, values: Tensor, *, counts: bool) -> Tensor:
+        """Pool (M, C, H, W) with non-overlapping windows."""
+        divisor = 1 if counts else self.area
+        return functional.avg_pool2d(values, self.kernel, divisor_override=divisor)
+
+
+def each_frame(function: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
+    """Apply a function of (M, ...) to all frames of (N, T, ...) at once."""
+    out = function(values.flatten(0, 1))
+    return out.reshape(*values.shape[:2], *out.shape[1:])
+
+
+def _charge(
+    values: Values, delivers: Sequence[tuple[str, Callable[[Tensor], Tensor]]], bias: Tensor
+) -> Tensor:
+    parts = [each_frame(deliver, values[source]) for source, deliver in delivers]
+    total = torch.stack(parts).sum(dim=0) if len(parts) > 1 else parts[0]
+    return total + bias.reshape(-1, *(1,) * (total.ndim - 3))
+
+
+def _scan(
+    charge: Tensor,
+    recurrent: Tensor | None,
+    before: Tensor | None,
+    activate: Callable[[Tensor], Tensor],
+) -> tuple[Tensor, Tensor]:
+    """Activate all frames: at once, or one after another where a recurrent weight links them."""
+    if recurrent is None:
+        activations = activate(charge)
+        return activations, activations[:, -1]
+    state = torch.zeros_like(charge[:, 0]) if before is None else before
+    states = []
+    for n in range(charge.shape[1]):
+        state = activate(charge[:, n] + recurrent * state)
+        states.append(state)
+    return torch.stack(states, dim=1), state

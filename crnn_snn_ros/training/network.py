@@ -1,0 +1,167 @@
+"""The convolutional recurrent network (CRNN): residual blocks as in DroNet, IndRNNs, two heads.
+
+pixels - conv - max-pool - residual block x n - average pool - IndRNN x m -+- steering (rad)
+                                                                           +- collision (logit)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from crnn_snn_ros.core.graph import INPUT
+from crnn_snn_ros.training.config import NetworkConfig
+from crnn_snn_ros.training.layers import (
+    Branch,
+    ConvBranch,
+    HeadLayer,
+    IdentityBranch,
+    LinearBranch,
+    MaxPoolLayer,
+    NeuronLayer,
+    SumPoolLayer,
+    each_frame,
+)
+from crnn_snn_ros.training.quantize import best_scale
+
+INPUT_SCALE = 1.0 / 128.0  # real value of one count of the input: pixels in [-1, 1)
+HEADS = {"steering": "regression", "collision": "logit"}
+
+Layer = NeuronLayer | MaxPoolLayer | SumPoolLayer | HeadLayer
+
+
+class Output(NamedTuple):
+    """What the network says of a batch of sequences."""
+
+    heads: dict[str, Tensor]  # real values, (N, T): steering in rad, collision as a logit
+    carry: dict[str, Tensor]  # recurrent activations of the last frame, (N, hidden)
+    activations: dict[str, Tensor]  # every node, (N, T, ...); head accumulators where quantized
+
+
+class Crnn(nn.Module):
+    """The network in training. ``quantized`` chooses between float and integer arithmetic."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.quantized = False
+        self.nodes = nn.ModuleDict(_build(config))
+
+    def layers(self) -> Iterator[tuple[str, Layer]]:
+        """All nodes in topological order."""
+        for name, layer in self.nodes.items():
+            assert isinstance(layer, NeuronLayer | MaxPoolLayer | SumPoolLayer | HeadLayer)
+            yield name, layer
+
+    def scales(self) -> dict[str, Tensor]:
+        """Real value of one count of every node that is not a head."""
+        scales = {INPUT: torch.tensor(INPUT_SCALE, device=next(self.parameters()).device)}
+        for name, layer in self.layers():
+            if isinstance(layer, NeuronLayer):
+                scales[name] = layer.output_scale()
+            elif isinstance(layer, MaxPoolLayer):
+                scales[name] = scales[layer.source]
+            elif isinstance(layer, SumPoolLayer):
+                scales[name] = scales[layer.source] / layer.area
+        return scales
+
+    def forward(self, pixels: Tensor, carry: dict[str, Tensor] | None = None) -> Output:
+        """Run N streams over T frames.
+
+        Args:
+            pixels: Network inputs (pixel - 128), any dtype, (N, T, C, H, W).
+            carry: Of the frames before, from the same mode; None at the start of a stream.
+        """
+        carry = carry or {}
+        scales = self.scales()
+        values = {INPUT: pixels.float() * (1.0 if self.quantized else INPUT_SCALE)}
+        heads, after = {}, {}
+        for name, layer in self.layers():
+            if isinstance(layer, HeadLayer):
+                values[name], out = self._head(layer, values, scales)
+                heads[name] = out.squeeze(-1)
+            elif isinstance(layer, NeuronLayer):
+                before = carry.get(name)
+                if self.quantized:
+                    values[name], last = layer.forward_counts(values, scales, before)
+                else:
+                    values[name], last = layer.forward_float(values, before)
+                if layer.recurrent is not None:
+                    after[name] = last
+            elif isinstance(layer, SumPoolLayer):
+                pool = partial(layer, counts=self.quantized)
+                values[name] = each_frame(pool, values[layer.source])
+            else:
+                values[name] = each_frame(layer, values[layer.source])
+        return Output(heads, after, values)
+
+    def _head(
+        self, layer: HeadLayer, values: dict[str, Tensor], scales: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        if self.quantized:
+            return layer.forward_counts(values, scales)
+        out = layer.forward_float(values)
+        return out, out
+
+    @torch.no_grad()
+    def calibrate(self, pixels: Tensor) -> None:
+        """Choose every layer's scale from data, weights untouched (float mode, (N, T, C, H, W))."""
+        assert not self.quantized
+        activations = self.forward(pixels).activations
+        for name, layer in self.layers():
+            if isinstance(layer, NeuronLayer):
+                layer.scale.fill_(best_scale(activations[name], layer.n_max))
+
+    @torch.no_grad()
+    def clip_recurrent(self, largest: float = 1.0) -> None:
+        """Keep |u| where an IndRNN neither explodes nor needs it larger."""
+        for _, layer in self.layers():
+            if isinstance(layer, NeuronLayer) and layer.recurrent is not None:
+                layer.recurrent.clamp_(-largest, largest)
+
+
+def _build(config: NetworkConfig) -> dict[str, nn.Module]:
+    n_max = config.n_max
+    channels, height, width = config.input_shape
+    stem = config.stem_channels
+    nodes: dict[str, nn.Module] = {
+        "stem": NeuronLayer([_conv(INPUT, channels, stem, 5, 2)], stem, n_max),
+        "stem_pool": MaxPoolLayer("stem", 3, 2, 1),
+    }
+    height, width = ((size + 1) // 2 for size in (height, width))
+    height, width = ((size + 1) // 2 for size in (height, width))
+    source, inputs = "stem_pool", stem
+    for number, outputs in enumerate(config.block_channels, start=1):
+        stride = 1 if number == 1 else 2
+        height, width = ((size + stride - 1) // stride for size in (height, width))
+        first, second = f"block{number}a", f"block{number}b"
+        nodes[first] = NeuronLayer([_conv(source, inputs, outputs, 3, stride)], outputs, n_max)
+        shortcut: Branch = IdentityBranch(source)
+        if stride != 1 or inputs != outputs:
+            shortcut = _conv(source, inputs, outputs, 1, stride)
+        branches: list[Branch] = [_conv(first, outputs, outputs, 3, 1), shortcut]
+        nodes[second] = NeuronLayer(branches, outputs, n_max)
+        source, inputs = second, outputs
+    if height % 2 == 0 and width % 2 == 0:
+        nodes["pool"] = SumPoolLayer(source, (2, 2))
+        source, height, width = "pool", height // 2, width // 2
+    size = inputs * height * width
+    for number, hidden in enumerate(config.hidden, start=1):
+        name = f"rnn{number}"
+        dense = LinearBranch(source, nn.init.xavier_uniform_(torch.empty(hidden, size)))
+        nodes[name] = NeuronLayer(
+            [dense], hidden, n_max, signed=config.signed_hidden, recurrent=True
+        )
+        source, size = name, hidden
+    for name, kind in HEADS.items():
+        nodes[name] = HeadLayer(source, size, kind)
+    return nodes
+
+
+def _conv(source: str, inputs: int, outputs: int, kernel: int, stride: int) -> ConvBranch:
+    weight = nn.init.kaiming_normal_(torch.empty(outputs, inputs, kernel, kernel))
+    return ConvBranch(source, weight, stride, kernel // 2)

@@ -1,0 +1,246 @@
+"""Training: a float warm-up, then quantization-aware training on the grids of the conversion.
+
+Truncated back-propagation through time over real sequences: a drive is cut into parallel streams,
+each is walked in windows, and the recurrent state crosses from window to window (detached), as it
+will cross from frame to frame on the robot.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from crnn_snn_ros.core.errors import DataError
+from crnn_snn_ros.data.dataset import Sequence as Drive
+from crnn_snn_ros.io.atomic import replacing
+from crnn_snn_ros.training.checkpoint import Checkpoint, Origin, save
+from crnn_snn_ros.training.config import NetworkConfig, TrainConfig
+from crnn_snn_ros.training.convert.fold import fold_bn
+from crnn_snn_ros.training.network import HEADS, Crnn
+from crnn_snn_ros.training.streams import Chunk, chunks
+
+CALIBRATION_FRAMES = 512
+EVALUATION_WINDOW = 64
+RECURRENT_LIMIT = 1.0  # of |u|: beyond it an IndRNN explodes in float
+
+
+class Epoch(NamedTuple):
+    """Progress after one epoch."""
+
+    phase: str  # "float" or "qat"
+    number: int  # from 1, within the phase
+    of: int
+    train_loss: float
+    validation_loss: float
+    steering_rmse_rad: float  # on the validation split
+
+
+def train(
+    drives: Sequence[Drive],
+    validation: Sequence[Drive],
+    network: NetworkConfig,
+    config: TrainConfig,
+    origin: Origin,
+    out: Path,
+    on_epoch: Callable[[Epoch], object] = print,
+) -> Checkpoint:
+    """Train a network in both phases; write ``float.safetensors``, ``qat.safetensors``, a CSV log.
+
+    Args:
+        drives: Training sequences.
+        validation: Sequences that choose the best epoch of each phase.
+        network: Size and number formats.
+        config: How to train.
+        origin: What the checkpoints say of the data and the command.
+        out: Folder to write into, made where missing.
+        on_epoch: Called after every epoch.
+
+    Returns:
+        The quantized checkpoint.
+
+    Raises:
+        DataError: there is no labelled frame.
+    """
+    heads = _labelled_heads(drives)
+    torch.manual_seed(config.seed)
+    rng = np.random.default_rng(config.seed)
+    device = torch.device(config.device)
+    torch.backends.cudnn.allow_tf32 = False  # fake-quantized integers must stay exact
+    out.mkdir(parents=True, exist_ok=True)
+    log = _Log(out / "log.csv", on_epoch)
+    float_net = Crnn(network).to(device)
+    float_net = _fit(float_net, drives, validation, config, "float", rng, log)
+    warm = Checkpoint(float_net.eval(), origin, heads, log.best("float"))
+    save(out / "float.safetensors", warm)
+    quantized = fold_bn(float_net.eval())
+    frames = np.concatenate([drive.frames[:CALIBRATION_FRAMES] for drive in drives])
+    pixels = torch.from_numpy(frames[:CALIBRATION_FRAMES]).to(device)
+    quantized.calibrate(pixels[None])
+    quantized.quantized = True
+    quantized = _fit(quantized, drives, validation, config, "qat", rng, log)
+    result = Checkpoint(quantized.eval(), origin, heads, log.best("qat"))
+    save(out / "qat.safetensors", result)
+    return result
+
+
+def _labelled_heads(drives: Sequence[Drive]) -> tuple[str, ...]:
+    heads = []
+    if any(np.isfinite(drive.steering_rad).any() for drive in drives):
+        heads.append("steering")
+    if any(np.isfinite(drive.collision).any() for drive in drives):
+        heads.append("collision")
+    if not heads:
+        raise DataError(
+            "no frame of the training split has a steering or collision label; "
+            "name the label topics in the data file"
+        )
+    return tuple(heads)
+
+
+def _fit(
+    network: Crnn,
+    drives: Sequence[Drive],
+    validation: Sequence[Drive],
+    config: TrainConfig,
+    phase: str,
+    rng: np.random.Generator,
+    log: _Log,
+) -> Crnn:
+    """Run one phase and return the network at its best validation loss."""
+    epochs = config.float_epochs if phase == "float" else config.qat_epochs
+    rate = config.learning_rate if phase == "float" else config.qat_learning_rate
+    optimizer = torch.optim.AdamW(_parameter_groups(network, rate, config.weight_decay))
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs, rate / 50)
+    best, best_loss = {}, float("inf")
+    for number in range(1, epochs + 1):
+        network.train()
+        losses = [
+            loss
+            for drive in drives
+            for loss in _walk(network, optimizer, chunks(drive, config.window, config.streams, rng))
+        ]
+        schedule.step()
+        validation_loss, rmse = evaluate(network, validation)
+        log.add(Epoch(phase, number, epochs, float(np.mean(losses)), validation_loss, rmse))
+        if validation_loss < best_loss:
+            best_loss = validation_loss
+            best = {name: value.clone() for name, value in network.state_dict().items()}
+    network.load_state_dict(best)
+    return network
+
+
+def _parameter_groups(network: Crnn, rate: float, decay: float) -> list[dict[str, Any]]:
+    """Weights decay; biases, scales and recurrent weights do not; scales learn slowly."""
+    weights, plain, scales = [], [], []
+    for name, parameter in network.named_parameters():
+        if name.endswith(".scale"):
+            scales.append(parameter)
+        elif parameter.ndim > 1:
+            weights.append(parameter)
+        else:
+            plain.append(parameter)
+    return [
+        {"params": weights, "lr": rate, "weight_decay": decay},
+        {"params": plain, "lr": rate, "weight_decay": 0.0},
+        {"params": scales, "lr": rate / 5, "weight_decay": 0.0},
+    ]
+
+
+def _walk(
+    network: Crnn, optimizer: torch.optim.Optimizer, windows: Iterator[Chunk]
+) -> Iterator[float]:
+    device = next(network.parameters()).device
+    carry: dict[str, Tensor] = {}
+    for window in windows:
+        chunk = Chunk(*(part.to(device) for part in window))
+        output = network(chunk.pixels, carry)
+        carry = {name: state.detach() for name, state in output.carry.items()}
+        loss = _loss(output.heads, chunk.steering_rad, chunk.collision)
+        if loss is None:
+            continue
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        network.clip_recurrent(RECURRENT_LIMIT)
+        yield loss.item()
+
+
+def _loss(heads: dict[str, Tensor], steering_rad: Tensor, collision: Tensor) -> Tensor | None:
+    """Squared error of steering plus cross entropy of collision, over labelled frames."""
+    parts = []
+    known = steering_rad.isfinite()
+    if known.any():
+        parts.append(functional.mse_loss(heads["steering"][known], steering_rad[known]))
+    known = collision.isfinite()
+    if known.any():
+        logits = heads["collision"][known]
+        parts.append(functional.binary_cross_entropy_with_logits(logits, collision[known]))
+    return torch.stack(parts).sum() if parts else None
+
+
+@torch.no_grad()
+def evaluate(network: Crnn, drives: Sequence[Drive]) -> tuple[float, float]:
+    """Loss and steering RMSE (rad) over whole drives, state carried through each."""
+    network.eval()
+    losses, errors = [], []
+    for drive in drives:
+        heads = predict(network, drive)
+        steering, collision = _labels(drive)
+        loss = _loss(heads, steering, collision)
+        if loss is not None:
+            losses.append(loss.item())
+        known = steering.isfinite()
+        errors.append((heads["steering"] - steering)[known].square())
+    squared = torch.cat(errors)
+    rmse = float(squared.mean().sqrt()) if len(squared) else float("nan")
+    return float(np.mean(losses)) if losses else float("nan"), rmse
+
+
+@torch.no_grad()
+def predict(network: Crnn, drive: Drive) -> dict[str, Tensor]:
+    """Heads over a whole drive, (T,) each on the CPU; memory stays bounded however long it is."""
+    device = next(network.parameters()).device
+    carry: dict[str, Tensor] = {}
+    parts: dict[str, list[Tensor]] = {name: [] for name in HEADS}
+    for start in range(0, len(drive.frames), EVALUATION_WINDOW):
+        frames = np.array(drive.frames[start : start + EVALUATION_WINDOW])
+        output = network(torch.from_numpy(frames)[None].to(device), carry)
+        carry = output.carry
+        for name, values in output.heads.items():
+            parts[name].append(values[0].cpu())
+    return {name: torch.cat(values) for name, values in parts.items()}
+
+
+def _labels(drive: Drive) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(np.array(drive.steering_rad)), torch.from_numpy(
+        np.array(drive.collision)
+    )
+
+
+class _Log:
+    """Every epoch in memory, in a CSV file, and told to the caller."""
+
+    def __init__(self, path: Path, on_epoch: Callable[[Epoch], object]) -> None:
+        self._path, self._on_epoch = path, on_epoch
+        self._epochs: list[Epoch] = []
+
+    def add(self, epoch: Epoch) -> None:
+        self._epochs.append(epoch)
+        with replacing(self._path) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(Epoch._fields)
+            writer.writerows(self._epochs)
+        self._on_epoch(epoch)
+
+    def best(self, phase: str) -> dict[str, Any]:
+        """Metrics of the best epoch of a phase, for the model card."""
+        epochs = [epoch for epoch in self._epochs if epoch.phase == phase]
+        return {"validation": min(epochs, key=lambda epoch: epoch.validation_loss)._asdict()}

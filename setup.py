@@ -1,0 +1,132 @@
+"""Package metadata, for pip and for colcon (ament_python), which runs this file itself."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+NAME = "crnn_snn_ros"
+RESOURCES = ("models", "config", "launch")  # kept once, at the top of the repository
+
+ROS_JAZZY = [  # wheels of ROS 2 Jazzy, for machines without a ROS install
+    "ros-jazzy-rclpy[fastrtps]",
+    "ros-jazzy-ament-index-python",
+    "ros-jazzy-diagnostic-msgs",
+    "ros-jazzy-geometry-msgs",
+    "ros-jazzy-lifecycle-msgs",
+    "ros-jazzy-nav-msgs",
+    "ros-jazzy-rcl-interfaces",
+    "ros-jazzy-rosgraph-msgs",
+    "ros-jazzy-sensor-msgs",
+    "ros-jazzy-std-msgs",
+    "ros-jazzy-std-srvs",
+]
+TEST = [
+    "cyclonedds>=0.10 ; platform_machine == 'x86_64'",  # a foreign DDS peer; no wheels elsewhere
+    "hypothesis>=6",
+    "pytest>=7",
+    "pytest-timeout>=2",
+]
+DEV = [
+    "colcon-common-extensions",
+    "import-linter>=2",
+    "mypy>=1.10",
+    "ruff>=0.6",
+    "setuptools<80",  # later ones dropped `setup.py develop --editable`, which colcon calls
+    "types-PyYAML",
+]
+
+
+def resource_files(kind: str) -> list[Path]:
+    """Files below one of RESOURCES, relative to the repository, without caches."""
+    return sorted(
+        path
+        for path in Path(kind).rglob("*")
+        if path.is_file() and not any(p[0] in "._" for p in path.parts)
+    )
+
+
+def shared_files() -> list[tuple[str, list[str]]]:
+    """What goes to ``share/``, folder by folder, as the ROS tools expect it."""
+    share = f"share/{NAME}"
+    files = {
+        "share/ament_index/resource_index/packages": [f"resource/{NAME}"],
+        share: ["package.xml"],
+    }
+    for path in (path for kind in RESOURCES for path in resource_files(kind)):
+        files.setdefault(f"{share}/{path.parent.as_posix()}", []).append(str(path))
+    return list(files.items())
+
+
+class BuildWithResources(build_py):
+    """Copy RESOURCES into the package as well, where ``io.resources`` finds them without ROS."""
+
+    def run(self) -> None:
+        """Build the modules, then the resources (an editable install reads them in place)."""
+        super().run()
+        for source, target in self._resources():
+            self.mkpath(str(target.parent))
+            self.copy_file(str(source), str(target), preserve_mode=False)
+
+    def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+        """Name the copies too, so that uninstalling removes them."""
+        copies = [str(target) for _, target in self._resources()]
+        return [*super().get_outputs(include_bytecode), *copies]
+
+    def _resources(self) -> list[tuple[Path, Path]]:
+        if getattr(self, "editable_mode", False):
+            return []
+        share = Path(self.build_lib, NAME, "share")
+        return [(path, share / path) for kind in RESOURCES for path in resource_files(kind)]
+
+
+os.chdir(Path(__file__).parent)  # not resolved: colcon runs a link to this file in its build folder
+
+setup(
+    name=NAME,
+    version="0.1.0",
+    description="Lossless CRNN to spiking network conversion, and a collision avoidance node",
+    license="Apache-2.0",
+    author="crnn_snn_ros maintainers",
+    maintainer="crnn_snn_ros maintainers",
+    keywords=["ROS 2", "spiking neural network", "collision avoidance", "quantization"],
+    classifiers=[
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+    python_requires=">=3.10",
+    packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    package_data={NAME: ["py.typed"]},
+    data_files=shared_files(),
+    zip_safe=False,
+    # rclpy and the messages come from the ROS install, or from the extra [ros-jazzy].
+    install_requires=[
+        "numpy>=1.21",
+        "opencv-python-headless>=4.5",
+        "pyyaml>=5.4",
+        "safetensors>=0.4",
+        "torch>=2.1",
+    ],
+    extras_require={
+        "ros-jazzy": ROS_JAZZY,
+        "tools": ["rich>=13", "rosbags>=0.11", "tyro>=1"],
+        "test": TEST,
+        "dev": [*DEV, *TEST],
+    },
+    entry_points={
+        "console_scripts": [
+            "crnn_snn = crnn_snn_ros.cli:main",
+            "crnn-snn = crnn_snn_ros.cli:main",
+            "collision_avoidance = crnn_snn_ros.ros.node:main",
+        ]
+    },
+    cmdclass={"build_py": BuildWithResources},
+)

@@ -1,0 +1,202 @@
+"""The control law never leaves its limits, and stops whenever it should."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crnn_snn_ros.core.command import (
+    DRIVES,
+    INITIAL,
+    MAX_INTERVAL_S,
+    ControlConfig,
+    ControlState,
+    control,
+)
+from crnn_snn_ros.core.errors import ConfigError
+from crnn_snn_ros.core.settings import settings
+from crnn_snn_ros.core.types import STOP, Prediction
+
+RANGES = {name: known for name, (_, known) in settings(ControlConfig).items()}
+NUMBERS = [name for name, known in RANGES.items() if known.low is not None]
+ROUND_OFF = 1e-9
+
+anything = st.floats(allow_nan=True, allow_infinity=True)
+predictions = st.builds(
+    Prediction,
+    st.one_of(st.floats(-3.0, 3.0), anything),
+    st.one_of(st.floats(0.0, 1.0), anything),
+    st.booleans(),
+    st.integers(0, 100),
+    st.integers(0, 10**6),
+)
+good = st.builds(
+    Prediction,
+    st.floats(-3.0, 3.0),
+    st.floats(0.0, 1.0),
+    st.just(True),
+    st.integers(0, 100),
+    st.integers(0, 10**6),
+)
+intervals = st.one_of(st.floats(0.0, 1.0), anything)
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> ControlConfig:
+    """Any configuration that is accepted, ends of the ranges included."""
+    values: dict[str, object] = {"drive": draw(st.sampled_from(DRIVES))}
+    for name in NUMBERS:
+        known = RANGES[name]
+        assert known.low is not None
+        assert known.high is not None
+        if name == "go_frames":
+            values[name] = draw(st.integers(1, 4))
+        else:
+            ends = st.sampled_from([known.low, known.high])
+            values[name] = draw(st.one_of(ends, st.floats(known.low, known.high)))
+    stop, go = values["stop_threshold"], values["go_threshold"]
+    assert isinstance(stop, float)
+    assert isinstance(go, float)
+    if go >= stop:
+        values["go_threshold"] = stop / 2
+    return ControlConfig(**values)  # type: ignore[arg-type]
+
+
+def clear(steering_rad: float = 0.0, probability: float = 0.0) -> Prediction:
+    return Prediction(steering_rad, probability, True, 7, 100)
+
+
+def drive(
+    prediction: Prediction, config: ControlConfig, frames: int, dt_s: float = 0.05
+) -> tuple[tuple[float, float], ControlState]:
+    command, state = STOP, INITIAL
+    for _ in range(frames):
+        command, state = control(prediction, state, dt_s, config)
+    return command, state
+
+
+@given(configs(), st.lists(st.tuples(predictions, intervals), min_size=1, max_size=30))
+def test_no_input_leaves_the_limits(config, stream):
+    state = INITIAL
+    for prediction, dt_s in stream:
+        before = state
+        command, state = control(prediction, state, dt_s, config)
+        assert all(map(math.isfinite, (*command, *state)))
+        assert 0.0 <= command.linear_mps <= config.v_max_mps
+        assert abs(command.angular_radps) <= config.max_yaw_rate_radps
+        dt_s = min(dt_s, MAX_INTERVAL_S) if math.isfinite(dt_s) and dt_s > 0 else 0.0
+        rise = command.linear_mps - before.linear_mps
+        assert rise <= config.acceleration_mps2 * dt_s + ROUND_OFF
+        if command != STOP:
+            assert -rise <= config.deceleration_mps2 * dt_s + ROUND_OFF
+            if config.drive == "differential":
+                turn = abs(command.angular_radps - before.angular_radps)
+                assert turn <= config.yaw_acceleration_radps2 * dt_s + ROUND_OFF
+            else:
+                radius = config.wheelbase_m / max(math.tan(config.max_steering_rad), 1e-300)
+                assert abs(command.angular_radps) * radius <= command.linear_mps * (1 + ROUND_OFF)
+
+
+@given(configs(), st.lists(good, max_size=20), predictions)
+def test_danger_and_nonsense_stop_at_once(config, stream, last):
+    state = INITIAL
+    for prediction in stream:
+        _, state = control(prediction, state, 0.05, config)
+    p = last.collision_probability
+    trusted = last.settled and math.isfinite(last.steering_rad) and 0.0 <= p <= 1.0
+    if not trusted or p >= config.stop_threshold:
+        assert control(last, state, 0.05, config) == (STOP, INITIAL)
+    for certain in (clear(probability=1.0), clear(probability=math.nan), clear(math.inf)):
+        assert control(certain, state, 0.05, config) == (STOP, INITIAL)
+
+
+@given(configs(), st.lists(good, max_size=20), good, good)
+def test_more_danger_never_means_more_speed(config, stream, a, b):
+    state = INITIAL
+    for prediction in stream:
+        _, state = control(prediction, state, 0.05, config)
+    safer, riskier = sorted((a, b), key=lambda p: p.collision_probability)
+    riskier = riskier._replace(steering_rad=safer.steering_rad)
+    slow, _ = control(riskier, state, 0.05, config)
+    fast, _ = control(safer, state, 0.05, config)
+    assert slow.linear_mps <= fast.linear_mps + ROUND_OFF
+
+
+@given(configs(), st.lists(st.tuples(predictions, intervals), max_size=20))
+def test_same_stream_same_commands(config, stream):
+    def run():
+        state, commands = INITIAL, []
+        for prediction, dt_s in stream:
+            command, state = control(prediction, state, dt_s, config)
+            commands.append(command)
+        return commands
+
+    assert run() == run()
+
+
+def test_a_broken_state_stops():
+    state = ControlState(math.nan, 0.0, 0.0, False, 3)
+    assert control(clear(), state, 0.05, ControlConfig()) == (STOP, INITIAL)
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.2, 0.5])
+def test_speed_settles_where_the_law_says(probability):
+    config = ControlConfig(v_max_mps=0.8)
+    (linear, _), _ = drive(clear(probability=probability), config, frames=200)
+    assert linear == pytest.approx(0.8 * (1 - probability), abs=1e-3)
+
+
+def test_yaw_follows_the_steering_of_either_base():
+    differential = ControlConfig(yaw_gain=2.0)
+    assert drive(clear(0.2), differential, 100)[0][1] == pytest.approx(0.4, abs=1e-3)
+    assert drive(clear(-0.2), differential, 100)[0][1] == pytest.approx(-0.4, abs=1e-3)
+    car = ControlConfig(drive="ackermann", v_max_mps=1.0, wheelbase_m=0.5)
+    expected = 1.0 * math.tan(0.2) / 0.5
+    assert drive(clear(0.2), car, 200)[0][1] == pytest.approx(expected, abs=1e-3)
+
+
+def test_low_pass_does_not_depend_on_the_frame_rate():
+    config = ControlConfig(acceleration_mps2=50.0, go_frames=1, go_threshold=0.5)
+    slow, _ = drive(clear(), config, frames=4, dt_s=0.1)
+    fast, _ = drive(clear(), config, frames=8, dt_s=0.05)
+    assert slow[0] == pytest.approx(fast[0], rel=1e-9)
+
+
+def test_hysteresis_and_the_frames_before_it_moves():
+    config = ControlConfig(stop_threshold=0.7, go_threshold=0.5, go_frames=3)
+    state = INITIAL
+    moving = []
+    for p in [0.4, 0.5, 0.6, 0.5, 0.5, 0.5, 0.6, 0.69, 0.7, 0.6, 0.5, 0.5, 0.4]:
+        command, state = control(clear(probability=p), state, 0.1, config)
+        moving.append(command != STOP)
+    assert moving == [False] * 5 + [True] * 3 + [False] * 4 + [True]
+
+
+def test_no_time_no_change_but_a_stop():
+    _, state = drive(clear(0.3), ControlConfig(), frames=50)
+    for dt_s in (0.0, -1.0, math.nan, math.inf):
+        command, _ = control(clear(-0.3, 0.4), state, dt_s, ControlConfig())
+        assert command == (state.linear_mps, state.angular_radps)
+    assert control(clear(0.0, 0.9), state, 0.0, ControlConfig())[0] == STOP
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_values_past_either_end_are_refused(name):
+    known = RANGES[name]
+    assert known.low is not None
+    assert known.high is not None
+    step = 1 if name == "go_frames" else 1e-6
+    for wrong in (known.low - step, known.high + step, math.nan, math.inf, "fast", True, None):
+        with pytest.raises(ConfigError, match=name):
+            dataclasses.replace(ControlConfig(), **{name: wrong})
+
+
+def test_contradictions_are_refused():
+    with pytest.raises(ConfigError, match=r"differential, ackermann"):
+        ControlConfig(drive="hover")
+    with pytest.raises(ConfigError, match=r"below stop_threshold"):
+        ControlConfig(go_threshold=0.7, stop_threshold=0.7)
