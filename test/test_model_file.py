@@ -21,7 +21,7 @@ from strategies import graphs
 
 from crnn_snn_ros.core import bounds
 from crnn_snn_ros.core.errors import ModelFileError
-from crnn_snn_ros.core.graph import INPUT, Graph, Head, Linear
+from crnn_snn_ros.core.graph import Graph, Neurons
 from crnn_snn_ros.io.model_file import HeadInfo, Model, header, load, save
 from crnn_snn_ros.io.tensor_file import read_arrays, read_layout
 
@@ -218,10 +218,11 @@ def test_failed_save_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> Non
     path = tmp_path / "model.snn"
     save(path, golden_model())
     before = path.read_bytes()
-    heavy = Linear(INPUT, np.full((1, 3 * 64 * 64), 127, np.int8))
-    head = Head("steering", (heavy,), np.zeros(1, np.int32), 1.0)
-    with pytest.raises(ModelFileError, match=r"model\.snn: node 'steering': .*2\^24"):
-        save(path, model_of(Graph((3, 64, 64), (head,))))
+    first, *rest = golden_model().graph.nodes
+    assert isinstance(first, Neurons)
+    heavy = dataclasses.replace(first, bias=np.full(2, 2**24, np.int32))
+    with pytest.raises(ModelFileError, match=r"model\.snn: node 'conv1': .*2\^24"):
+        save(path, model_of(Graph((1, 4, 4), (heavy, *rest))))
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["model.snn"]
 
@@ -326,11 +327,11 @@ HOSTILE: dict[str, tuple[str, dict[str, Any]]] = {
     "bool stride": ("'stride' is True, expected int", {STRIDE: True}),
     "float stride": ("'stride' is 1.0, expected int", {STRIDE: 1.0}),
     "padding": ("padding 99999", {"model/graph/nodes/conv1/synapses/0/padding": 99999}),
-    "pool padding": ("over half the kernel", {"model/graph/nodes/peak/padding": 2}),
-    "huge kernel": ("larger than", {"model/graph/nodes/peak/kernel": 10**14}),
-    "too many levels": ("spike counts", {"model/graph/nodes/conv1/n_max": 256}),
-    "no counts": ("spike counts", {"model/graph/nodes/conv1/n_max": 0}),
-    "positive n_min": ("spike counts", {"model/graph/nodes/conv1/n_min": 1}),
+    "pool padding": ("padding 2 is not", {"model/graph/nodes/peak/padding": 2}),
+    "huge kernel": ("kernel 100000000000000", {"model/graph/nodes/peak/kernel": 10**14}),
+    "too many levels": ("n_max 256", {"model/graph/nodes/conv1/n_max": 256}),
+    "no counts": ("n_max 0", {"model/graph/nodes/conv1/n_max": 0}),
+    "positive n_min": ("n_min 1", {"model/graph/nodes/conv1/n_min": 1}),
     "NaN scale": ("holds NaN", {"model/graph/nodes/steering/scale": RAW + "NaN"}),
     "infinite scale": ("holds -Infin", {"model/graph/nodes/steering/scale": RAW + "-Infinity"}),
     "scale 1e999": ("too large", {"model/graph/nodes/steering/scale": RAW + "1e999"}),
@@ -348,7 +349,8 @@ HOSTILE: dict[str, tuple[str, dict[str, Any]]] = {
     "node no object": ("not a JSON object", {"model/graph/nodes/peak": 7}),
     "input shape": ("3 integers", {"model/graph/input_shape": [1, 4.0, 4]}),
     "input size": ("the input contract gives (1, 4, 5)", {"model/input/width": 5}),
-    "input too large": ("too large", {"model/graph/input_shape": [1, 10**9, 10**9]}),
+    "input too large": ("too large", {"model/graph/input_shape": [1, 10**7, 10**7]}),
+    "input side": ("input size", {"model/graph/input_shape": [1, 10**9, 10**9]}),
     "colour": ("colour", {"model/input/colour": "cmyk"}),
     "crop": ("crop", {"model/input/crop_top": 0.5, "model/input/crop_bottom": 0.5}),
     "normalisation": ("normalisation 'mean'", {"model/input/normalisation": "mean"}),

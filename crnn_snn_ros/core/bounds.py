@@ -61,13 +61,22 @@ def prove(graph: Graph) -> Bounds:
 
 
 def largest_counts(graph: Graph) -> dict[str, int]:
-    """Largest |count| that one element of every node (and of the input) can deliver in a frame."""
+    """Largest |count| that one element of every node (and of the input) can deliver in a frame.
+
+    Raises:
+        ConversionError: a sum-pool could leave the integers that float32 represents exactly.
+    """
     largest = {INPUT: -INPUT_MIN}
     for node in graph.nodes:
         if isinstance(node, Neurons):
             largest[node.name] = max(node.n_max, -node.n_min)
         elif isinstance(node, SumPool):
             largest[node.name] = node.kernel[0] * node.kernel[1] * largest[node.source]
+            if largest[node.name] >= ACCUMULATOR_LIMIT:
+                raise ConversionError(
+                    f"node '{node.name}': a sum could reach {largest[node.name]}, not below 2^24; "
+                    "use a smaller pool"
+                )
         elif isinstance(node, MaxPool):
             largest[node.name] = largest[node.source]
     return largest
@@ -76,6 +85,8 @@ def largest_counts(graph: Graph) -> dict[str, int]:
 def _largest_membrane(node: Neurons | Head, largest: dict[str, int]) -> int:
     reach: NDArray[np.int64] = np.abs(node.bias.astype(np.int64))
     for synapse in node.synapses:
+        if reach.max() >= ACCUMULATOR_LIMIT:  # enough is known, and int64 must not overflow
+            break
         weight = np.abs(synapse.weight.astype(np.int64))
         reach = reach + weight.reshape(len(weight), -1).sum(axis=1) * largest[synapse.source]
     if isinstance(node, Neurons):
