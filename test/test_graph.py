@@ -205,3 +205,33 @@ def test_bound_does_not_wrap_around() -> None:
     graph = Graph((1, 256, 256), (pool, layer, head("a")))
     with pytest.raises(ConversionError, match=r"'a': a membrane could reach"):
         bounds.prove(graph)
+
+
+@given(graph=graphs())
+def test_accumulator_bound_is_the_formula(graph: Graph) -> None:
+    """In Python's integers, term by term."""
+    largest = bounds.largest_counts(graph)
+    reach = 0
+    for node in graph.nodes:
+        if isinstance(node, SumPool | MaxPool):
+            continue
+        for i, bias in enumerate(node.bias.tolist()):
+            total = abs(bias)
+            for synapse in node.synapses:
+                row = synapse.weight[i].ravel().tolist()
+                total += sum(map(abs, row)) * largest[synapse.source]
+            if isinstance(node, Neurons):
+                threshold, count = int(node.threshold[i]), max(node.n_max, -node.n_min)
+                total += threshold // 2 + threshold * count
+                if node.recurrent is not None:
+                    total += abs(int(node.recurrent[i])) * count
+            reach = max(reach, total)
+    assert bounds.prove(graph).accumulator == reach
+
+
+def test_bound_counts_the_lowest_int8_as_128() -> None:
+    """Its negative is no int8."""
+    lowest = Linear(INPUT, np.full((1, 16), -128, np.int8))
+    layer = Neurons("a", (lowest,), np.zeros(1, np.int32), np.full(1, 2, np.int32), 0, 1)
+    graph = Graph((1, 4, 4), (layer, head("a")))
+    assert bounds.prove(graph).accumulator == 16 * 128 * 128 + 1 + 2
