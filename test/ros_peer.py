@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,10 @@ from crnn_snn_ros.core.types import Frame
 from crnn_snn_ros.io.model_file import HeadInfo, Model, save
 from crnn_snn_ros.io.preprocess import InputContract
 from crnn_snn_ros.ros import messages
+
+with warnings.catch_warnings():  # a parser that every message type imports uses an old module
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import rosidl_generator_py  # noqa: F401
 
 ROOT = Path(__file__).parents[1]
 SECOND = 1_000_000_000
@@ -260,8 +265,8 @@ def running(
     **parameters: object,
 ) -> Iterator[tuple[NodeProcess, Peer]]:
     """A node process and a peer that have found each other."""
-    node = NodeProcess(log, arguments(**parameters), script, **(env or {}))
     peer = Peer(stamped=peer_stamped)
+    node = NodeProcess(log, arguments(**parameters), script, **(env or {}))
     try:
         topic = "image/compressed" if parameters.get("image_transport") == "compressed" else "image"
         peer.find_node(node, topic)

@@ -13,7 +13,7 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
-from ros_peer import SECOND, NodeProcess, arguments, frames, running, small_model
+from ros_peer import SECOND, NodeProcess, Peer, arguments, frames, running, small_model
 from sensor_msgs.msg import CompressedImage
 
 from crnn_snn_ros.core.types import Frame
@@ -270,10 +270,8 @@ def set_parameter(peer, name, **value):
 
 
 def test_lifecycle_by_hand(model, tmp_path):
-    node = NodeProcess(tmp_path / "log", arguments(autostart=False, model="/nowhere/m.snn"))
-    from ros_peer import Peer
-
     peer = Peer()
+    node = NodeProcess(tmp_path / "log", arguments(autostart=False, model="/nowhere/m.snn"))
     try:
         peer.wait(lambda: peer.diagnostics().get("reason") == "inactive", "diagnostics", 40.0)
         assert not change(peer, Transition.TRANSITION_CONFIGURE)
