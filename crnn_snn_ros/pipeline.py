@@ -41,6 +41,7 @@ class Answer(NamedTuple):
     prediction: Prediction
     command: Command
     was_reset: bool  # recurrent state was cleared before this frame (first, gap, time ran back)
+    network: FrameResult  # all that the spiking network did
 
 
 class Pipeline:
@@ -79,7 +80,7 @@ class Pipeline:
         prediction = self._predict(result)
         dt_s = 1.0 / self.model.frame_rate_hz if elapsed_s is None else elapsed_s
         command, control_state = control(prediction, state.control, dt_s, self.config)
-        answer = Answer(prediction, command, was_reset=elapsed_s is None)
+        answer = Answer(prediction, command, elapsed_s is None, result)
         return answer, PipelineState(carry, control_state, frame.stamp_ns)
 
     def _elapsed_s(self, frame: Frame, state: PipelineState) -> float | None:

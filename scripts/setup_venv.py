@@ -32,8 +32,9 @@ for name in ("rclpy", "numpy", "cv2", "torch"):
     except Exception:
         found[name] = None
     else:
-        found[name] = str(getattr(module, "__version__", "unknown"))
-        if name == "torch":
+        whole = module.__file__ is not None  # else it is a mere folder of that name
+        found[name] = str(getattr(module, "__version__", "unknown")) if whole else None
+        if whole and name == "torch":
             found["accelerated"] = bool(module.version.cuda or module.version.hip)
 print(json.dumps(found))
 """
@@ -74,7 +75,8 @@ def main() -> int:
 
 def _make(target: Path, ros: bool, system_packages: bool) -> Path:
     other = target / f".set-up-{'wheels' if ros else 'ros'}"
-    print(f"make {target}, {'on the sourced ROS 2' if ros else 'with ROS 2 from wheels'}")
+    kind = "on the sourced ROS 2" if ros else "with ROS 2 from wheels"
+    print(f"make {target} {kind}", flush=True)
     builder = venv.EnvBuilder(system_packages, clear=other.exists(), with_pip=True)
     try:
         builder.create(target)
@@ -89,7 +91,7 @@ def _install(python: Path, ros: bool) -> None:
     constraints = python.parents[1] / "constraints.txt"
     constraints.write_text(_constraints(found, ros), encoding="utf-8")
     limit = ("--constraint", str(constraints))
-    print("install the package")
+    print("install the package", flush=True)
     subprocess.run([*pip, *limit, "setuptools<80", "wheel", "packaging"], check=True)
     editable = ("--no-deps", "--no-build-isolation", "--editable", str(ROOT))
     subprocess.run([*pip, *editable], check=True)
@@ -99,7 +101,7 @@ def _install(python: Path, ros: bool) -> None:
     needs = [need for need in listed.splitlines() if need]
     if ros and found["cv2"] is not None:  # pip does not know python3-opencv by its own name
         needs = [need for need in needs if not need.startswith(OPENCV)]
-    print("install what it needs; this can take minutes")
+    print("install what it needs; this can take minutes", flush=True)
     subprocess.run([*pip, *limit, *needs], check=True)
 
 

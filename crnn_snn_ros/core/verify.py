@@ -54,7 +54,7 @@ def verify(
     graph: Graph,
     engines: Mapping[str, Engine],
     frames: Iterable[NDArray[np.int8]],
-    progress: Callable[[int], None] = lambda frames_done: None,
+    progress: Callable[[int], object] | None = None,
 ) -> Report:
     """Run one stream of frames with state through the QANN and every engine.
 
@@ -89,7 +89,8 @@ def verify(
                 report.settle_steps.append(int(result.settle_steps[0]))
         report.frames += 1
         report.activations += _size(reference)
-        progress(report.frames)
+        if progress is not None:
+            progress(report.frames)
         if report.first_difference is not None:
             break
     return report

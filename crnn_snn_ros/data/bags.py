@@ -158,12 +158,16 @@ def read_signal(path: Path, topic: str) -> Signal:
 
 
 def _messages(path: Path, topic: str) -> Iterator[_Message]:
-    """Deserialized messages of a topic. The caller's own errors pass by, never through here."""
+    """Deserialized messages of a topic. The caller's own errors do not pass through here."""
     with _reading(path), Reader(path) as reader:
         chosen: list[Connection] = [c for c in reader.connections if c.topic == topic]
+        expected, count = sum(connection.msgcount for connection in chosen), 0
         for connection, received_ns, raw in reader.messages(chosen):
             content = message_store().deserialize_cdr(raw, connection.msgtype)
             yield _Message(received_ns, content)
+            count += 1
+    if count < expected:  # sqlite reads on where pages at the end are lost
+        raise DataError(f"bag {path}: {topic} has {count} messages, its index says {expected}")
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import tempfile
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from crnn_snn_ros.core.errors import ConfigError, DataError
 from crnn_snn_ros.data.archives import SUFFIXES, is_archive, unpack
 from crnn_snn_ros.data.bag_writer import BagWriter
-from crnn_snn_ros.data.donkeycar_tub import Tub, open_tub, read_records
+from crnn_snn_ros.data.donkeycar_tub import Record, Tub, open_tub, read_records
 from crnn_snn_ros.io.images import decode_compressed
 
 IMAGE_TOPIC, STEERING_TOPIC, THROTTLE_TOPIC = "/image/compressed", "/steering", "/throttle"
@@ -104,21 +105,15 @@ def _write(
     progress: Progress | None,
 ) -> ImportSummary:
     written = np.zeros(len(stamps), np.bool_)
-    deleted = missing = damaged = 0
+    skipped: Counter[str] = Counter()
     for number, record in enumerate(read_records(tub)):
         if progress is not None:
             progress(number + 1, len(stamps))
         if record.number in tub.deleted:
-            deleted += 1
+            skipped["deleted"] += 1
             continue
-        try:
-            jpeg = record.image.read_bytes()
-            decode_compressed("jpeg", jpeg)
-        except OSError:
-            missing += 1
-            continue
-        except DataError:
-            damaged += 1
+        jpeg = _read_jpeg(record, skipped)
+        if jpeg is None:
             continue
         stamp_ns = int(stamps[number])
         bag.compressed_image(IMAGE_TOPIC, stamp_ns, "jpeg", jpeg)
@@ -127,20 +122,32 @@ def _write(
         bag.float32(THROTTLE_TOPIC, stamp_ns, record.throttle)
         written[number] = True
     if not written.any():
-        raise DataError(
-            f"{tub.folder} has no frame to import: of {len(stamps)} records {deleted} are deleted, "
-            f"{missing} without image, {damaged} with a damaged one"
-        )
+        reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
+        raise DataError(f"{tub.folder} has no frame to import; of {len(stamps)} records {reasons}")
     kept = stamps[written]
     return ImportSummary(
         frames=len(kept),
-        deleted=deleted,
-        missing=missing,
-        damaged=damaged,
+        deleted=skipped["deleted"],
+        missing=skipped["missing"],
+        damaged=skipped["damaged"],
         duration_s=float(kept[-1] - kept[0]) * 1e-9,
         rate_hz=_median_hz(kept),
         topics=(IMAGE_TOPIC, STEERING_TOPIC, THROTTLE_TOPIC),
     )
+
+
+def _read_jpeg(record: Record, skipped: Counter[str]) -> bytes | None:
+    """The bytes of a record's image, or None and a count of why not."""
+    try:
+        jpeg = record.image.read_bytes()
+        decode_compressed("jpeg", jpeg)
+    except OSError:
+        skipped["missing"] += 1
+    except DataError:
+        skipped["damaged"] += 1
+    else:
+        return jpeg
+    return None
 
 
 def _stamps(tub: Tub, rate_hz: float | None) -> NDArray[np.int64]:

@@ -24,7 +24,8 @@ Image = NDArray[np.uint8]
 BytesLike: TypeAlias = "bytes | bytearray | memoryview | array[int] | Image"
 
 # A damaged frame becomes a DataError; OpenCV would also print a warning for each, 30 a second.
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+if hasattr(cv2.utils, "logging"):  # that of Ubuntu 22.04 has no such switch
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
 
 
 class _Encoding(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from crnn_snn_ros.core.errors import CrnnSnnError, DataError
+from crnn_snn_ros.io.atomic import replacing
 from crnn_snn_ros.io.preprocess import InputContract
+from crnn_snn_ros.training.config import NetworkConfig
 from crnn_snn_ros.training.convert.fold import without_norm
-from crnn_snn_ros.training.network import Crnn, NetworkConfig
+from crnn_snn_ros.training.network import Crnn
 
 FORMAT = "crnn_snn checkpoint 1"
 
@@ -52,12 +53,8 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "metrics": checkpoint.metrics,
     }
     tensors = {name: value.detach().cpu() for name, value in network.state_dict().items()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         save_file(tensors, temporary, metadata={"crnn_snn": json.dumps(header)})
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load(path: Path) -> Checkpoint:
@@ -93,6 +90,7 @@ def load(path: Path) -> Checkpoint:
 
 def _network_config(fields: dict[str, Any]) -> NetworkConfig:
     """JSON has no tuples."""
-    return NetworkConfig(
-        **{name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
-    )
+    typed: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
+    }
+    return NetworkConfig(**typed)

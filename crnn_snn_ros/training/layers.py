@@ -1,4 +1,4 @@
-"""Layers of the network before conversion: each computes in float, and in the integers it will have.
+"""Layers of the network before conversion, in float and in the integers that they will have.
 
 Sequences are (N, T, ...): N streams of T frames. Float activations are real numbers; quantized ones
 are spike counts, and a layer's ``scale`` is the real value of one count.

@@ -1,4 +1,4 @@
-"""The convolutional recurrent network (CRNN): DroNet-like residual blocks, IndRNN layers, two heads.
+"""The convolutional recurrent network (CRNN): residual blocks as in DroNet, IndRNNs, two heads.
 
 pixels - conv - max-pool - residual block x n - average pool - IndRNN x m -+- steering (rad)
                                                                            +- collision (logit)
@@ -7,15 +7,14 @@ pixels - conv - max-pool - residual block x n - average pool - IndRNN x m -+- st
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.core.graph import INPUT
+from crnn_snn_ros.training.config import NetworkConfig
 from crnn_snn_ros.training.layers import (
     Branch,
     ConvBranch,
@@ -33,42 +32,6 @@ INPUT_SCALE = 1.0 / 128.0  # real value of one count of the input: pixels in [-1
 HEADS = {"steering": "regression", "collision": "logit"}
 
 Layer = NeuronLayer | MaxPoolLayer | SumPoolLayer | HeadLayer
-
-
-@dataclass(frozen=True)
-class NetworkConfig:
-    """Size and number formats of a network.
-
-    Raises:
-        ConfigError: a value is out of range.
-    """
-
-    input_shape: tuple[int, int, int] = (3, 64, 96)  # (channels, height, width)
-    stem_channels: int = 16
-    block_channels: tuple[int, ...] = (
-        16,
-        32,
-        64,
-    )  # the first block keeps the size, others halve it
-    hidden: tuple[int, ...] = (64, 32)  # IndRNN layers
-    bits: int = 3  # a layer counts to 2^bits - 1
-    signed_hidden: bool = True  # IndRNN counts in [-L, L], or in [0, L] like ReLU
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.bits <= 8:
-            raise ConfigError(f"bits is {self.bits}, allowed is 1 to 8")
-        sizes = (*self.input_shape, self.stem_channels, *self.block_channels, *self.hidden)
-        if min(sizes) < 1 or not self.block_channels or not self.hidden:
-            raise ConfigError(f"network sizes must be positive and not empty, got {self}")
-        if min(self.input_shape[1:]) < 2 ** (len(self.block_channels) + 1):
-            raise ConfigError(
-                f"input {self.input_shape} is too small for {len(self.block_channels)} blocks"
-            )
-
-    @property
-    def n_max(self) -> int:
-        """Largest spike count L."""
-        return int(2**self.bits - 1)
 
 
 class Output(NamedTuple):

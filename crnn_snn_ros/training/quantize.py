@@ -20,12 +20,12 @@ MAX_WEIGHT = 127
 
 class _RoundHalfUp(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
+    def forward(_ctx: Any, x: Tensor) -> Tensor:
         return torch.floor(x + 0.5)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
+    def backward(_ctx: Any, grad: Tensor) -> Tensor:
         return grad
 
 
@@ -99,7 +99,7 @@ def to_threshold(limit: Tensor) -> Tensor:
 
 
 def integer_weight(weight: Tensor, source_scale: Tensor, unit: Tensor) -> Tensor:
-    """``round(W s_src / unit)`` within int8, where ``unit`` (channels,) is the accumulator's scale."""
+    """``round(W s_src / unit)`` within int8; ``unit`` (channels,) is the scale of the charge."""
     unit = unit.reshape((-1,) + (1,) * (weight.ndim - 1))
     return round_half_up(weight * (source_scale / unit)).clamp(-MAX_WEIGHT, MAX_WEIGHT)
 

@@ -8,9 +8,7 @@ will cross from frame to frame on the robot.
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,42 +17,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from crnn_snn_ros.core.errors import ConfigError, DataError
+from crnn_snn_ros.core.errors import DataError
 from crnn_snn_ros.data.dataset import Sequence as Drive
+from crnn_snn_ros.io.atomic import replacing
 from crnn_snn_ros.training.checkpoint import Checkpoint, Origin, save
+from crnn_snn_ros.training.config import NetworkConfig, TrainConfig
 from crnn_snn_ros.training.convert.fold import fold_bn
-from crnn_snn_ros.training.network import HEADS, Crnn, NetworkConfig
+from crnn_snn_ros.training.network import HEADS, Crnn
 from crnn_snn_ros.training.streams import Chunk, chunks
 
 CALIBRATION_FRAMES = 512
 EVALUATION_WINDOW = 64
 RECURRENT_LIMIT = 1.0  # of |u|: beyond it an IndRNN explodes in float
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How to train.
-
-    Raises:
-        ConfigError: a value is out of range.
-    """
-
-    float_epochs: int = 80
-    qat_epochs: int = 80
-    window: int = 16  # frames of back-propagation through time
-    streams: int = 8  # parallel pieces of a drive
-    learning_rate: float = 2e-3
-    qat_learning_rate: float = 5e-4
-    weight_decay: float = 1e-3
-    seed: int = 0
-    device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        counts = (self.float_epochs, self.qat_epochs, self.window, self.streams)
-        if min(counts) < 1:
-            raise ConfigError(f"epochs, window and streams must be at least 1, got {counts}")
-        if min(self.learning_rate, self.qat_learning_rate) <= 0.0 or self.weight_decay < 0.0:
-            raise ConfigError("learning rates must be positive and weight decay not negative")
 
 
 class Epoch(NamedTuple):
@@ -75,7 +49,7 @@ def train(
     config: TrainConfig,
     origin: Origin,
     out: Path,
-    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    on_epoch: Callable[[Epoch], object] = print,
 ) -> Checkpoint:
     """Train a network in both phases; write ``float.safetensors``, ``qat.safetensors``, a CSV log.
 
@@ -254,18 +228,16 @@ def _labels(drive: Drive) -> tuple[Tensor, Tensor]:
 class _Log:
     """Every epoch in memory, in a CSV file, and told to the caller."""
 
-    def __init__(self, path: Path, on_epoch: Callable[[Epoch], None]) -> None:
+    def __init__(self, path: Path, on_epoch: Callable[[Epoch], object]) -> None:
         self._path, self._on_epoch = path, on_epoch
         self._epochs: list[Epoch] = []
 
     def add(self, epoch: Epoch) -> None:
         self._epochs.append(epoch)
-        temporary = self._path.with_name(f".{self._path.name}.tmp")
-        with temporary.open("w", newline="") as file:
+        with replacing(self._path) as temporary, temporary.open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(Epoch._fields)
             writer.writerows(self._epochs)
-        os.replace(temporary, self._path)
         self._on_epoch(epoch)
 
     def best(self, phase: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Pass 3, RNN-Morph: an IndRNN layer becomes RBIF neurons whose recurrent connections carry spikes."""
+"""Pass 3, RNN-Morph: an IndRNN layer becomes RBIF neurons, recurrent connections carry spikes."""
 
 from __future__ import annotations
 

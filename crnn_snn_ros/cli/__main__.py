@@ -1,0 +1,7 @@
+"""``python -m crnn_snn_ros.cli``."""
+
+import sys
+
+from crnn_snn_ros.cli import main
+
+sys.exit(main())

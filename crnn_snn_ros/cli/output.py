@@ -1,0 +1,54 @@
+"""What all verbs print: progress on stderr, the result on stdout, as text or as one JSON object."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+STDERR = Console(stderr=True)
+STDOUT = Console(soft_wrap=True)
+
+
+@contextmanager
+def progress_bar(total: int | None, *, quiet: bool = False) -> Iterator[Progress]:
+    """A progress bar with one task (number 0) and a free text field ``note``."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=STDERR, disable=quiet) as progress:
+        progress.add_task("", total=total, note="")
+        yield progress
+
+
+def print_json(result: Mapping[str, Any]) -> None:
+    """One JSON object on stdout; what is not a number is null, as JSON has no NaN."""
+    print(json.dumps(_finite(result), indent=2))
+
+
+def print_table(title: str, rows: Mapping[str, object]) -> None:
+    """Two columns: what, and its value."""
+    table = Table(title=title, title_justify="left", show_header=False)
+    for name, value in rows.items():
+        table.add_row(name, f"{value:.4g}" if isinstance(value, float) else str(value))
+    STDOUT.print(table)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,76 @@
+"""``crnn-snn train``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from tyro.conf import Positional
+
+from crnn_snn_ros.cli.output import print_json, print_table, progress_bar
+from crnn_snn_ros.training.config import NetworkConfig, TrainConfig
+
+
+def train_verb(
+    data: Positional[Path],
+    out: Path = Path("out/train"),
+    bits: int = 3,
+    relu_hidden: bool = False,
+    training: Annotated[TrainConfig, tyro.conf.arg(name="")] = TrainConfig(),  # noqa: B008
+    json: bool = False,
+) -> int:
+    """Train a quantized network on bags: a float warm-up, then quantization-aware.
+
+    Example: crnn-snn train data.yaml --out out/train --bits 3 --seed 0
+
+    Args:
+        data: Data file: bags, topics, splits, frame rate, input (see docs/data.md).
+        out: Folder for float.safetensors, qat.safetensors and log.csv.
+        bits: Activation bits: a layer counts to 2^bits - 1 spikes.
+        relu_hidden: Recurrent layers count in [0, L] instead of [-L, L].
+        training: How to train.
+        json: One JSON object on stdout.
+    """
+    import torch
+
+    from crnn_snn_ros.data.dataset import load_data_config, load_sequences
+    from crnn_snn_ros.training.checkpoint import Origin
+    from crnn_snn_ros.training.train import Epoch, train
+
+    config = load_data_config(data)
+    cache = out / "cache"
+    drives, validation = (load_sequences(config, name, cache) for name in ("train", "validation"))
+    contract = config.contract
+    network = NetworkConfig(
+        input_shape=(contract.channels, contract.height, contract.width),
+        bits=bits,
+        signed_hidden=not relu_hidden,
+    )
+    provenance = {
+        "command": shlex.join(["crnn-snn", *sys.argv[1:]]),
+        "data": {"bags": [bag.path.name for bag in config.bags], "splits": _lists(config.splits)},
+        "training": asdict(training),
+        "torch": torch.__version__,
+    }
+    with progress_bar(training.float_epochs + training.qat_epochs, quiet=json) as bar:
+
+        def on_epoch(epoch: Epoch) -> None:
+            note = f"{epoch.phase} loss {epoch.train_loss:.4f}  steering {epoch.steering_rmse_rad:.4f} rad"
+            bar.update(bar.task_ids[0], advance=1, note=note)
+
+        origin = Origin(contract, config.frame_rate_hz, provenance)
+        result = train(drives, validation, network, training, origin, out, on_epoch)
+    checkpoint = out / "qat.safetensors"
+    if json:
+        print_json({"checkpoint": str(checkpoint), **result.metrics})
+    else:
+        print_table(f"checkpoint {checkpoint}, best epoch", result.metrics["validation"])
+    return 0
+
+
+def _lists(splits: object) -> dict[str, list[float]]:
+    return {name: list(span) for name, span in dict(splits).items()}  # type: ignore[call-overload]

@@ -1,0 +1,21 @@
+"""The verbs by name. Each verb's module imports nothing heavy before it runs, for a fast --help."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from crnn_snn_ros.cli.convert_verb import convert_verb
+from crnn_snn_ros.cli.import_verb import import_verb
+from crnn_snn_ros.cli.info_verb import info_verb
+from crnn_snn_ros.cli.replay_verb import replay_verb
+from crnn_snn_ros.cli.train_verb import train_verb
+from crnn_snn_ros.cli.verify_verb import verify_verb
+
+VERBS: dict[str, Callable[..., int]] = {
+    "import": import_verb,
+    "train": train_verb,
+    "convert": convert_verb,
+    "verify": verify_verb,
+    "replay": replay_verb,
+    "info": info_verb,
+}

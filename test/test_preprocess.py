@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crnn_snn_ros.core.errors import ConfigError, DataError
+from crnn_snn_ros.io.preprocess import InputContract, preprocess
+
+
+def pattern(height: int, width: int) -> np.ndarray:
+    """The same bytes on every machine and every numpy: a linear congruential sequence."""
+    state, values = 12345, []
+    for _ in range(height * width * 3):
+        state = (1103515245 * state + 12345) % 2**31
+        values.append(state >> 16 & 255)
+    return np.array(values, np.uint8).reshape(height, width, 3)
+
+
+@pytest.mark.parametrize(
+    ("contract", "sha256"),
+    [
+        (
+            InputContract(32, 24, "rgb", 0.3, 0.1),
+            "23201843e64ac72d39edf5ef509da9d1c4ea2f96a8d2550b23aa4d9bbf04fd8e",
+        ),
+        (
+            InputContract(32, 24, "grey"),
+            "cb0f79692ddf118988458a3ea770d98b0474da17bc2515c1def4e88d840eda3e",
+        ),
+        (
+            InputContract(150, 110, "rgb"),
+            "3ffd2b54c345ab9fbf462889c8cb34c60ac5413e93375a5d1e91d4a5e974d726",
+        ),
+    ],
+)
+def test_same_input_on_every_machine(contract, sha256):
+    output = preprocess(pattern(77, 101), contract)
+    assert hashlib.sha256(output.tobytes()).hexdigest() == sha256
+
+
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 2**32 - 1))
+def test_without_resizing_each_pixel_is_centred(height, width, seed):
+    image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    output = preprocess(image, InputContract(width, height, "rgb"))
+    assert output.dtype == np.int8
+    assert output.flags.c_contiguous
+    assert (output == image.transpose(2, 0, 1).astype(int) - 128).all()
+    grey = preprocess(image, InputContract(width, height, "grey"))
+    red, green, blue = image.astype(int).transpose(2, 0, 1)
+    assert (grey == [(77 * red + 150 * green + 29 * blue + 128) // 256 - 128]).all()
+
+
+def bilinear(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Bilinear resize in float64 with pixel centres at half-integers, clamped at the edges."""
+    for axis, size in ((0, height), (1, width)):
+        old = image.shape[axis]
+        at = ((np.arange(size) + 0.5) * old / size - 0.5).clip(0, old - 1)
+        low = np.floor(at).astype(int)
+        high = np.minimum(low + 1, old - 1)
+        share = (at - low).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
+        image = image.take(low, axis) * (1 - share) + image.take(high, axis) * share
+    return image
+
+
+@given(
+    *[st.integers(1, 40)] * 4,
+    st.sampled_from(["rgb", "grey"]),
+    st.integers(0, 2**32 - 1),
+)
+def test_resize_is_bilinear(old_height, old_width, height, width, colour, seed):
+    image = np.random.default_rng(seed).integers(0, 256, (old_height, old_width, 3), np.uint8)
+    output = preprocess(image, InputContract(width, height, colour))
+    assert output.shape == (3 if colour == "rgb" else 1, height, width)
+    expected = bilinear(image.astype(float), height, width)
+    if colour == "grey":
+        expected = expected @ np.array([[77], [150], [29]]) / 256
+    assert np.abs(output.astype(float) + 128 - expected.transpose(2, 0, 1)).max() <= 1.51
+
+
+def test_crop_cuts_rows_rounded_half_up():
+    image = np.zeros((10, 4, 3), np.uint8)
+    image[:] = np.arange(10, dtype=np.uint8)[:, None, None]
+    output = preprocess(image, InputContract(4, 5, "rgb", crop_top=0.25, crop_bottom=0.15))
+    assert (output[0, :, 0].astype(int) + 128).tolist() == [3, 4, 5, 6, 7]
+
+
+def test_strides_do_not_matter():
+    wide = pattern(20, 40)
+    view = wide[::2, ::-1]
+    contract = InputContract(16, 8, "rgb", crop_top=0.1)
+    assert (preprocess(view, contract) == preprocess(view.copy(), contract)).all()
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"width": 0}, "width 0"),
+        ({"width": 96.0}, "width 96.0"),
+        ({"height": True}, "height True"),
+        ({"height": 5000}, "height 5000"),
+        ({"colour": "bgr"}, "'bgr' is not one of rgb, grey"),
+        ({"crop_top": -0.1}, "crop_top"),
+        ({"crop_bottom": 1.0}, "crop_bottom"),
+        ({"crop_top": float("nan")}, "crop_top"),
+        ({"crop_top": "0.1"}, "crop_top"),
+        ({"crop_top": 0.5, "crop_bottom": 0.5}, "leave no image"),
+    ],
+)
+def test_wrong_contracts_are_refused(fields, says):
+    with pytest.raises(ConfigError, match=says):
+        InputContract(**{"width": 96, "height": 64, "colour": "rgb", **fields})
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((0, 4, 3), np.uint8),
+    ],
+)
+def test_other_arrays_are_refused(image):
+    with pytest.raises(DataError, match="expected uint8"):
+        preprocess(image, InputContract(4, 4, "rgb"))
+
+
+def test_crop_of_everything_is_refused():
+    with pytest.raises(DataError, match="image of 1 rows is too low"):
+        preprocess(np.zeros((1, 4, 3), np.uint8), InputContract(4, 4, "rgb", crop_top=0.6))
