@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import rclpy
-from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist, TwistStamped, Vector3Stamped
 from rclpy.context import Context
@@ -223,7 +222,7 @@ class Peer:
         )
         return prediction, command
 
-    def with_stamp(self, topic: str, stamp: Time) -> Any:
+    def with_stamp(self, topic: str, stamp: Any) -> Any:
         """The last message of a topic, if it answers that stamp."""
         found = [m for _, m in self.heard[topic][-5:] if m.header.stamp == stamp]
         return found[-1] if found else None
@@ -254,6 +253,10 @@ class Peer:
         """(time heard, linear, angular) of all commands."""
         heard = [(at, getattr(m, "twist", m)) for at, m in self.heard["cmd_vel"]]
         return [(at, m.linear.x, m.angular.z) for at, m in heard]
+
+    def next_command(self, since: float) -> tuple[float, float, float]:
+        """The first command heard after a time of the monotonic clock."""
+        return self.wait(lambda: [c for c in self.commands() if c[0] > since], "a command")[0]
 
 
 @contextmanager
