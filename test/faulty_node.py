@@ -40,8 +40,10 @@ class FaultyPipeline(Pipeline):
 
 def build(config: Any, control: Any) -> Any:
     """As ``parameters.build``, but faulty."""
-    good, facts = real_build(config, control)
-    return FaultyPipeline(good.model, good.engine, control, config.reset_gap), facts
+    built = real_build(config, control)
+    good = built.pipeline
+    faulty = FaultyPipeline(good.model, good.engine, control, config.reset_gap)
+    return built._replace(pipeline=faulty)
 
 
 real_build, parameters.build = parameters.build, build

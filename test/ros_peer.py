@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import rclpy
-from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist, TwistStamped, Vector3Stamped
 from rclpy.context import Context
@@ -32,6 +32,10 @@ from crnn_snn_ros.core.types import Frame
 from crnn_snn_ros.io.model_file import HeadInfo, Model, save
 from crnn_snn_ros.io.preprocess import InputContract
 from crnn_snn_ros.ros import messages
+
+with warnings.catch_warnings():  # a parser that every message type imports uses an old module
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import rosidl_generator_py  # noqa: F401
 
 ROOT = Path(__file__).parents[1]
 SECOND = 1_000_000_000
@@ -218,7 +222,7 @@ class Peer:
         )
         return prediction, command
 
-    def with_stamp(self, topic: str, stamp: Time) -> Any:
+    def with_stamp(self, topic: str, stamp: Any) -> Any:
         """The last message of a topic, if it answers that stamp."""
         found = [m for _, m in self.heard[topic][-5:] if m.header.stamp == stamp]
         return found[-1] if found else None
@@ -250,6 +254,10 @@ class Peer:
         heard = [(at, getattr(m, "twist", m)) for at, m in self.heard["cmd_vel"]]
         return [(at, m.linear.x, m.angular.z) for at, m in heard]
 
+    def next_command(self, since: float) -> tuple[float, float, float]:
+        """The first command heard after a time of the monotonic clock."""
+        return self.wait(lambda: [c for c in self.commands() if c[0] > since], "a command")[0]
+
 
 @contextmanager
 def running(
@@ -260,8 +268,8 @@ def running(
     **parameters: object,
 ) -> Iterator[tuple[NodeProcess, Peer]]:
     """A node process and a peer that have found each other."""
-    node = NodeProcess(log, arguments(**parameters), script, **(env or {}))
     peer = Peer(stamped=peer_stamped)
+    node = NodeProcess(log, arguments(**parameters), script, **(env or {}))
     try:
         topic = "image/compressed" if parameters.get("image_transport") == "compressed" else "image"
         peer.find_node(node, topic)

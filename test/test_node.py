@@ -13,7 +13,7 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
-from ros_peer import SECOND, NodeProcess, arguments, frames, running, small_model
+from ros_peer import SECOND, NodeProcess, Peer, arguments, frames, running, small_model
 from sensor_msgs.msg import CompressedImage
 
 from crnn_snn_ros.core.types import Frame
@@ -45,7 +45,7 @@ def shifted(stream, seconds):
     return [frame._replace(stamp_ns=frame.stamp_ns + seconds * SECOND) for frame in stream]
 
 
-def live(peer, count=12, seed=1, start_s=0.0):
+def live(peer, count=12, seed=1):
     """Show frames at 20 Hz with the present time as stamp; return when the last was sent."""
     for frame in frames(count, seed):
         peer.show(frame._replace(stamp_ns=time.time_ns()))
@@ -126,7 +126,7 @@ def test_bad_frames_stop_are_counted_and_named(model, tmp_path):
             spoil(message)
             sent = time.monotonic()
             peer.images.publish(message)
-            zero = peer.wait(lambda: [c for c in peer.commands() if c[0] > sent], "zero")[0]
+            zero = peer.next_command(sent)
             assert zero[1:] == (0.0, 0.0)
             assert zero[0] - sent < SLACK_S
             total = str(count)
@@ -205,7 +205,7 @@ def test_a_failing_engine_stops_and_recovers(fault, reason, model, tmp_path):
         assert peer.commands()[-1][1] > 0
         sent = time.monotonic()
         peer.show(spoiled(frames(1)[0]))
-        zero = peer.wait(lambda: [c for c in peer.commands() if c[0] > sent], "zero")[0]
+        zero = peer.next_command(sent)
         assert zero[1:] == (0.0, 0.0)
         peer.wait(lambda: peer.diagnostics().get(f"count_{reason}") == "1", "diagnostics")
         live(peer)
@@ -235,9 +235,9 @@ def test_a_stalled_engine_does_not_block_the_watchdog(model, tmp_path):
         time.sleep(0.1)
         told = time.monotonic()
         node.process.send_signal(signal.SIGTERM)
-        last = peer.wait(lambda: [c for c in peer.commands() if c[0] > told], "a last word")
-        assert last[0][1:] == (0.0, 0.0)
-        assert last[0][0] - told < SLACK_S
+        last = peer.next_command(told)
+        assert last[1:] == (0.0, 0.0)
+        assert last[0] - told < SLACK_S
         assert node.process.wait(10) == 0, node.output
 
 
@@ -270,10 +270,8 @@ def set_parameter(peer, name, **value):
 
 
 def test_lifecycle_by_hand(model, tmp_path):
-    node = NodeProcess(tmp_path / "log", arguments(autostart=False, model="/nowhere/m.snn"))
-    from ros_peer import Peer
-
     peer = Peer()
+    node = NodeProcess(tmp_path / "log", arguments(autostart=False, model="/nowhere/m.snn"))
     try:
         peer.wait(lambda: peer.diagnostics().get("reason") == "inactive", "diagnostics", 40.0)
         assert not change(peer, Transition.TRANSITION_CONFIGURE)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping
+from typing import Any
 
-from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import Twist, TwistStamped, Vector3Stamped
+from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Float32, Header
 
@@ -52,9 +53,9 @@ def image(frame: Frame, frame_id: str = "camera") -> Image:
     )
 
 
-def stamp(time_ns: int) -> Time:
-    """A time stamp of nanoseconds."""
-    return Time(sec=time_ns // NS_PER_S, nanosec=time_ns % NS_PER_S)
+def stamp(time_ns: int) -> Any:
+    """A ``builtin_interfaces/Time`` of nanoseconds."""
+    return Time(nanoseconds=time_ns).to_msg()
 
 
 def twist(command: Command, header: Header | None = None) -> Twist:
@@ -72,7 +73,7 @@ def twist_stamped(command: Command, header: Header) -> TwistStamped:
 
 
 def prediction(prediction: Prediction, header: Header) -> Vector3Stamped:
-    """x steering (rad), y collision probability, z 1.0 settled or 0.0 cut."""
+    """Vector of x steering (rad), y collision probability, z 1.0 settled or 0.0 cut."""
     message = Vector3Stamped(header=header)
     message.vector.x = prediction.steering_rad
     message.vector.y = prediction.collision_probability
@@ -128,7 +129,7 @@ def diagnostics(
     return DiagnosticArray(header=header, status=[report])
 
 
-def _level(status: Status, remark: str) -> bytes:
+def _level(status: Status, remark: str) -> Any:
     if status.mode is Mode.DRIVING:
         return DiagnosticStatus.WARN if remark else DiagnosticStatus.OK
     if status.mode is Mode.WAITING or status.reason in HOLDS:

@@ -3,10 +3,10 @@
     image ---> frame ---> pipeline.step ---> supervisor.answer ---> cmd_vel, steering, ...
     steady clock, every 25 ms -------------> supervisor.tick -----> cmd_vel (zero)
 
-A thin shell: what a frame means is in ``pipeline``, what may leave is in ``core.supervisor``. Here
-are only topics, threads, and the lock that keeps a stop from being overtaken by an older command.
-Images, watchdog, services and reports have a callback group each, so that none waits for another,
-and nothing on the way to a command writes to the terminal, which may block.
+A thin shell: what a frame means is in ``pipeline``, what may leave in ``core.supervisor``. Here are
+only topics, threads, and the lock that keeps a stop from being overtaken by an older command.
+Images, watchdog, services and reports each have a callback group, so none waits for another, and
+nothing on the way to a command writes to the terminal, which may block.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleNode, LifecycleState
+from rclpy.lifecycle import TransitionCallbackReturn as Done
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -41,15 +43,13 @@ from crnn_snn_ros.ros import messages, parameters, process
 from crnn_snn_ros.ros.outputs import Outputs
 
 WATCHDOG_S = 0.025
-REPORT_S = 1.0
+REPORT_S = 1.0  # also when the log is written
 FINISH_S = 2.0  # what the frame under way may take before the process leaves it behind
 THREADS = 4  # one for each callback group
 NEWEST_ONLY = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
-Done = TransitionCallbackReturn
 
-
-class CollisionAvoidance(LifecycleNode):  # type: ignore[misc]  # rclpy is not typed here
+class CollisionAvoidance(LifecycleNode):
     """Lifecycle node around one ``Pipeline`` and one supervisor.
 
     Raises:
@@ -78,7 +78,8 @@ class CollisionAvoidance(LifecycleNode):  # type: ignore[misc]  # rclpy is not t
         # ~/reset shares the group of the images, so it never cuts into a frame.
         self.create_service(Trigger, "~/reset", self._on_reset, callback_group=self._image_group)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        for period_s, callback in ((WATCHDOG_S, self._on_watchdog), (REPORT_S, self._on_report)):
+        watch = partial(self._take, supervisor.tick)
+        for period_s, callback in ((WATCHDOG_S, watch), (REPORT_S, self._on_report)):
             group = MutuallyExclusiveCallbackGroup()
             self.create_timer(period_s, callback, callback_group=group, clock=steady)
         self.add_on_set_parameters_callback(self._judge_parameters)
@@ -91,7 +92,7 @@ class CollisionAvoidance(LifecycleNode):  # type: ignore[misc]  # rclpy is not t
             ConfigError: the model or a parameter is refused.
         """
         if self._config.autostart:
-            if self.trigger_configure() is not Done.SUCCESS:
+            if self.trigger_configure() != Done.SUCCESS:
                 raise ConfigError(self._refusal)
             self.trigger_activate()
 
@@ -102,26 +103,22 @@ class CollisionAvoidance(LifecycleNode):  # type: ignore[misc]  # rclpy is not t
             self._outputs.flush(timeout_s=1.0)
         return self._computing.acquire(timeout=FINISH_S)
 
-    def on_configure(self, state: LifecycleState) -> Done:
+    def on_configure(self, _: LifecycleState) -> Done:
         """Load and check the model; refuse with a reason in the log."""
-        del state
         try:
             self._config = parameters.read(self, parameters.NodeConfig)
             control = parameters.read(self, ControlConfig)
             torch.set_num_threads(self._config.threads)
-            self._pipeline, self._facts = parameters.build(self._config, control)
+            self._pipeline, self._facts, self._remark = parameters.build(self._config, control)
         except Exception as error:  # the edge: rclpy would swallow it
             self._refusal = str(error) or repr(error)
             self._news.append(f"cannot configure: {self._refusal}")
             return Done.FAILURE
-        untrained = [name for name, head in self._pipeline.model.heads.items() if not head.trained]
-        self._remark = f"untrained heads: {', '.join(untrained)}" if untrained else ""
         self._outputs = Outputs(self, stamped=self._config.stamped)
         return Done.SUCCESS
 
-    def on_activate(self, state: LifecycleState) -> Done:
+    def on_activate(self, _: LifecycleState) -> Done:
         """Wait for frames."""
-        del state
         self._state = None
         self._take(supervisor.activate)
         topic, kind = self.resolve_topic_name("image"), Image
@@ -138,25 +135,22 @@ class CollisionAvoidance(LifecycleNode):  # type: ignore[misc]  # rclpy is not t
         self._news.append(f"waiting for images on {topic}")
         return Done.SUCCESS
 
-    def on_deactivate(self, state: LifecycleState) -> Done:
+    def on_deactivate(self, _: LifecycleState) -> Done:
         """Stop first, then stop listening."""
-        del state
         self._take(supervisor.deactivate)
         self.destroy_subscription(self._images)
         return Done.SUCCESS
 
-    def on_cleanup(self, state: LifecycleState) -> Done:
+    def on_cleanup(self, _: LifecycleState) -> Done:
         """Forget the model."""
-        del state
         with self._lock:
             outputs, self._outputs, self._pipeline = self._outputs, None, None
         if outputs is not None:
             outputs.destroy()
         return Done.SUCCESS
 
-    def on_shutdown(self, state: LifecycleState) -> Done:
+    def on_shutdown(self, _: LifecycleState) -> Done:
         """Stop for good."""
-        del state
         self._take(supervisor.shutdown)
         return Done.SUCCESS
 
@@ -213,9 +207,6 @@ class CollisionAvoidance(LifecycleNode):  # type: ignore[misc]  # rclpy is not t
         self._take(supervisor.fault, reason)
         self._news.append(f"{reason.value}: {error}")
 
-    def _on_watchdog(self) -> None:
-        self._take(supervisor.tick)
-
     def _on_report(self) -> None:
         now = health(self._samples, time.monotonic_ns())
         header, name = self._header_now(), self.get_fully_qualified_name()
@@ -229,8 +220,7 @@ class CollisionAvoidance(LifecycleNode):  # type: ignore[misc]  # rclpy is not t
         reply.success, reply.message = True, messages.state_text(self._status)
         return reply
 
-    def _on_reset(self, ask: Trigger.Request, reply: Trigger.Response) -> Trigger.Response:
-        del ask
+    def _on_reset(self, _: Trigger.Request, reply: Trigger.Response) -> Trigger.Response:
         self._state = None
         reply.success, reply.message = True, "the next frame begins a new sequence"
         return reply
@@ -242,8 +232,7 @@ class CollisionAvoidance(LifecycleNode):  # type: ignore[misc]  # rclpy is not t
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
-    def _adopt_parameters(self, changes: list[Parameter]) -> None:
-        del changes
+    def _adopt_parameters(self, _: list[Parameter]) -> None:
         self._config = parameters.read(self, parameters.NodeConfig)
         if self._pipeline is not None:
             self._pipeline.config = parameters.read(self, ControlConfig)

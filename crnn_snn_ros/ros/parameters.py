@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
@@ -63,6 +63,14 @@ class NodeConfig:
     def timeouts(self) -> Timeouts:
         """The times of the supervisor."""
         return Timeouts(round(self.frame_timeout * 1e9), round(self.stop_pub_timeout * 1e9))
+
+
+class Built(NamedTuple):
+    """A pipeline, and what diagnostics tell of it."""
+
+    pipeline: Pipeline
+    facts: dict[str, str]
+    remark: str  # what a user must know even while all is well
 
 
 Config = TypeVar("Config", NodeConfig, ControlConfig)
@@ -128,16 +136,22 @@ def check_changes(node: Node, changes: list[Parameter], *, configured: bool) -> 
     read(node, ControlConfig, changes)
 
 
-def build(config: NodeConfig, control: ControlConfig) -> tuple[Pipeline, dict[str, str]]:
-    """The pipeline that the parameters ask for, and what diagnostics tell of it.
+def build(config: NodeConfig, control: ControlConfig) -> Built:
+    """The pipeline that the parameters ask for.
 
     Raises:
         CrnnSnnError: the model, the engine or the device is refused.
     """
     path = model_path(config.model)
     pipeline = load_pipeline(path, config.engine, config.device, control, config.reset_gap)
-    digest = model_file.header(path)[model_file.DIGEST]
-    return pipeline, {"model": str(path), "model_sha256": digest, "engine": config.engine}
+    engine = f"{config.engine} on {pipeline.engine.device}"
+    digest = model_file.header(path)["sha256"]
+    untrained = [name for name, head in pipeline.model.heads.items() if not head.trained]
+    return Built(
+        pipeline,
+        facts={"model": str(path), "model_sha256": digest, "engine": engine},
+        remark=f"untrained heads: {', '.join(untrained)}" if untrained else "",
+    )
 
 
 def model_path(model: str) -> Path:

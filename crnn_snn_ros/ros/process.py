@@ -76,7 +76,7 @@ def run(make: Callable[[], Guarded], args: Sequence[str] | None, threads: int) -
 
 
 def _spin_until(stop: threading.Event, node: Guarded, executor: Executor) -> int:
-    executor.add_node(node)  # type: ignore[arg-type]
+    executor.add_node(node)
     failures: list[str] = []
     spinning = threading.Thread(target=_spin, args=(executor, stop, failures), name="spin")
     spinning.start()

@@ -1,0 +1,61 @@
+"""Start the node on a camera.
+
+ros2 launch crnn_snn_ros collision_avoidance.launch.py image:=/camera/image_raw model:=my.snn
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+from crnn_snn_ros.io.resources import resource_path
+
+PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
+ARGUMENTS = {
+    "image": ("image", "topic of the camera; with image_transport compressed, its base name"),
+    "model": ("", "model file or name of a shipped one; empty: as params_file says"),
+    "params_file": (
+        str(resource_path("config", "collision_avoidance.yaml")),
+        "parameters of the node",
+    ),
+    "namespace": ("", "namespace of the node and its topics"),
+    "use_sim_time": ("false", "take the time from /clock"),
+}
+
+
+def generate_launch_description() -> LaunchDescription:
+    """What `ros2 launch` runs."""
+    declared = [
+        DeclareLaunchArgument(name, default_value=value, description=text)
+        for name, (value, text) in ARGUMENTS.items()
+    ]
+    return LaunchDescription([*declared, OpaqueFunction(function=start)])
+
+
+def start(context: LaunchContext) -> list[Node]:
+    """The node, with the arguments that were given."""
+    given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+    settings: dict[str, Any] = {
+        "use_sim_time": ParameterValue(given["use_sim_time"], value_type=bool)
+    }
+    if given["model"]:
+        settings["model"] = ParameterValue(given["model"], value_type=str)
+    # Large images are lost in the default shared memory; a profile of the user's own comes first.
+    profile = os.environ.get(PROFILE) or str(resource_path("config", "fastdds.xml"))
+    node = Node(
+        package="crnn_snn_ros",
+        executable="collision_avoidance",
+        name="collision_avoidance",
+        namespace=given["namespace"],
+        parameters=[given["params_file"], settings],
+        remappings=[("image", given["image"])],
+        additional_env={PROFILE: profile},
+        output="screen",
+    )
+    return [node]
