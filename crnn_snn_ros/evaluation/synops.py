@@ -1,7 +1,7 @@
-"""Synaptic operations, counted exactly: additions that spikes cause, and the first layer's products.
+"""Synaptic operations, counted exactly: additions by spikes, and products of the first layer.
 
 A spike of a neuron is added to every membrane that it reaches: its fan-out, fewer at the border
-of a convolution. Weights that happen to be zero are counted. The input is analog (s-analog encoding),
+of a convolution. Weights that happen to be zero are counted. The input is analog (s-analog),
 so its synapses multiply, once per frame.
 """
 
