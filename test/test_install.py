@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.timeout(300)  # pip and colcon on a busy machine
 KINDS = ("models", "config", "launch")
 SCRIPTS = {
     "crnn_snn": "crnn_snn_ros.cli:main",
