@@ -27,9 +27,10 @@ def test_parameter_file_has_every_parameter_at_its_default():
     assert told == {name: default for name, (default, _) in parameters.known().items()}
     types = {name: type(value) for name, value in told.items()}
     assert types == {name: type(default) for name, (default, _) in parameters.known().items()}
+    text = " ".join(path.read_text().replace("\n    # ", " ").split())
     for name, (_, meaning) in parameters.known().items():
-        above = path.read_text().partition(f"    {name}: ")[0].rpartition(": ")[2]
-        assert ("# * " in above) == meaning.runtime, name
+        mark = "* " if meaning.runtime else ""
+        assert f"{mark}{meaning.doc}" in text, name
 
 
 def test_launch_file_names_what_exists():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -44,10 +46,8 @@ def test_no_image_message_does_anything_but_decode_or_be_refused(enc, height, wi
     message = Image(encoding=enc, height=height, width=width, step=step, data=data)
     for encoding in (enc, "rgb8", "mono8"):
         message.encoding = encoding
-        try:
+        with suppress(DataError):
             assert messages.frame(message).image.shape == (height, width, 3)
-        except DataError as error:
-            assert "\n" not in str(error)
     with pytest.raises(DataError):
         messages.frame(CompressedImage(format=enc, data=data))
 

@@ -50,11 +50,7 @@ NEWEST_ONLY = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 class CollisionAvoidance(LifecycleNode):
-    """Lifecycle node around one ``Pipeline`` and one supervisor.
-
-    Raises:
-        ConfigError: a parameter has a wrong value.
-    """
+    """Lifecycle node around a ``Pipeline``; raises ConfigError if a parameter is wrong."""
 
     def __init__(self) -> None:
         super().__init__("collision_avoidance")

@@ -1,0 +1,180 @@
+"""Play frames through a running node, one at a time: each is sent when the last is answered.
+
+    frame --> /clock, image --DDS--> node --DDS--> prediction, cmd_vel --> Reply
+
+So nothing depends on the speed of the machine, and every frame is answered: what comes back can be
+compared with the offline pipeline number for number. The node must run with ``SETTINGS``.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import TwistStamped, Vector3Stamped
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image
+
+from crnn_snn_ros.core.errors import CrnnSnnError
+from crnn_snn_ros.core.types import Command, Frame
+from crnn_snn_ros.io.resources import resource_path
+from crnn_snn_ros.ros import messages
+
+PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
+SETTINGS = {
+    "stamped": "true",
+    "use_sim_time": "true",
+    "allow_untrained": "true",  # nothing moves
+    "frame_timeout": "10.0",  # of the steady clock, which lockstep has no use for
+    "stop_pub_timeout": "0.1",
+    "qos_overrides./image.subscription.reliability": "reliable",
+}
+DEPTH = 10
+SILENCE_S = 0.4  # several times stop_pub_timeout
+
+
+class Reply(NamedTuple):
+    """What the node answered to one frame."""
+
+    stamp_ns: int
+    steering_rad: float
+    collision_probability: float
+    settled: bool
+    command: Command
+    round_trip_s: float  # from before the image was sent until both answers were here
+
+
+class Player:
+    """The camera's and the base's end of the wire. Topics as the node names them."""
+
+    def __init__(self) -> None:
+        self._context = Context()
+        rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+        node = rclpy.create_node("player", context=self._context)
+        self._node: Any = node
+        self._clock = node.create_publisher(Clock, "/clock", DEPTH)
+        self._images = node.create_publisher(Image, "image", DEPTH)
+        self._predictions: dict[int, Vector3Stamped] = {}
+        self._commands: dict[int, Command] = {}
+        self.last_command: Command | None = None
+        self.report: dict[str, str] = {}  # newest diagnostics
+        node.create_subscription(Vector3Stamped, "prediction", self._on_prediction, DEPTH)
+        node.create_subscription(TwistStamped, "cmd_vel", self._on_command, DEPTH)
+        node.create_subscription(DiagnosticArray, "/diagnostics", self._on_report, DEPTH)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(node)
+
+    def find_node(self, alive: Callable[[], bool], timeout_s: float = 60.0) -> None:
+        """Wait until the node listens and can be heard, and its first zero commands are over.
+
+        Raises:
+            CrnnSnnError: it ended, or did not come.
+        """
+
+        def found() -> bool:
+            if not alive():
+                raise CrnnSnnError("the node ended before it listened; see its log")
+            heard = [self._node.count_publishers(topic) for topic in ("prediction", "cmd_vel")]
+            return all(heard) and int(self._images.get_subscription_count()) > 0
+
+        self.spin_until(found, timeout_s, "no node 'collision_avoidance' was found")
+        self.listen(SILENCE_S)  # a zero of the watchdog must not pass for an answer
+
+    def ask(self, frame: Frame, timeout_s: float = 30.0) -> Reply:
+        """Send one frame and wait for its prediction and its command.
+
+        Raises:
+            CrnnSnnError: no answer came.
+        """
+        message = messages.image(frame)
+        self._clock.publish(Clock(clock=message.header.stamp))
+        sent_s = time.perf_counter()
+        self._images.publish(message)
+        key = frame.stamp_ns
+        answered = (self._predictions, self._commands)
+        self.spin_until(
+            lambda: all(key in answers for answers in answered),
+            timeout_s,
+            f"the node did not answer the frame of {key} ns",
+        )
+        round_trip_s = time.perf_counter() - sent_s
+        vector = self._predictions.pop(key).vector
+        command = self._commands.pop(key)
+        return Reply(key, vector.x, vector.y, vector.z == 1.0, command, round_trip_s)
+
+    def spin_until(self, ready: Callable[[], bool], timeout_s: float, what: str) -> None:
+        """Listen until ``ready``.
+
+        Raises:
+            CrnnSnnError: with ``what``, after ``timeout_s``.
+        """
+        end_s = time.monotonic() + timeout_s
+        while not ready():
+            if time.monotonic() > end_s:
+                raise CrnnSnnError(f"{what} within {timeout_s:g} s")
+            self._executor.spin_once(timeout_sec=0.05)
+
+    def listen(self, duration_s: float) -> None:
+        """Only listen."""
+        end_s = time.monotonic() + duration_s
+        while time.monotonic() < end_s:
+            self._executor.spin_once(timeout_sec=0.05)
+
+    def close(self) -> None:
+        """Leave the network."""
+        self._executor.shutdown()
+        self._node.destroy_node()
+        self._context.try_shutdown()
+
+    def _on_prediction(self, message: Vector3Stamped) -> None:
+        self._predictions[_nanoseconds(message)] = message
+
+    def _on_command(self, message: TwistStamped) -> None:
+        command = Command(message.twist.linear.x, message.twist.angular.z)
+        self._commands[_nanoseconds(message)] = self.last_command = command
+
+    def _on_report(self, message: DiagnosticArray) -> None:
+        self.report = {v.key: v.value for status in message.status for v in status.values}
+
+
+@contextmanager
+def node_process(log: Path, parameters: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """The node in a process of its own, which is gone when the block ends.
+
+    Args:
+        log: file for what it prints.
+        parameters: of the node, beside ``SETTINGS``.
+    """
+    settings = {**SETTINGS, **parameters}
+    arguments = [part for name, v in settings.items() for part in ("-p", f"{name}:={v}")]
+    env = {PROFILE: str(resource_path("config", "fastdds.xml")), **os.environ}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "crnn_snn_ros.ros.node", "--ros-args", *arguments],
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+def _nanoseconds(message: Any) -> int:
+    stamp = message.header.stamp
+    return int(stamp.sec) * messages.NS_PER_S + int(stamp.nanosec)
