@@ -272,7 +272,8 @@ def set_parameter(peer, name, **value):
 
 def test_lifecycle_by_hand(model, tmp_path):
     peer = Peer()
-    node = NodeProcess(tmp_path / "log", arguments(autostart=False, allow_untrained=True, model="/nowhere/m.snn"))
+    settings = {"autostart": False, "allow_untrained": True, "model": "/nowhere/m.snn"}
+    node = NodeProcess(tmp_path / "log", arguments(**settings))
     try:
         peer.wait(lambda: peer.diagnostics().get("reason") == "inactive", "diagnostics", 40.0)
         assert not change(peer, Transition.TRANSITION_CONFIGURE)
