@@ -27,6 +27,7 @@ ROS_JAZZY = [  # wheels of ROS 2 Jazzy, for machines without a ROS install
 TEST = [
     "cyclonedds>=0.10 ; platform_machine == 'x86_64'",  # a foreign DDS peer; no wheels elsewhere
     "hypothesis>=6",
+    "mcap>=1",  # a second reader of the bags that we write
     "pytest>=7",
     "pytest-timeout>=2",
 ]
@@ -117,6 +118,7 @@ setup(
     ],
     extras_require={
         "ros-jazzy": ROS_JAZZY,
+        "report": ["scikit-learn>=1.3"],
         "tools": ["rich>=13", "rosbags>=0.11", "tyro>=1"],
         "test": TEST,
         "dev": [*DEV, *TEST],

@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = ((3, 10), (3, 12))  # first and last for which there are ROS wheels
-EXTRAS = ("tools", "test", "dev")
+EXTRAS = ("tools", "report", "test", "dev")
 OPENCV = "opencv-python-headless"
 
 # Printed as JSON: version of each module that can be imported (None: it cannot), and whether torch

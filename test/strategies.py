@@ -65,8 +65,10 @@ class _Builder:
         self.last = INPUT
 
     def graph(self) -> Graph:
-        for index in range(self.pick(1, MAX_LAYERS)):
-            self.add(self.layer(f"layer{index}"))
+        layers = self.pick(1, MAX_LAYERS)
+        for index in range(layers):
+            fires = any(isinstance(node, Neurons) for node in self.nodes)
+            self.add(self.layer(f"layer{index}", pools=fires or index < layers - 1))
         for name, kind in (("steering", "regression"), ("collision", "logit"))[: self.pick(1, 2)]:
             self.add(self.head(name, kind))
         return Graph(self.input_shape, tuple(self.nodes))
@@ -83,9 +85,9 @@ class _Builder:
         if not isinstance(node, Head):
             self.last = node.name
 
-    def layer(self, name: str) -> Node:
+    def layer(self, name: str, pools: bool) -> Node:
         shape = self.shapes[self.last]
-        kind = self.pick(0, 5)
+        kind = self.pick(0, 5 if pools else 3)
         if kind == 4 and len(shape) == 3:
             kernels = [k for k in (1, 2, 3, 4) if shape[1] % k == 0], [1, 2]
             height = kernels[0][self.pick(0, len(kernels[0]) - 1)]
@@ -188,9 +190,9 @@ class _Builder:
 
 
 def _shapes(input_shape: tuple[int, int, int], nodes: list[Node]) -> dict[str, Shape]:
-    """Shapes of a graph that may still lack a head."""
-    stub = Linear(INPUT, np.zeros((1, prod(input_shape)), np.int8))
-    head = Head("stub", (stub,), np.zeros(1, np.int32), 1.0)
-    shapes = validate(Graph(input_shape, (*nodes, head)))
-    del shapes["stub"]
-    return shapes
+    """Shapes of a graph that may still lack neurons and a head."""
+    one = np.ones(1, np.int32)
+    stub = (Linear(INPUT, np.zeros((1, prod(input_shape)), np.int8)),)
+    ends = Neurons("stub_neurons", stub, one, one, 0, 1), Head("stub_head", stub, one, 1.0)
+    shapes = validate(Graph(input_shape, (*nodes, *ends)))
+    return {name: shape for name, shape in shapes.items() if not name.startswith("stub")}

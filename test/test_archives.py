@@ -47,13 +47,12 @@ def test_files_come_out_as_they_went_in(tmp_path, suffix):
 
 
 @suffixes
-@pytest.mark.parametrize("name", ["../evil", "tub/../../evil", "/evil", "tub\\..\\..\\evil"])
+@pytest.mark.parametrize("name", ["../evil", "tub/../../evil", "{}/evil", "tub\\..\\..\\evil"])
 def test_nothing_lands_outside(tmp_path, suffix, name):
-    archive = make(tmp_path / f"a{suffix}", {"ok": b"", name: b"x"})
+    archive = make(tmp_path / f"a{suffix}", {"ok": b"", name.format(tmp_path): b"x"})
     with pytest.raises(DataError, match="outside its folder"):
         unpacked(archive)
     assert not list(tmp_path.rglob("evil"))
-    assert not Path("/evil").exists()
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])

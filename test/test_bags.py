@@ -17,7 +17,7 @@ from crnn_snn_ros.data.bag_writer import BagWriter
 from crnn_snn_ros.data.bags import (
     COMPRESSED_IMAGE,
     FLOAT32,
-    image_topic,
+    find_image_topic,
     message_store,
     read_frames,
     read_info,
@@ -123,7 +123,7 @@ def test_raw_images_and_commands(tmp_path):
     assert (vector.x, vector.y, vector.z) == (0.1, 0.9, 1.0)
 
 
-@pytest.mark.filterwarnings("ignore:module 'sre_parse':DeprecationWarning")  # of the wheels' lark
+@pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")  # of the wheels' lark
 def test_ros_itself_reads_the_messages(tmp_path):
     serialization = pytest.importorskip("rclpy.serialization")
     from geometry_msgs.msg import Twist, TwistStamped, Vector3Stamped
@@ -190,7 +190,7 @@ def test_wrong_topics_are_named(drive, tmp_path):
         bag.compressed_image("/depth/compressedDepth", stamp(0), "png", png(picture(0)))
     with pytest.raises(DataError, match=r"several image topics, name one: /left, /right$"):
         next(read_frames(tmp_path / "two"))
-    assert image_topic(tmp_path / "two", "/left") == "/left"
+    assert find_image_topic(tmp_path / "two", "/left") == "/left"
     with BagWriter(tmp_path / "none") as bag:
         bag.float32("/s", stamp(0), 1.0)
     with pytest.raises(DataError, match=r"no image topic, only /s \(std_msgs/msg/Float32\)"):

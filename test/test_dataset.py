@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rosbags.rosbag2 import StoragePlugin, Writer
 
@@ -80,6 +80,7 @@ def test_labels_half_a_period_away_are_taken_and_no_others(tmp_path, late_ns, fo
     assert np.isfinite(sequence.steering_rad).sum() == found
 
 
+@example(signal=[0, 4], stamps=[2], tolerance=2)  # both equally near: the earlier
 @given(
     signal=st.lists(st.integers(-50, 50), max_size=12),
     stamps=st.lists(st.integers(-60, 60), max_size=12),

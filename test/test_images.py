@@ -246,8 +246,24 @@ def test_huge_dimensions_are_refused_before_decoding():
         decode_compressed("png", png_header(60000, 50000))
     data = bytearray(jpeg(scene()))
     frame = data.index(b"\xff\xc0")
-    data[frame + 5 : frame + 9] = b"\xff\xff\xff\xff"
-    with pytest.raises(DataError, match="65535x65535 is not within"):
+    data[frame + 5 : frame + 9] = b"\x1f\xff\x1f\xff"
+    with pytest.raises(DataError, match="bytes cannot hold 8191x8191"):
+        decode_compressed("jpeg", data)
+    data[frame + 5 : frame + 9] = b"\x00\x01\x20\x01"
+    with pytest.raises(DataError, match="8193x1 is not within"):
+        decode_compressed("jpeg", data)
+
+
+def test_the_emptiest_jpeg_is_not_taken_for_a_cut_one():
+    for flag in (cv2.IMWRITE_JPEG_PROGRESSIVE, cv2.IMWRITE_JPEG_OPTIMIZE):
+        data = jpeg(np.full((2000, 2000, 3), 128, np.uint8), flag, 1)
+        assert (decode_compressed("jpeg", data) == 128).all()
+
+
+def test_jpeg_of_another_kind_is_refused():
+    data = bytearray(jpeg(scene()))
+    data[data.index(b"\xff\xc0") + 1] = 0xC9  # arithmetic coding
+    with pytest.raises(DataError, match="no frame header"):
         decode_compressed("jpeg", data)
 
 

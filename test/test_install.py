@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.timeout(300)  # pip and colcon on a busy machine
 KINDS = ("models", "config", "launch")
 SCRIPTS = {
     "crnn_snn": "crnn_snn_ros.cli:main",
@@ -152,6 +153,11 @@ def resources_of(tree: Path) -> dict[tuple[str, str], bytes]:
     }
 
 
+def exists(module: str) -> bool:
+    path = ROOT / module.replace(".", "/")
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
 def check(installed: Installed, python: Path, resources: dict[tuple[str, str], bytes]) -> Path:
     """Assert that all of the package is found; return where its code was imported from."""
     look = [str(python), "-c", LOOK, json.dumps(list(resources))]
@@ -162,9 +168,12 @@ def check(installed: Installed, python: Path, resources: dict[tuple[str, str], b
     assert "'no such file' is not installed" in seen["missing"]
     for name in SCRIPTS:
         assert os.access(installed.scripts / name, os.X_OK), f"{name} is missing"
-    if (ROOT / "crnn_snn_ros" / "cli.py").is_file():
+    if exists("crnn_snn_ros.cli"):
         for name in ("crnn_snn", "crnn-snn"):
             assert "usage" in installed.run([str(installed.scripts / name), "--help"]).lower()
+    if exists("crnn_snn_ros.ros.node") and find_spec("rclpy") is not None:
+        load = "from crnn_snn_ros.ros.node import main; print(callable(main))"
+        assert installed.run([str(python), "-c", load]).strip() == "True"
     return Path(seen["module"])
 
 

@@ -27,6 +27,7 @@ OUTSIDE_ROS: dict[str, tuple[str, str | None]] = {
     "rich": ("rich", "python3-rich"),
     "rosbags": ("rosbags", "python3-rosbags-pip"),
     "safetensors": ("safetensors", None),
+    "sklearn": ("scikit-learn", "python3-sklearn"),
     "torch": ("torch", "python3-torch"),
     "tyro": ("tyro", None),
     "yaml": ("pyyaml", "python3-yaml"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 import os
 import threading
@@ -20,8 +21,9 @@ from strategies import graphs
 
 from crnn_snn_ros.core import bounds
 from crnn_snn_ros.core.errors import ModelFileError
-from crnn_snn_ros.core.graph import INPUT, Graph, Head, Linear
+from crnn_snn_ros.core.graph import Graph, Neurons
 from crnn_snn_ros.io.model_file import HeadInfo, Model, header, load, save
+from crnn_snn_ros.io.tensor_file import read_arrays, read_layout
 
 GOLDEN_SHA256 = "58653fdb5e792bdefceb4ac9612ebdb84f4ffbcd2cdde050621e0d9b4a137a45"
 
@@ -83,6 +85,16 @@ def test_hash_is_as_documented() -> None:
     file = GOLDEN.read_bytes()
     blank = file.replace(GOLDEN_SHA256.encode(), ZEROS.encode())
     assert hashlib.sha256(blank).hexdigest() == GOLDEN_SHA256
+
+
+def test_example_in_the_documentation_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Path(__file__).parent.parent
+    example = (root / "docs" / "model_file.md").read_text().split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(root)
+    names: dict[str, Any] = {}
+    exec(example, names)
+    assert names["told"] == GOLDEN_SHA256
+    assert GOLDEN.read_bytes()[names["end"] :][:16].hex() == "fbffffff84030000ff070000e8030000"
 
 
 def test_safetensors_itself_reads_the_same_tensors() -> None:
@@ -206,10 +218,11 @@ def test_failed_save_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> Non
     path = tmp_path / "model.snn"
     save(path, golden_model())
     before = path.read_bytes()
-    heavy = Linear(INPUT, np.full((1, 3 * 64 * 64), 127, np.int8))
-    head = Head("steering", (heavy,), np.zeros(1, np.int32), 1.0)
-    with pytest.raises(ModelFileError, match=r"model\.snn: node 'steering': .*2\^24"):
-        save(path, model_of(Graph((3, 64, 64), (head,))))
+    first, *rest = golden_model().graph.nodes
+    assert isinstance(first, Neurons)
+    heavy = dataclasses.replace(first, bias=np.full(2, 2**24, np.int32))
+    with pytest.raises(ModelFileError, match=r"model\.snn: node 'conv1': .*2\^24"):
+        save(path, model_of(Graph((1, 4, 4), (heavy, *rest))))
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["model.snn"]
 
@@ -242,6 +255,7 @@ def test_save_into_nowhere_is_one_line(tmp_path: Path) -> None:
         save(tmp_path / "no" / "such" / "a.snn", golden_model())
     with pytest.raises(ModelFileError, match=r"directory.*nothing was written"):
         save(tmp_path, golden_model())
+    assert not list(tmp_path.parent.glob(".*.tmp"))
 
 
 def test_contradicting_parts_make_no_model() -> None:
@@ -313,11 +327,11 @@ HOSTILE: dict[str, tuple[str, dict[str, Any]]] = {
     "bool stride": ("'stride' is True, expected int", {STRIDE: True}),
     "float stride": ("'stride' is 1.0, expected int", {STRIDE: 1.0}),
     "padding": ("padding 99999", {"model/graph/nodes/conv1/synapses/0/padding": 99999}),
-    "pool padding": ("over half the kernel", {"model/graph/nodes/peak/padding": 2}),
-    "huge kernel": ("larger than", {"model/graph/nodes/peak/kernel": 10**14}),
-    "too many levels": ("spike counts", {"model/graph/nodes/conv1/n_max": 256}),
-    "no counts": ("spike counts", {"model/graph/nodes/conv1/n_max": 0}),
-    "positive n_min": ("spike counts", {"model/graph/nodes/conv1/n_min": 1}),
+    "pool padding": ("padding 2 is not", {"model/graph/nodes/peak/padding": 2}),
+    "huge kernel": ("kernel 100000000000000", {"model/graph/nodes/peak/kernel": 10**14}),
+    "too many levels": ("n_max 256", {"model/graph/nodes/conv1/n_max": 256}),
+    "no counts": ("n_max 0", {"model/graph/nodes/conv1/n_max": 0}),
+    "positive n_min": ("n_min 1", {"model/graph/nodes/conv1/n_min": 1}),
     "NaN scale": ("holds NaN", {"model/graph/nodes/steering/scale": RAW + "NaN"}),
     "infinite scale": ("holds -Infin", {"model/graph/nodes/steering/scale": RAW + "-Infinity"}),
     "scale 1e999": ("too large", {"model/graph/nodes/steering/scale": RAW + "1e999"}),
@@ -335,7 +349,8 @@ HOSTILE: dict[str, tuple[str, dict[str, Any]]] = {
     "node no object": ("not a JSON object", {"model/graph/nodes/peak": 7}),
     "input shape": ("3 integers", {"model/graph/input_shape": [1, 4.0, 4]}),
     "input size": ("the input contract gives (1, 4, 5)", {"model/input/width": 5}),
-    "input too large": ("too large", {"model/graph/input_shape": [1, 10**9, 10**9]}),
+    "input too large": ("too large", {"model/graph/input_shape": [1, 10**7, 10**7]}),
+    "input side": ("input size", {"model/graph/input_shape": [1, 10**9, 10**9]}),
     "colour": ("colour", {"model/input/colour": "cmyk"}),
     "crop": ("crop", {"model/input/crop_top": 0.5, "model/input/crop_bottom": 0.5}),
     "normalisation": ("normalisation 'mean'", {"model/input/normalisation": "mean"}),
@@ -409,6 +424,48 @@ def poke(tmp_path: Path, name: str, value: int) -> str:
     data = data[: end - 4] + value.to_bytes(4, "little", signed=True) + data[end:]
     (tmp_path / "poked.snn").write_bytes(sign(head, model, data))
     return refusal(tmp_path / "poked.snn")
+
+
+def test_data_that_no_tensor_names_is_refused(tmp_path: Path) -> None:
+    head, model, data = parts(GOLDEN.read_bytes())
+    (tmp_path / "long.snn").write_bytes(sign(head, model, data + b"!"))
+    assert "the file has" in refusal(tmp_path / "long.snn")
+
+
+def test_unaligned_tensors_are_refused(tmp_path: Path) -> None:
+    """Else a reader of raw memory, torch among them, would trip over them."""
+    head, model, data = parts(GOLDEN.read_bytes())
+    start, end = head["conv1.weight0"]["data_offsets"]  # 18 bytes, the first that is not int32
+    for name, entry in head.items():
+        if name != "__metadata__" and entry["dtype"] == "I32":
+            entry["data_offsets"] = [n + end - start for n in entry["data_offsets"]]
+    head["conv1.weight0"]["data_offsets"] = [0, end - start]
+    moved = data[start:end] + data[:start] + data[end:]
+    (tmp_path / "odd.snn").write_bytes(sign(head, model, moved))
+    assert "not aligned" in refusal(tmp_path / "odd.snn")
+
+
+def test_digest_may_not_stand_twice(tmp_path: Path) -> None:
+    head, model, data = parts(GOLDEN.read_bytes())
+    model["metrics"] = {"x": ZEROS}
+    file = sign(head, model, data)
+    digest = parts(file)[0]["__metadata__"]["sha256"].encode()
+    (tmp_path / "twice.snn").write_bytes(file.replace(ZEROS.encode(), digest))
+    assert "occur once" in refusal(tmp_path / "twice.snn")
+
+
+@pytest.mark.parametrize("text", [b"[]", b"17", b" {}", b"{}", b'""', b"\xff\xff"])
+def test_headers_that_are_no_object_are_refused(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "a.snn").write_bytes(len(text).to_bytes(8, "little") + text)
+    refusal(tmp_path / "a.snn")
+
+
+def test_file_that_shrinks_after_its_size_was_asked_is_refused() -> None:
+    good = GOLDEN.read_bytes()
+    for left in (4, 100, len(good) - 5):
+        file = io.BytesIO(good[:left])
+        with pytest.raises(ModelFileError, match=r"it ends|cut short"):
+            read_arrays(file, read_layout(file, len(good)))
 
 
 def test_signed_but_unchanged_file_is_accepted(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tyro.conf import Positional
 
-from crnn_snn_ros.cli.output import print_json, print_table, progress_bar
+from crnn_snn_ros.cli.output import print_json, print_table, progress_bar, single_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,8 +48,7 @@ def replay_verb(
     import numpy as np
 
     from crnn_snn_ros.core.errors import ConfigError, DataError
-    from crnn_snn_ros.data.bags import image_topic as find_image_topic
-    from crnn_snn_ros.data.bags import read_info
+    from crnn_snn_ros.data.bags import find_image_topic, read_info
     from crnn_snn_ros.evaluation.metrics import summarise
     from crnn_snn_ros.evaluation.replay import replay
     from crnn_snn_ros.pipeline import load_pipeline
@@ -61,6 +60,7 @@ def replay_verb(
     image = find_image_topic(bag, image_topic)
     total = topics[image].messages
     first, last = (int(np.floor(total * part + 0.5)) for part in (begin, end))
+    single_thread()
     pipeline = load_pipeline(model, engine, device)
     original = None if float_checkpoint is None else load(float_checkpoint).network
     with progress_bar(last - first, quiet=json) as bar:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tyro.conf import Positional
 
-from crnn_snn_ros.cli.output import STDOUT, print_json, progress_bar
+from crnn_snn_ros.cli.output import STDOUT, print_json, progress_bar, single_thread
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,6 +52,7 @@ def verify_verb(
 
     if frames < 1:
         raise ConfigError(f"--frames is {frames}, must be at least 1")
+    single_thread()
     loaded = load(model)
     chosen = {name: make_engine(name, loaded.graph, device) for name in engines}
     videos = [_bag_frames(bag, image_topic, loaded.contract, frames) for bag in bags]

@@ -6,7 +6,7 @@ claims and their derivation: README, "The science".
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,13 +61,22 @@ def prove(graph: Graph) -> Bounds:
 
 
 def largest_counts(graph: Graph) -> dict[str, int]:
-    """Largest |count| that one element of every node (and of the input) can deliver in a frame."""
+    """Largest |count| that one element of every node (and of the input) can deliver in a frame.
+
+    Raises:
+        ConversionError: a sum-pool could leave the integers that float32 represents exactly.
+    """
     largest = {INPUT: -INPUT_MIN}
     for node in graph.nodes:
         if isinstance(node, Neurons):
             largest[node.name] = max(node.n_max, -node.n_min)
         elif isinstance(node, SumPool):
             largest[node.name] = node.kernel[0] * node.kernel[1] * largest[node.source]
+            if largest[node.name] >= ACCUMULATOR_LIMIT:
+                raise ConversionError(
+                    f"node '{node.name}': a sum could reach {largest[node.name]}, not below 2^24; "
+                    "use a smaller pool"
+                )
         elif isinstance(node, MaxPool):
             largest[node.name] = largest[node.source]
     return largest
@@ -76,8 +85,9 @@ def largest_counts(graph: Graph) -> dict[str, int]:
 def _largest_membrane(node: Neurons | Head, largest: dict[str, int]) -> int:
     reach: NDArray[np.int64] = np.abs(node.bias.astype(np.int64))
     for synapse in node.synapses:
-        weight = np.abs(synapse.weight.astype(np.int64))
-        reach = reach + weight.reshape(len(weight), -1).sum(axis=1) * largest[synapse.source]
+        if reach.max() >= ACCUMULATOR_LIMIT:  # enough is known, and int64 must not overflow
+            break
+        reach = reach + _row_magnitudes(synapse.weight) * largest[synapse.source]
     if isinstance(node, Neurons):
         threshold = node.threshold.astype(np.int64)
         if threshold.min() < MIN_THRESHOLD or threshold.max() > MAX_THRESHOLD:
@@ -90,6 +100,14 @@ def _largest_membrane(node: Neurons | Head, largest: dict[str, int]) -> int:
         if node.recurrent is not None:
             reach = reach + np.abs(node.recurrent.astype(np.int64)) * count
     return int(reach.max())
+
+
+def _row_magnitudes(weight: NDArray[np.signedinteger[Any]]) -> NDArray[np.int64]:
+    """Sum of |weight| per output channel, without a copy eight times as large as int8 weights."""
+    rows = weight.reshape(len(weight), -1)
+    positive = rows.sum(axis=1, dtype=np.int64, where=rows > 0)
+    magnitude: NDArray[np.int64] = 2 * positive - rows.sum(axis=1, dtype=np.int64)
+    return magnitude
 
 
 def _settling_steps(graph: Graph) -> dict[str, int]:

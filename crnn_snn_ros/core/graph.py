@@ -24,7 +24,7 @@ INPUT = "input"
 INPUT_MIN, INPUT_MAX = -128, 127  # int8: pixel - 128, so that zero padding is exact
 MIN_THRESHOLD, MAX_THRESHOLD = 2, 2047
 MAX_COUNT = 255
-MAX_ELEMENTS = 2**26  # of one layer's activation: no honest robot network comes near
+MAX_ELEMENTS = 2**26  # of all activations together: no honest robot network comes near
 MAX_NODES = 4096
 
 Int8 = NDArray[np.int8]
@@ -168,10 +168,8 @@ def synapse_shape(synapse: Synapse, source: Shape) -> Shape:
     _require(len(shape) == 4 and min(shape) > 0, f"conv weight {shape} is not (out, in, kh, kw)")
     _require(len(source) == 3, f"convolution needs a source (C, H, W), got {source}")
     _require(shape[1] == source[0], f"conv weight {shape} does not fit a source {source}")
-    _require(synapse.stride >= 1, f"stride {synapse.stride} is not positive")
-    _require(
-        0 <= synapse.padding < min(shape[2:]), f"padding {synapse.padding} is not below kernel"
-    )
+    _require_int("stride", synapse.stride, 1)
+    _require_int("padding", synapse.padding, 0, min(shape[2:]) - 1)
     height, width = (
         (size + 2 * synapse.padding - kernel) // synapse.stride + 1
         for size, kernel in zip(source[1:], shape[2:], strict=True)
@@ -188,45 +186,49 @@ def validate(graph: Graph) -> dict[str, Shape]:
     Raises:
         ConversionError: naming the node and what is wrong with it.
     """
-    _require(
-        len(graph.input_shape) == 3 and min(graph.input_shape) > 0,
-        f"input shape {graph.input_shape} is not three positive numbers (C, H, W)",
-    )
+    _require(len(graph.input_shape) == 3, f"input shape {graph.input_shape} is not (C, H, W)")
+    for size in graph.input_shape:
+        _require_int("input size", size, 1)
     _require(0 < len(graph.nodes) <= MAX_NODES, f"graph has {len(graph.nodes)} nodes")
-    shapes: dict[str, Shape] = {INPUT: graph.input_shape}
-    _require(
-        math.prod(graph.input_shape) <= MAX_ELEMENTS, f"input {graph.input_shape} is too large"
-    )
-    firing: set[str] = set()
-    heads: set[str] = set()
+    shapes: dict[str, Shape] = {INPUT: tuple(graph.input_shape)}
+    elements = math.prod(graph.input_shape)
+    _require(elements <= MAX_ELEMENTS, f"input {graph.input_shape} is too large")
+    kinds: dict[str, type] = {INPUT: type(None)}
     for node in graph.nodes:
         try:
-            _require(
-                re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", node.name) is not None,
-                "the name is not letters, digits and underscores",
-            )
-            _require(node.name not in shapes, "the name is taken")
-            for source in sources(node):
-                _require(source in shapes, f"source '{source}' is not an earlier node")
-                _require(source not in heads, f"source '{source}' is a head, which never fires")
-            shape = _node_shape(node, shapes, firing)
-            _require(math.prod(shape) <= MAX_ELEMENTS, f"activation {shape} is too large")
+            _check_place(node, kinds)
+            shape = _node_shape(node, shapes)
+            elements += math.prod(shape)
+            _require(elements <= MAX_ELEMENTS, f"with {shape} the activations are too large")
         except ConversionError as error:
             raise ConversionError(f"node '{node.name}': {error}") from None
-        shapes[node.name] = shape
-        if isinstance(node, Head):
-            heads.add(node.name)
-        elif not isinstance(node, SumPool):
-            firing.add(node.name)
-    _require(bool(heads), "graph has no head, so nothing to publish")
+        shapes[node.name], kinds[node.name] = shape, type(node)
+    _require(Neurons in kinds.values(), "graph has no neurons, so nothing fires")
+    _require(Head in kinds.values(), "graph has no head, so nothing to publish")
     return shapes
 
 
-def _node_shape(node: Node, shapes: dict[str, Shape], firing: set[str]) -> Shape:
+def _check_place(node: Node, kinds: dict[str, type]) -> None:
+    """Check the names by which a node hangs together with the earlier ones."""
+    _require(
+        re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", node.name) is not None,
+        "the name is not letters, digits and underscores",
+    )
+    _require(node.name not in kinds, "the name is taken")
+    for source in sources(node):
+        _require(source in kinds, f"source '{source}' is not an earlier node")
+        _require(kinds[source] is not Head, f"source '{source}' is a head, which never fires")
+    if isinstance(node, MaxPool):
+        _require(
+            kinds[node.source] in (Neurons, MaxPool),
+            "max-pool follows neurons or another max-pool only",
+        )
+
+
+def _node_shape(node: Node, shapes: dict[str, Shape]) -> Shape:
     if isinstance(node, SumPool):
         return _sum_pool_shape(node, shapes[node.source])
     if isinstance(node, MaxPool):
-        _require(node.source in firing, "max-pool follows neurons or another max-pool only")
         return _max_pool_shape(node, shapes[node.source])
     _require(len(node.synapses) > 0, "it has no synapse")
     charged = {synapse_shape(synapse, shapes[synapse.source]) for synapse in node.synapses}
@@ -241,24 +243,23 @@ def _node_shape(node: Node, shapes: dict[str, Shape], firing: set[str]) -> Shape
         _require(len(shape) == 1, f"a head has shape (outputs,), got {shape}")
         _require(node.kind in ("regression", "logit"), f"kind '{node.kind}' is unknown")
         _require(
-            math.isfinite(node.scale) and node.scale > 0, f"scale {node.scale} is not positive"
+            isinstance(node.scale, float) and 0 < node.scale < math.inf,
+            f"scale {node.scale} is not a positive float",
         )
         return shape
     _require_vector("threshold", node.threshold, shape[0])
     if node.recurrent is not None:
         _require_vector("recurrent", node.recurrent, shape[0])
-    _require(
-        -MAX_COUNT <= node.n_min <= 0 < node.n_max <= MAX_COUNT,
-        f"spike counts [{node.n_min}, {node.n_max}] are not within -{MAX_COUNT}..0 and 1..{MAX_COUNT}",
-    )
+    _require_int("n_min", node.n_min, -MAX_COUNT, 0)
+    _require_int("n_max", node.n_max, 1, MAX_COUNT)
     return shape
 
 
 def _sum_pool_shape(node: SumPool, source: Shape) -> Shape:
     _require(len(source) == 3, f"sum-pool needs a source (C, H, W), got {source}")
-    _require(
-        len(node.kernel) == 2 and min(node.kernel) > 0, f"kernel {node.kernel} is not positive"
-    )
+    _require(len(node.kernel) == 2, f"kernel {node.kernel} is not (height, width)")
+    for kernel in node.kernel:
+        _require_int("kernel", kernel, 1)
     sizes = list(zip(source[1:], node.kernel, strict=True))
     _require(
         all(size % kernel == 0 for size, kernel in sizes),
@@ -269,10 +270,9 @@ def _sum_pool_shape(node: SumPool, source: Shape) -> Shape:
 
 def _max_pool_shape(node: MaxPool, source: Shape) -> Shape:
     _require(len(source) == 3, f"max-pool needs a source (C, H, W), got {source}")
-    _require(node.kernel >= 1 and node.stride >= 1, "kernel and stride must be positive")
-    _require(
-        0 <= node.padding <= node.kernel // 2, f"padding {node.padding} is over half the kernel"
-    )
+    _require_int("kernel", node.kernel, 1)
+    _require_int("stride", node.stride, 1)
+    _require_int("padding", node.padding, 0, node.kernel // 2)
     height, width = (
         (size + 2 * node.padding - node.kernel) // node.stride + 1 for size in source[1:]
     )
@@ -284,6 +284,14 @@ def _require_vector(what: str, values: NDArray[np.int32], channels: int) -> None
     _require(
         values.shape == (channels,) and values.dtype == np.int32,
         f"{what} is {values.dtype} {values.shape}, expected int32 ({channels},)",
+    )
+
+
+def _require_int(what: str, value: object, low: int, high: int = MAX_ELEMENTS) -> None:
+    """A bool or a NumPy integer is refused as well: neither would come back from a file."""
+    _require(
+        type(value) is int and low <= value <= high,
+        f"{what} {value} is not a whole number in {low}..{high}",
     )
 
 

@@ -79,7 +79,7 @@ def read_info(path: Path) -> BagInfo:
         return BagInfo(topics, dict(reader.storage.metadata.custom or {}))
 
 
-def image_topic(path: Path, topic: str | None = None) -> str:
+def find_image_topic(path: Path, topic: str | None = None) -> str:
     """The image topic to read: the one asked for, or the only one that the bag has.
 
     Depth images of ``compressed_depth_image_transport`` are not counted.
@@ -103,7 +103,7 @@ def image_topic(path: Path, topic: str | None = None) -> str:
     raise DataError(f"bag {path} has no image topic, only {_listing(topics)}")
 
 
-def read_frames(path: Path, topic: str | None = None) -> Iterator[Frame]:
+def read_frames(path: Path, image_topic: str | None = None) -> Iterator[Frame]:
     """Stream the camera frames of a bag, in recorded order.
 
     Each frame carries its image header's stamp; where a driver left that 0, which in ROS means
@@ -111,13 +111,13 @@ def read_frames(path: Path, topic: str | None = None) -> Iterator[Frame]:
 
     Args:
         path: the bag's folder, or a single ``.mcap`` or ``.db3`` file.
-        topic: a topic of type Image or CompressedImage; None takes the only one.
+        image_topic: a topic of type Image or CompressedImage; None takes the only one.
 
     Raises:
         DataError: the bag is damaged, the topic missing, ambiguous or empty, or a frame cannot be
             decoded; names the bag, the topic and the number of the frame. Raised while iterating.
     """
-    topic = image_topic(path, topic)
+    topic = find_image_topic(path, image_topic)
     number = -1
     for number, (received_ns, message) in enumerate(_messages(path, topic)):
         try:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from crnn_snn_ros.core.errors import ConfigError, DataError
 from crnn_snn_ros.data import cache
-from crnn_snn_ros.data.bags import Signal, image_topic, read_frames, read_signal
+from crnn_snn_ros.data.bags import Signal, find_image_topic, read_frames, read_signal
 from crnn_snn_ros.data.data_config import BagConfig, DataConfig, load_data_config
 from crnn_snn_ros.io.preprocess import InputContract, preprocess
 
@@ -118,7 +118,7 @@ def _load_sequence(config: DataConfig, bag: BagConfig, split: str, cache_dir: Pa
 def _frames(
     bag: BagConfig, contract: InputContract, cache_dir: Path
 ) -> tuple[NDArray[np.int8], Stamps]:
-    topic = image_topic(bag.path, bag.image)
+    topic = find_image_topic(bag.path, bag.image)
     shape = (contract.channels, contract.height, contract.width)
     key = {
         "version": CACHE_VERSION,

@@ -1,7 +1,7 @@
-"""Synaptic operations, counted exactly: additions that spikes cause, and the first layer's products.
+"""Synaptic operations, counted exactly: additions by spikes, and products of the first layer.
 
 A spike of a neuron is added to every membrane that it reaches: its fan-out, fewer at the border
-of a convolution. Weights that happen to be zero are counted. The input is analog (s-analog encoding),
+of a convolution. Weights that happen to be zero are counted. The input is analog (s-analog),
 so its synapses multiply, once per frame.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -76,7 +76,8 @@ class OperationCounter:
 
 def _fan_out(synapse: Synapse, source: tuple[int, ...]) -> NDArray[np.int64]:
     """How many membranes each element of the source reaches: the gradient of an all-ones map."""
-    ones = replace(synapse, weight=np.ones_like(synapse.weight))
+    weight: Any = np.ones_like(synapse.weight)  # int8 or int32, as the kind of synapse wants
+    ones = replace(synapse, weight=weight)
     spikes = torch.zeros(1, *source, dtype=torch.float64, requires_grad=True)
     charge = make_charge(ones, torch.device("cpu"), torch.float64)(spikes)
     (reach,) = torch.autograd.grad(charge.sum(), spikes)

@@ -23,10 +23,6 @@ MAX_SIDE = 8192  # pixels; no camera of a robot is larger, and 8192 x 8192 x 3 i
 Image = NDArray[np.uint8]
 BytesLike: TypeAlias = "bytes | bytearray | memoryview | array[int] | Image"
 
-# A damaged frame becomes a DataError; OpenCV would also print a warning for each, 30 a second.
-if hasattr(cv2.utils, "logging"):  # that of Ubuntu 22.04 has no such switch
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
-
 
 class _Encoding(NamedTuple):
     pixel_bytes: int
@@ -119,7 +115,8 @@ def decode_compressed(fmt: str, data: BytesLike) -> Image:
     bytes, transparency is dropped.
 
     A PNG is verified whole (every chunk has a checksum). A JPEG has none: one that lost its end
-    is refused, damage in the middle of its data cannot be told from a picture.
+    is refused, as is one too short for its size; damage in the middle of its data cannot be told
+    from a picture (libjpeg then prints a line of its own to stderr).
 
     Args:
         fmt: the message's ``format``.
@@ -187,15 +184,17 @@ def _check_jpeg(data: bytes) -> tuple[int, int]:
         if marker == b"\xda":  # start of scan
             break
     if size is None:
-        raise DataError("JPEG image has no frame header before its data")
+        raise DataError("JPEG image has no frame header (baseline, progressive) before its data")
     # 0xff is followed by 0x00 or a restart marker within a scan, so this is the true end, not
     # that of a thumbnail (those lie in the segments above). Decoders fill what is cut with grey.
     if data.find(b"\xff\xd9", at) < 0:
         raise DataError(f"JPEG image is cut: its {len(data)} bytes hold no end marker")
+    if size[0] * size[1] > 64 * 8 * len(data):  # a block of 8x8 pixels takes one bit at the least
+        raise DataError(f"JPEG image is cut: {len(data)} bytes cannot hold {size[1]}x{size[0]}")
     return size
 
 
-_JPEG_FRAME_HEADERS = {bytes([code]) for code in range(0xC0, 0xD0)} - {b"\xc4", b"\xc8", b"\xcc"}
+_JPEG_FRAME_HEADERS = (b"\xc0", b"\xc1", b"\xc2")  # Huffman: baseline, extended, progressive
 
 
 def _check_png(data: memoryview) -> tuple[int, int]:
