@@ -269,7 +269,8 @@ def running(
 ) -> Iterator[tuple[NodeProcess, Peer]]:
     """A node process and a peer that have found each other."""
     peer = Peer(stamped=peer_stamped)
-    node = NodeProcess(log, arguments(**parameters), script, **(env or {}))
+    settings = {"allow_untrained": True, **parameters}  # as the small model is
+    node = NodeProcess(log, arguments(**settings), script, **(env or {}))
     try:
         topic = "image/compressed" if parameters.get("image_transport") == "compressed" else "image"
         peer.find_node(node, topic)

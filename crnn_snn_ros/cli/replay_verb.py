@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import Positional
 
 from crnn_snn_ros.cli.output import print_json, print_table, progress_bar, single_thread
+from crnn_snn_ros.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from crnn_snn_ros.core.types import Frame
+    from crnn_snn_ros.pipeline import Pipeline
 
 
 def replay_verb(
@@ -26,6 +28,7 @@ def replay_verb(
     image_topic: str | None = None,
     engine: str = "auto",
     device: str = "auto",
+    live: Literal["no", "own", "running"] = "no",
     json: bool = False,
 ) -> int:
     """Evaluate a model on a recorded drive at full speed: float, QANN and SNN side by side.
@@ -43,11 +46,14 @@ def replay_verb(
         image_topic: Needed only where the bag has several image topics.
         engine: auto, stepwise or folded.
         device: auto, cpu or cuda.
+        live: Instead play the drive into a node over DDS, in lockstep, and compare every answer
+            with the offline one, number for number (exit code 1 on any difference): "own" starts a
+            node for it; "running" takes one that runs with use_sim_time and stamped set.
         json: One JSON object on stdout.
     """
     import numpy as np
 
-    from crnn_snn_ros.core.errors import ConfigError, DataError
+    from crnn_snn_ros.core.errors import DataError
     from crnn_snn_ros.data.bags import find_image_topic, read_info
     from crnn_snn_ros.evaluation.metrics import summarise
     from crnn_snn_ros.evaluation.replay import replay
@@ -62,6 +68,8 @@ def replay_verb(
     first, last = (int(np.floor(total * part + 0.5)) for part in (begin, end))
     single_thread()
     pipeline = load_pipeline(model, engine, device)
+    if live != "no":
+        return _live(model if live == "own" else None, pipeline, bag, (image, first, last), json)
     original = None if float_checkpoint is None else load(float_checkpoint).network
     with progress_bar(last - first, quiet=json) as bar:
         frames = _frames(bag, image, first, last)
@@ -82,6 +90,31 @@ def replay_verb(
     else:
         print_table(f"{model} on {bag}", _flat(result))
     return 0
+
+
+def _live(
+    own_model: Path | None, pipeline: Pipeline, bag: Path, part: tuple[str, int, int], json: bool
+) -> int:
+    try:
+        from crnn_snn_ros.ros.live_replay import live_replay
+    except ImportError as error:
+        raise ConfigError(
+            f"--live needs ROS 2 ({error}); source one, or pip install 'crnn_snn_ros[ros-jazzy]'"
+        ) from None
+
+    with progress_bar(part[2] - part[1], quiet=json) as bar:
+        result = live_replay(
+            _frames(bag, *part),
+            pipeline,
+            own_model,
+            lambda done: bar.update(bar.task_ids[0], completed=done),
+        )
+    if json:
+        print_json(result)
+    else:
+        print_table(f"{bag} through the node, in lockstep", result)
+    frames = result["frames"]
+    return 0 if result["equal_commands"] == result["equal_predictions"] == frames else 1
 
 
 def _frames(bag: Path, topic: str, first: int, last: int) -> Iterator[Frame]:

@@ -59,7 +59,8 @@ def train_verb(
     with progress_bar(training.float_epochs + training.qat_epochs, quiet=json) as bar:
 
         def on_epoch(epoch: Epoch) -> None:
-            note = f"{epoch.phase} loss {epoch.train_loss:.4f}  steering {epoch.steering_rmse_rad:.4f} rad"
+            steering = f"steering {epoch.steering_rmse_rad:.4f} rad"
+            note = f"{epoch.phase} loss {epoch.train_loss:.4f}  {steering}"
             bar.update(bar.task_ids[0], advance=1, note=note)
 
         origin = Origin(contract, config.frame_rate_hz, provenance)

@@ -1,4 +1,4 @@
-"""Proof by comparison: every engine against the int64 QANN, integer ==, every layer, every frame."""
+"""Proof by comparison: engines against the int64 QANN, integer ==, every layer, every frame."""
 
 from __future__ import annotations
 

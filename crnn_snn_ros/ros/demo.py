@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import signal
 import subprocess
 import sys
@@ -26,6 +25,7 @@ import numpy as np
 
 from crnn_snn_ros.core.errors import CrnnSnnError
 from crnn_snn_ros.core.types import STOP, Frame
+from crnn_snn_ros.io.atomic import replacing
 from crnn_snn_ros.ros.lockstep import Player, Reply, node_process
 from crnn_snn_ros.ros.parameters import model_path
 
@@ -176,9 +176,8 @@ def _line(number: int, count: int, reply: Reply) -> None:
 
 
 def _write(path: Path, summary: dict[str, Any]) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(summary, indent=2) + "\n")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(summary, indent=2) + "\n")
 
 
 if __name__ == "__main__":

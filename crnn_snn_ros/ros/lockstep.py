@@ -35,6 +35,7 @@ PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
 SETTINGS = {
     "stamped": "true",
     "use_sim_time": "true",
+    "allow_untrained": "true",  # nothing moves
     "frame_timeout": "10.0",  # of the steady clock, which lockstep has no use for
     "stop_pub_timeout": "0.1",
     "qos_overrides./image.subscription.reliability": "reliable",

@@ -43,6 +43,9 @@ class NodeConfig:
     stamped: bool = setting(False, "publish cmd_vel as TwistStamped, with the header of the image")
     autostart: bool = setting(True, "configure and activate by itself")
     enabled: bool = setting(True, "let commands leave from the start; see ~/enable")
+    allow_untrained: bool = setting(
+        False, "drive even with a model that has an output for which it never saw a label"
+    )
     reset_gap: float = setting(
         1.0, "gap between two frames that clears the recurrent state, s", (0.05, 60.0)
     )
@@ -147,6 +150,11 @@ def build(config: NodeConfig, control: ControlConfig) -> Built:
     engine = f"{config.engine} on {pipeline.engine.device}"
     digest = model_file.header(path)["sha256"]
     untrained = [name for name, head in pipeline.model.heads.items() if not head.trained]
+    if untrained and not config.allow_untrained:
+        raise ConfigError(
+            f"{path}: no label ever reached the output {' and '.join(untrained)}, so it means "
+            "nothing; train it, or set parameter 'allow_untrained' and keep the robot off the floor"
+        )
     return Built(
         pipeline,
         facts={"model": str(path), "model_sha256": digest, "engine": engine},
