@@ -138,6 +138,10 @@ def test_same_stream_same_commands(config, stream):
     assert run() == run()
 
 
+def test_it_begins_standing_still():
+    assert ControlState() == INITIAL == (0.0, 0.0, 0.0, True, 0)
+
+
 def test_a_broken_state_stops():
     state = ControlState(math.nan, 0.0, 0.0, False, 3)
     assert control(clear(), state, 0.05, ControlConfig()) == (STOP, INITIAL)
