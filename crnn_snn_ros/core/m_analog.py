@@ -110,7 +110,7 @@ class _MAnalog:
 
 
 def _source_levels(graph: Graph) -> dict[str, int]:
-    """Activation that a rate of one stands for, per node; a sum-pool's windows add up by themselves."""
+    """Activation that a rate of one stands for, per node; a sum-pool adds its windows by itself."""
     levels = largest_counts(graph)
     for node in graph.nodes:
         if isinstance(node, SumPool | MaxPool):
