@@ -62,7 +62,7 @@ KEEP_FOLDED = (
     "self.kept = states\n        settled = carry.exact & ~busy",
 )
 OLD_STEPWISE = "getattr(engine, 'kept', {}).get(node.name)"
-OLD_FOLDED = "old = getattr(self, 'kept', {}).get(node.name)"
+OLD_FOLDED = "\n        old = getattr(self, 'kept', {}).get(node.name)\n        state = "
 
 MUTATIONS = [
     # The two threshold tests, the clip and the reset
@@ -133,7 +133,7 @@ MUTATIONS = [
         KEEP_FOLDED,
         (
             BEGIN_FOLDED,
-            f"{BEGIN_FOLDED}\n        {OLD_FOLDED}\n        state = BifState(old.v, silence) if old else state",
+            f"{BEGIN_FOLDED}{OLD_FOLDED}BifState(old.v, silence) if old else state",
         ),
     ),
     stepwise(
@@ -146,7 +146,7 @@ MUTATIONS = [
         KEEP_FOLDED,
         (
             BEGIN_FOLDED,
-            f"{BEGIN_FOLDED}\n        {OLD_FOLDED}\n        state = BifState(state.v + old.v, silence) if old else state",
+            f"{BEGIN_FOLDED}{OLD_FOLDED}BifState(state.v + old.v, silence) if old else state",
         ),
     ),
     stepwise(
@@ -162,7 +162,7 @@ MUTATIONS = [
         KEEP_FOLDED,
         (
             BEGIN_FOLDED,
-            f"{BEGIN_FOLDED}\n        {OLD_FOLDED}\n        state = BifState(state.v, old.spike_count) if old else state",
+            f"{BEGIN_FOLDED}{OLD_FOLDED}BifState(state.v, old.spike_count) if old else state",
         ),
     ),
     # Pools
@@ -170,7 +170,8 @@ MUTATIONS = [
         "max-pool-over-spikes",
         (
             "= self._max_pool(node)\n",
-            "= functional.max_pool2d(\n                    spikes[node.source], node.kernel, node.stride, node.padding)\n",
+            "= functional.max_pool2d("
+            "spikes[node.source], node.kernel, node.stride, node.padding)\n",
         ),
     ),
     folded(

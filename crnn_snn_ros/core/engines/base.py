@@ -145,7 +145,8 @@ def make_charge(
     def charge(spikes: Tensor) -> Tensor:
         operand = spikes.to(dtype)
         if isinstance(synapse, Conv):
-            out = functional.conv2d(operand, weight, None, synapse.stride, synapse.padding)
+            convolve = functional.conv2d if device.type == "cpu" else matrix_convolution
+            out = convolve(operand, weight, stride=synapse.stride, padding=synapse.padding)
         elif isinstance(synapse, Identity):
             out = operand * weight.reshape((-1,) + (1,) * (spikes.ndim - 2))
         else:
@@ -153,6 +154,18 @@ def make_charge(
         return out.to(spikes.dtype)
 
     return charge
+
+
+def matrix_convolution(source: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+    """``conv2d`` as one matrix product, for devices whose libraries may choose another way.
+
+    cuDNN is free to convolve by Winograd or FFT, which multiply fractions: not exact.
+    """
+    batch, _, *size = source.shape
+    kernel = weight.shape[2:]
+    columns = functional.unfold(source, tuple(kernel), padding=padding, stride=stride)
+    height, width = ((s + 2 * padding - k) // stride + 1 for s, k in zip(size, kernel, strict=True))
+    return (weight.flatten(1) @ columns).reshape(batch, len(weight), height, width)
 
 
 def sum_pool(spikes: Tensor, kernel: tuple[int, int]) -> Tensor:
