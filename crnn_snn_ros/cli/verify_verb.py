@@ -91,6 +91,8 @@ def _bag_frames(
 
 
 def _summary(reports: list[Report]) -> dict[str, Any]:
+    from dataclasses import asdict
+
     import numpy as np
 
     steps = np.array([count for report in reports for count in report.settle_steps])
@@ -106,7 +108,7 @@ def _summary(reports: list[Report]) -> dict[str, Any]:
             "max": int(steps.max()),
             "bound": reports[0].bound,
         },
-        "first_difference": None if difference is None else difference._asdict(),
+        "first_difference": None if difference is None else asdict(difference),
     }
 
 
