@@ -63,6 +63,8 @@ def replay_verb(
     single_thread()
     pipeline = load_pipeline(model, engine, device)
     original = None if float_checkpoint is None else load(float_checkpoint).network
+    if original is not None and original.quantized:
+        raise ConfigError(f"{float_checkpoint} is quantized; give float.safetensors")
     with progress_bar(last - first, quiet=json) as bar:
         frames = _frames(bag, image, first, last)
         recording = replay(
