@@ -52,6 +52,8 @@ def verify_verb(
 
     if frames < 1:
         raise ConfigError(f"--frames is {frames}, must be at least 1")
+    if not engines:
+        raise ConfigError("--engines names none; leave it out for all of them")
     single_thread()
     loaded = load(model)
     chosen = {name: make_engine(name, loaded.graph, device) for name in engines}
