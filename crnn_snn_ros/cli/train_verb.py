@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -82,5 +83,5 @@ def train_verb(
     return 0
 
 
-def _lists(splits: object) -> dict[str, list[float]]:
-    return {name: list(span) for name, span in dict(splits).items()}  # type: ignore[call-overload]
+def _lists(splits: Mapping[str, tuple[float, float]]) -> dict[str, list[float]]:
+    return {name: list(span) for name, span in splits.items()}

@@ -70,12 +70,13 @@ class TrainConfig:
     qat_learning_rate: float = 5e-4  # at the start of the quantized phase
     weight_decay: float = 1e-3  # of weights, not of biases, scales and recurrent weights
     seed: int = 0  # the same seed on the same machine gives the same network
+    threads: int = 1  # of torch; another number rounds otherwise, so other weights come out
     device: str = "auto"  # auto, cpu or cuda
 
     def __post_init__(self) -> None:
-        counts = (self.float_epochs, self.qat_epochs, self.streams)
+        counts = (self.float_epochs, self.qat_epochs, self.streams, self.threads)
         if min(counts) < 1:
-            raise ConfigError(f"epochs and streams must be at least 1, got {counts}")
+            raise ConfigError(f"epochs, streams and threads must be at least 1, got {counts}")
         if self.window < 2:  # batch norm has nothing to normalise over in a single frame
             raise ConfigError(f"window is {self.window}, must be at least 2 frames")
         for rate in (self.learning_rate, self.qat_learning_rate):

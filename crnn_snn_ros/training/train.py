@@ -74,6 +74,7 @@ def train(
     device = choose_device(config.device)
     heads = _labelled_heads(drives, "train")
     _labelled_heads(validation, "validation")
+    torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
     torch.backends.cudnn.allow_tf32 = False  # fake-quantized integers must stay exact
