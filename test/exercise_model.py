@@ -23,6 +23,7 @@ from crnn_snn_ros.core.graph import (
     Linear,
     MaxPool,
     Neurons,
+    Node,
     SumPool,
 )
 from crnn_snn_ros.io.model_file import Model, save
@@ -41,6 +42,10 @@ def scattered(seed: int, largest: int, *shape: int) -> NDArray[np.int8]:
 
 def exercise_graph() -> Graph:
     """Input (1, 8, 12) -> 4 recurrent maps -> residual blocks -> memory -> two heads."""
+    return Graph((1, 8, 12), (*_vision(), *_memory(), *_heads()))
+
+
+def _vision() -> tuple[Node, ...]:
     eye = Neurons(
         "eye",
         (Conv(INPUT, scattered(1, 15, 4, 1, 3, 3), stride=1, padding=1),),
@@ -73,7 +78,10 @@ def exercise_graph() -> Graph:
         -5,
         5,
     )
-    mean = SumPool("mean", "block2", (2, 1))
+    return eye, peak, block1, block2, SumPool("mean", "block2", (2, 1))
+
+
+def _memory() -> tuple[Node, ...]:
     memory = Neurons(
         "memory",
         (Linear("mean", scattered(5, 4, 6, 18)),),
@@ -102,15 +110,11 @@ def exercise_graph() -> Graph:
         4,
         recurrent=vector(36, -27, 1, -4, 0),
     )
-    nodes = (
-        eye,
-        peak,
-        block1,
-        block2,
-        mean,
-        memory,
-        echo,
-        mind,
+    return memory, echo, mind
+
+
+def _heads() -> tuple[Node, ...]:
+    return (
         Head("steering", (Linear("mind", scattered(7, 90, 1, 5)),), vector(-8), 0.001),
         Head(
             "collision",
@@ -120,7 +124,6 @@ def exercise_graph() -> Graph:
             "logit",
         ),
     )
-    return Graph((1, 8, 12), nodes)
 
 
 def exercise_model() -> Model:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from strategies import graphs
@@ -147,6 +147,7 @@ def test_signed_first_layer_walks_one_way(levels: int) -> None:
         assert steps == [levels, levels]
 
 
+@settings(deadline=None)
 @given(graph=graphs(), seed=st.integers(0, 2**16))
 def test_no_layer_fires_after_its_own_bound(graph: Graph, seed: int) -> None:
     bounds = prove(graph)

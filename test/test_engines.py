@@ -20,10 +20,10 @@ from strategies import graphs, random_graph
 
 from crnn_snn_ros.core import qann
 from crnn_snn_ros.core.bounds import prove
-from crnn_snn_ros.core.engines import ENGINES, base, make_engine
+from crnn_snn_ros.core.engines import ENGINES, make_engine
 from crnn_snn_ros.core.engines.base import Carry, Engine, FrameResult
 from crnn_snn_ros.core.errors import ConfigError
-from crnn_snn_ros.core.graph import INPUT, Graph, Head, Linear, Neurons, SumPool
+from crnn_snn_ros.core.graph import Graph
 from crnn_snn_ros.core.verify import random_video, verify
 
 SEEDS = 200
@@ -109,78 +109,6 @@ def test_engines_are_the_qann_on_many_seeds(device: str, tf32: bool) -> None:
 def test_engines_are_the_qann_on_a_long_video(device: str, tf32: bool) -> None:
     with float32_products(tf32):
         assert_exact(exercise_graph(), device, 150, seed=3)
-
-
-def bfloat16(values: torch.Tensor) -> torch.Tensor:
-    return values.bfloat16().float() if values.dtype == torch.float32 else values
-
-
-class CoarseProducts:
-    """``torch.nn.functional`` on a machine that shortens float32 operands, as bfloat16 does."""
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(torch.nn.functional, name)
-
-    def linear(self, source: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.linear(bfloat16(source), bfloat16(weight))
-
-    def conv2d(self, source: torch.Tensor, weight: torch.Tensor, **how: int) -> torch.Tensor:
-        return torch.nn.functional.conv2d(bfloat16(source), bfloat16(weight), **how)
-
-
-def pooled_graph() -> Graph:
-    """Counts of up to 255 * 24 and 127 * 24 come out of its pools: more than 11 bits hold."""
-    blur = SumPool("blur", INPUT, (4, 6))
-    seen = Linear("blur", np.array([[127, -3, 55, 1], [-90, 7, 2, 126]], np.int8))
-    wide = Linear(INPUT, (np.arange(96 * 96) % 255 - 127).astype(np.int8).reshape(96, 96))
-    loud = Neurons("loud", (wide,), vector(96, 0), vector(96, 11), 0, 255)
-    small = Neurons("small", (seen,), vector(2, 0), vector(2, 2047), -15, 15, vector(2, 6141))
-    heads = (
-        Head(
-            "steering",
-            (Linear("loud", wide.weight[:1]), Linear("small", seen.weight[:1, :2])),
-            vector(1, 5),
-            1.0,
-        ),
-    )
-    return Graph((1, 8, 12), (blur, small, loud, *heads))
-
-
-def vector(size: int, value: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int32]]:
-    return np.full(size, value, np.int32)
-
-
-def test_exact_where_products_are_coarse(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What TF32 on CUDA would do, and more, on any machine: settings are global in PyTorch."""
-    graph_list = [pooled_graph(), *(random_graph(np.random.default_rng(s)) for s in range(60))]
-    monkeypatch.setattr(base, "functional", CoarseProducts())
-    for graph in graph_list:
-        assert_exact(graph, "cpu", 3, seed=1)
-    monkeypatch.setattr(base, "EXACT_OPERAND", 2**24)
-    with pytest.raises(AssertionError):  # the precaution is what does it
-        assert_exact(pooled_graph(), "cpu", 3, seed=1)
-
-
-def test_exact_whatever_the_default_dtype() -> None:
-    torch.set_default_dtype(torch.float64)
-    try:
-        assert_exact(exercise_graph(), "cpu", 3, seed=0)
-    finally:
-        torch.set_default_dtype(torch.float32)
-
-
-class MatrixConvolutions(CoarseProducts):
-    """The convolution of devices other than the CPU, in coarse arithmetic."""
-
-    def conv2d(self, source: torch.Tensor, weight: torch.Tensor, **how: int) -> torch.Tensor:
-        return base.matrix_convolution(bfloat16(source), bfloat16(weight), **how)
-
-
-def test_exact_with_the_convolution_of_other_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base, "functional", MatrixConvolutions())
-    assert_exact(exercise_graph(), "cpu", 5, seed=0)
-    for seed in range(60):
-        assert_exact(random_graph(np.random.default_rng(seed)), "cpu", 3, seed)
 
 
 @devices

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from exercise_model import exercise_graph
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from strategies import graphs
@@ -65,6 +65,7 @@ def test_s_analog_has_no_error_at_its_bound(name: str) -> None:
         assert heads == row.tolist()
 
 
+@settings(deadline=None)
 @given(
     pixel=st.integers(-128, 127),
     bias=st.integers(-300, 300),
@@ -94,6 +95,7 @@ def test_one_neuron_fires_at_the_rate_of_its_unrounded_activation(
     assert (heads["steering"] / 0.5 - 5) / 2 == pytest.approx(activation, abs=1.001 * one_spike)
 
 
+@settings(deadline=None)
 @given(graph=graphs(), num_steps=st.integers(1, 9))
 def test_every_network_runs(graph: Graph, num_steps: int) -> None:
     carry: m_analog.Trains = {}

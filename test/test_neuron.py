@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crnn_snn_ros.core.neuron import (
@@ -37,6 +37,7 @@ def run(charges: list[int], threshold: int, n_min: int, n_max: int) -> list[tupl
     return steps
 
 
+@settings(deadline=None)
 @given(
     charges=st.lists(st.integers(-40_000, 40_000), max_size=40),
     threshold=thresholds,
@@ -56,6 +57,7 @@ def test_lemma(charges: list[int], threshold: int, n_min: int, n_max: int) -> No
     assert [spike for spike, _, _ in extra[-2:]] == [0, 0]  # and nothing fires ever after
 
 
+@settings(deadline=None)
 @given(
     charges=st.lists(st.integers(-9, 9), min_size=1, max_size=20),
     order=st.randoms(use_true_random=False),
@@ -85,6 +87,7 @@ def test_saturated_neuron_keeps_its_charge_and_waits() -> None:
     assert run([50, 0, 0, -31, 0], 10, 0, 2)[-1] == (0, 9, 1)
 
 
+@settings(deadline=None)
 @given(threshold=thresholds, bias=st.integers(-9000, 9000), n_min=bottoms, n_max=tops)
 def test_frame_begins_with_bias_and_half_a_threshold(
     threshold: int, bias: int, n_min: int, n_max: int
@@ -99,6 +102,7 @@ def test_frame_begins_with_bias_and_half_a_threshold(
     assert int(state.spike_count) == min(max(rounded, n_min), n_max)
 
 
+@settings(deadline=None)
 @given(charge=st.integers(-200, 200), recurrent=st.integers(-200, 200), v=st.integers(-200, 200))
 def test_recurrent_charge_counts_like_any_other(charge: int, recurrent: int, v: int) -> None:
     params, state = BifParams(one(7), -3, 3), BifState(one(v), one(0))
@@ -107,6 +111,7 @@ def test_recurrent_charge_counts_like_any_other(charge: int, recurrent: int, v: 
     )
 
 
+@settings(deadline=None)
 @given(v=st.integers(-50, 50), count=st.integers(-3, 3), threshold=st.integers(2, 20))
 def test_would_fire_tells_the_next_silent_step(v: int, count: int, threshold: int) -> None:
     params, state = BifParams(one(threshold), -3, 3), BifState(one(v), one(count))
@@ -116,6 +121,7 @@ def test_would_fire_tells_the_next_silent_step(v: int, count: int, threshold: in
         assert after == state  # quiescence lasts
 
 
+@settings(deadline=None)
 @given(counts=st.lists(st.integers(-255, 255), min_size=1, max_size=8))
 def test_canonical_train(counts: list[int]) -> None:
     """All spikes of one sign, without a gap, from time-step 1 on."""
