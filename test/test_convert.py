@@ -213,7 +213,7 @@ def test_refuses_a_bias_beyond_the_accumulator():
         convert(network)
     with torch.no_grad():
         network.nodes["rnn1"].bias[2] = 1e12
-    with pytest.raises(ConversionError, match="rnn1.*int32"):
+    with pytest.raises(ConversionError, match=r"rnn1.*int32"):
         convert(network)
 
 

@@ -116,12 +116,10 @@ def bar_path(frames: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.in
     return columns, widths.astype(np.int64)
 
 
-def bar_bag(
-    path: Path, frames: int = 60, seed: int = 0, about: dict[str, str] | None = None
-) -> Path:
+def bar_bag(path: Path, frames: int = 60, seed: int = 0) -> Path:
     """A drive whose images say all: /image, /steering (rad), /collision (0 or 1)."""
     columns, widths = bar_path(frames, seed)
-    with BagWriter(path, about or {"source": "a bar", "licence": "CC0-1.0"}) as bag:
+    with BagWriter(path, {"source": "a bar", "licence": "CC0-1.0"}) as bag:
         for number in range(frames):
             stamp_ns = START_NS + round(number * 1e9 / RATE_HZ)
             bag.image("/image", stamp_ns, bar_image(columns[number], widths[number]))
