@@ -42,7 +42,7 @@ def start(context: LaunchContext) -> list[Node]:
     """The node, with the arguments that were given."""
     given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
     settings: dict[str, Any] = {
-        "use_sim_time": ParameterValue(given["use_sim_time"], value_type=bool)
+        "use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
     }
     if given["model"]:
         settings["model"] = ParameterValue(given["model"], value_type=str)

@@ -42,6 +42,9 @@ good = st.builds(
     st.integers(0, 100),
     st.integers(0, 10**6),
 )
+clears = st.builds(
+    Prediction, st.floats(-3.0, 3.0), st.just(0.0), st.just(True), *(st.just(9),) * 2
+)
 intervals = st.one_of(st.floats(0.0, 1.0), anything)
 
 
@@ -79,7 +82,10 @@ def drive(
     return command, state
 
 
-@given(configs(), st.lists(st.tuples(predictions, intervals), min_size=1, max_size=30))
+@given(
+    configs(),
+    st.lists(st.tuples(st.one_of(clears, predictions), intervals), min_size=1, max_size=30),
+)
 def test_no_input_leaves_the_limits(config, stream):
     state = INITIAL
     for prediction, dt_s in stream:
@@ -138,6 +144,10 @@ def test_same_stream_same_commands(config, stream):
     assert run() == run()
 
 
+def test_it_begins_standing_still():
+    assert ControlState() == INITIAL == (0.0, 0.0, 0.0, True, 0)
+
+
 def test_a_broken_state_stops():
     state = ControlState(math.nan, 0.0, 0.0, False, 3)
     assert control(clear(), state, 0.05, ControlConfig()) == (STOP, INITIAL)
@@ -157,6 +167,40 @@ def test_yaw_follows_the_steering_of_either_base():
     car = ControlConfig(drive="ackermann", v_max_mps=1.0, wheelbase_m=0.5)
     expected = 1.0 * math.tan(0.2) / 0.5
     assert drive(clear(0.2), car, 200)[0][1] == pytest.approx(expected, abs=1e-3)
+
+
+def test_an_ackermann_base_keeps_both_limits_of_its_yaw_rate():
+    quick = {"drive": "ackermann", "v_max_mps": 2.0, "acceleration_mps2": 50.0, "wheelbase_m": 0.2}
+    capped = ControlConfig(**quick, max_yaw_rate_radps=0.7)
+    assert drive(clear(0.6), capped, 100)[0][1] == 0.7
+    config = ControlConfig(
+        **quick, max_yaw_rate_radps=20.0, max_steering_rad=0.3, yaw_acceleration_radps2=0.5
+    )
+    (linear, angular), state = drive(clear(0.3), config, 400)
+    assert angular == pytest.approx(2.0 * math.tan(0.3) / 0.2, rel=1e-3)
+    slower, _ = control(clear(0.3, 0.6), state, 0.05, config)
+    assert slower.linear_mps < linear
+    # Braking would leave the yaw rate behind, its own limit being low; the wheels cannot.
+    assert slower.angular_radps == slower.linear_mps * math.tan(0.3) / 0.2
+
+
+@pytest.mark.parametrize("dt_s", [0.02, 0.05, 0.2])
+@pytest.mark.parametrize("time_constant_s", [0.0, 0.05, 0.4])
+def test_low_pass_is_first_order(time_constant_s, dt_s):
+    config = ControlConfig(
+        speed_rise_s=time_constant_s,
+        steering_smoothing_s=time_constant_s,
+        acceleration_mps2=50.0,
+        yaw_acceleration_radps2=200.0,
+        yaw_gain=1.0,
+        go_frames=1,
+    )
+    share = 1.0 - math.exp(-dt_s / time_constant_s) if time_constant_s else 1.0
+    command, _ = control(clear(0.2), INITIAL, dt_s, config)
+    assert command.linear_mps == pytest.approx(0.5 * share, rel=1e-12)
+    assert command.angular_radps == pytest.approx(0.2 * share, rel=1e-12)
+    still, _ = control(clear(0.2), INITIAL, 0.0, config)
+    assert still == (0.0, 0.0)
 
 
 def test_low_pass_does_not_depend_on_the_frame_rate():

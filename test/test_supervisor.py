@@ -74,6 +74,18 @@ def test_a_late_answer_is_discarded_even_if_the_watchdog_slept():
     assert (status.reason, command, status.counts) == (Reason.LATE, STOP, {Reason.LATE: 1})
 
 
+def test_an_answer_at_the_very_end_of_the_timeout_counts():
+    assert answered(driving(), 100, 600)[1] == GO
+    busy = sv.begin(started(), 10)
+    assert sv.tick(busy, 510, TIMES) == (busy, STOP)
+
+
+def test_a_fault_when_repetition_has_just_ended_is_silent():
+    status, _ = sv.fault(driving(), Reason.BAD_FRAME, 10, TIMES)
+    assert sv.fault(status, Reason.BAD_FRAME, 1009, TIMES)[1] == STOP
+    assert sv.fault(status, Reason.BAD_FRAME, 1010, TIMES)[1] is None
+
+
 def test_an_engine_that_hangs_on_the_first_frame_is_named():
     status, _ = sv.tick(sv.begin(started(), 10), 511, TIMES)
     assert (status.mode, status.reason) == (Mode.STOPPED, Reason.LATE)

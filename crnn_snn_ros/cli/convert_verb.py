@@ -32,6 +32,7 @@ def convert_verb(checkpoint: Positional[Path], out: Positional[Path], json: bool
     trained = load(checkpoint)
     conversion = convert(trained.network)
     model = to_model(trained, conversion)
+    out.parent.mkdir(parents=True, exist_ok=True)
     digest = save(out, model)
     graph, bounds = conversion.graph, conversion.bounds
     result = {

@@ -18,7 +18,11 @@ STDOUT = Console(soft_wrap=True)
 
 @contextmanager
 def progress_bar(total: int | None, *, quiet: bool = False) -> Iterator[Progress]:
-    """A progress bar with one task (number 0) and a free text field ``note``."""
+    """A progress bar with one task (number 0) and a free text field ``note``.
+
+    It is gone when it ends, and never there where nobody watches: what stays on stderr is the one
+    line of an error.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -26,7 +30,8 @@ def progress_bar(total: int | None, *, quiet: bool = False) -> Iterator[Progress
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=STDERR, disable=quiet) as progress:
+    hidden = quiet or not STDERR.is_terminal
+    with Progress(*columns, console=STDERR, disable=hidden, transient=True) as progress:
         progress.add_task("", total=total, note="")
         yield progress
 

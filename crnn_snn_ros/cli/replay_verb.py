@@ -71,6 +71,8 @@ def replay_verb(
     if live != "no":
         return _live(model if live == "own" else None, pipeline, bag, (image, first, last), json)
     original = None if float_checkpoint is None else load(float_checkpoint).network
+    if original is not None and original.quantized:
+        raise ConfigError(f"{float_checkpoint} is quantized; give float.safetensors")
     with progress_bar(last - first, quiet=json) as bar:
         frames = _frames(bag, image, first, last)
         recording = replay(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -37,10 +38,13 @@ def train_verb(
     """
     import torch
 
+    from crnn_snn_ros.core.device import choose_device
+    from crnn_snn_ros.data.bags import read_info
     from crnn_snn_ros.data.dataset import load_data_config, load_sequences
     from crnn_snn_ros.training.checkpoint import Origin
     from crnn_snn_ros.training.train import Epoch, train
 
+    choose_device(training.device)  # refused before the drives are decoded, not after
     config = load_data_config(data)
     cache = out / "cache"
     drives, validation = (load_sequences(config, name, cache) for name in ("train", "validation"))
@@ -52,15 +56,21 @@ def train_verb(
     )
     provenance = {
         "command": shlex.join(["crnn-snn", *sys.argv[1:]]),
-        "data": {"bags": [bag.path.name for bag in config.bags], "splits": _lists(config.splits)},
+        "data": {
+            "bags": [
+                {"name": bag.path.name, "about": read_info(bag.path).about} for bag in config.bags
+            ],
+            "splits": _lists(config.splits),
+        },
         "training": asdict(training),
         "torch": torch.__version__,
     }
     with progress_bar(training.float_epochs + training.qat_epochs, quiet=json) as bar:
 
         def on_epoch(epoch: Epoch) -> None:
-            steering = f"steering {epoch.steering_rmse_rad:.4f} rad"
-            note = f"{epoch.phase} loss {epoch.train_loss:.4f}  {steering}"
+            error = epoch.steering_rmse_rad
+            steering = "" if error is None else f"  steering {error:.4f} rad"
+            note = f"{epoch.phase} loss {epoch.train_loss:.4f}{steering}"
             bar.update(bar.task_ids[0], advance=1, note=note)
 
         origin = Origin(contract, config.frame_rate_hz, provenance)
@@ -73,5 +83,5 @@ def train_verb(
     return 0
 
 
-def _lists(splits: object) -> dict[str, list[float]]:
-    return {name: list(span) for name, span in dict(splits).items()}  # type: ignore[call-overload]
+def _lists(splits: Mapping[str, tuple[float, float]]) -> dict[str, list[float]]:
+    return {name: list(span) for name, span in splits.items()}

@@ -52,6 +52,8 @@ def verify_verb(
 
     if frames < 1:
         raise ConfigError(f"--frames is {frames}, must be at least 1")
+    if not engines:
+        raise ConfigError("--engines names none; leave it out for all of them")
     single_thread()
     loaded = load(model)
     chosen = {name: make_engine(name, loaded.graph, device) for name in engines}
@@ -91,6 +93,8 @@ def _bag_frames(
 
 
 def _summary(reports: list[Report]) -> dict[str, Any]:
+    from dataclasses import asdict
+
     import numpy as np
 
     steps = np.array([count for report in reports for count in report.settle_steps])
@@ -106,7 +110,7 @@ def _summary(reports: list[Report]) -> dict[str, Any]:
             "max": int(steps.max()),
             "bound": reports[0].bound,
         },
-        "first_difference": None if difference is None else difference._asdict(),
+        "first_difference": None if difference is None else asdict(difference),
     }
 
 

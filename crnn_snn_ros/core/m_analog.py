@@ -70,8 +70,9 @@ class _MAnalog:
         for node in graph.neurons():
             levels = max(node.n_max, -node.n_min)
             threshold = levels * _per_channel(node.threshold, self.pooled[node.name].ndim)
-            lowest = -num_steps if node.n_min < 0 else 0
-            self.params[node.name] = BifParams(threshold, lowest, num_steps)
+            lowest = -(num_steps * -node.n_min // levels)
+            highest = num_steps * node.n_max // levels
+            self.params[node.name] = BifParams(threshold, lowest, highest)
             zeros = self.pooled[node.name]
             self.states[node.name] = BifState(zeros + threshold // 2, zeros)
 
@@ -110,7 +111,7 @@ class _MAnalog:
 
 
 def _source_levels(graph: Graph) -> dict[str, int]:
-    """Activation that a rate of one stands for, per node; a sum-pool's windows add up anyway."""
+    """Activation that a rate of one stands for, per node; a sum-pool adds its windows by itself."""
     levels = largest_counts(graph)
     for node in graph.nodes:
         if isinstance(node, SumPool | MaxPool):

@@ -82,6 +82,6 @@ def canonical_spike(count: Tensor, t: int) -> Tensor:
 
 
 def would_fire(state: BifState, params: BifParams) -> Tensor:
-    """Which neurons would fire at the next time-step if nothing came: bool (N, channels, ...)."""
+    """Which neurons would fire at the next step if nothing arrived: bool (N, channels, ...)."""
     spike, _ = bif_step(state.v.new_zeros(()), state, params)
     return spike != 0

@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from typing import Any, BinaryIO, NamedTuple
 from crnn_snn_ros.core import bounds
 from crnn_snn_ros.core.errors import CrnnSnnError, ModelFileError
 from crnn_snn_ros.io import model_schema
+from crnn_snn_ros.io.atomic import replacing
 from crnn_snn_ros.io.model_schema import HeadInfo, Model
 from crnn_snn_ros.io.tensor_file import (
     DIGEST,
@@ -54,7 +54,8 @@ def save(path: str | os.PathLike[str], model: Model) -> str:
         data = _encode(model)
         read = _decode(io.BytesIO(data), len(data))
         _check_same(model, read.model)
-        _write(Path(path), data)
+        with replacing(Path(path)) as temporary:
+            temporary.write_bytes(data)
         return read.layout.metadata[DIGEST]
 
 
@@ -140,18 +141,6 @@ def _check_same(model: Model, again: Model) -> None:
             dict(getattr(model, field)) == getattr(again, field),
             f"{field} would come back changed: use lists, not tuples, and strings as keys",
         )
-
-
-def _write(path: Path, data: bytes) -> None:
-    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())  # else a power cut after the rename could leave an empty file
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -31,6 +31,7 @@ from crnn_snn_ros.ros.parameters import model_path
 
 WIDTH, HEIGHT, RATE_HZ = 320, 240, 20
 HORIZON = 90  # px from the top
+SAMPLE = "donkeycar_mit.snn"
 NOTICE = "This is a generated drive: drawn pictures, no robot and no simulator."
 REPORTED = ("latency_p50_ms", "latency_p99_ms", "settle_steps_mean", "settle_steps_max")
 Show = Callable[[int, Reply], None]
@@ -69,7 +70,7 @@ def road(number: int) -> Frame:
 def main(args: Sequence[str] | None = None) -> int:
     """Run the demonstration; exit code 0 done, 1 something did not hold, 2 bad input."""
     parser = argparse.ArgumentParser(prog="python -m crnn_snn_ros.ros.demo", description=NOTICE)
-    parser.add_argument("--model", default="", help="model file; default: the shipped one")
+    parser.add_argument("--model", default=SAMPLE, help="model file, or name of a shipped one")
     parser.add_argument("--frames", type=int, default=400)
     parser.add_argument("--out", type=Path, default=Path("out/demo"))
     options = parser.parse_args(args)

@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from crnn_snn_ros.core.errors import CrnnSnnError, DataError
 from crnn_snn_ros.io.atomic import replacing
 from crnn_snn_ros.io.preprocess import InputContract
 from crnn_snn_ros.training.config import NetworkConfig
 from crnn_snn_ros.training.convert.fold import without_norm
-from crnn_snn_ros.training.network import Crnn
+from crnn_snn_ros.training.network import HEADS, Crnn
 
 FORMAT = "crnn_snn checkpoint 1"
+_KINDS = {torch.float32: "F32", torch.int64: "I64"}
+_DAMAGE = (
+    OSError,
+    SafetensorError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    KeyError,
+    RuntimeError,
+    OverflowError,
+)  # what a header of the wrong form makes the code below stumble over
 
 
 @dataclass(frozen=True)
@@ -40,7 +56,11 @@ class Checkpoint:
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint, whole or not at all."""
+    """Write a checkpoint, whole or not at all.
+
+    Raises:
+        OSError: the disk refuses.
+    """
     network = checkpoint.network
     header = {
         "format": FORMAT,
@@ -54,43 +74,91 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     }
     tensors = {name: value.detach().cpu() for name, value in network.state_dict().items()}
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={"crnn_snn": json.dumps(header)})
+        temporary.write_bytes(to_bytes(tensors, metadata={"crnn_snn": json.dumps(header)}))
 
 
 def load(path: Path) -> Checkpoint:
-    """Read a checkpoint.
+    """Read a checkpoint. What its header claims is compared with its tensors before any is read.
 
     Raises:
         DataError: it is missing, damaged, or not a checkpoint of this program.
     """
     try:
+        if not path.is_file():
+            raise DataError("there is no such file")
         with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get("crnn_snn", "{}"))
-            if header.get("format") != FORMAT:
-                raise DataError(
-                    f"format is {header.get('format')!r}, expected {FORMAT!r}; "
-                    "give a checkpoint that `crnn-snn train` wrote"
-                )
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        network = Crnn(_network_config(header["network"]))
-        if header["quantized"]:
-            network = without_norm(network)
-        network.load_state_dict(tensors)
-        network.quantized = header["quantized"]
+            header = _header(file.metadata())
+            network = _empty_network(header)
+            _check_tensors(file, network.state_dict())
+            tensors = {name: file.get_tensor(name) for name in network.state_dict()}
+        network.load_state_dict(tensors, assign=True)
+        damaged = [name for name, value in tensors.items() if not value.isfinite().all()]
+        if damaged:
+            raise DataError(f"'{damaged[0]}' is not finite; train again with a lower learning rate")
         contract = InputContract(**header["contract"])
-        origin = Origin(contract, header["frame_rate_hz"], header["provenance"])
-        heads = tuple(header["trained_heads"])
-        return Checkpoint(network.eval(), origin, heads, header["metrics"])
+        rate = header["frame_rate_hz"]
+        if type(rate) not in (int, float) or not 0.0 < rate < math.inf:
+            raise DataError(f"frame_rate_hz is {rate!r:.40}, expected a positive number")
+        origin = Origin(contract, rate, dict(header["provenance"]))
+        heads = tuple(head for head in HEADS if head in header["trained_heads"])
+        return Checkpoint(network.eval(), origin, heads, dict(header["metrics"]))
     except CrnnSnnError as error:
         raise DataError(f"{path}: {error}") from error
-    except (OSError, SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:
+    except _DAMAGE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{path}: not a readable checkpoint ({reason}); train again") from error
+        raise DataError(
+            f"{path}: not a readable checkpoint ({reason:.200}); train again"
+        ) from error
 
 
-def _network_config(fields: dict[str, Any]) -> NetworkConfig:
-    """JSON has no tuples."""
+def _header(metadata: dict[str, str] | None) -> dict[str, Any]:
+    header: Any = json.loads((metadata or {}).get("crnn_snn", "{}"))
+    found = header.get("format") if isinstance(header, dict) else header
+    if found != FORMAT:
+        raise DataError(
+            f"format is {found!r:.60}, expected {FORMAT!r}; "
+            "give a checkpoint that 'crnn-snn train' wrote"
+        )
+    fields: dict[str, Any] = header
+    return fields
+
+
+class _NoDraws(TorchFunctionMode):
+    """Leaves tensors as they are: drawing on the meta device costs seconds of imports."""
+
+    def __torch_function__(
+        self, func: Any, _types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func in (Tensor.normal_, Tensor.uniform_):
+            return args[0]
+        return func(*args, **(kwargs or {}))
+
+
+def _empty_network(header: dict[str, Any]) -> Crnn:
+    """The network that the header describes, on the meta device: shapes without memory."""
     typed: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in header["network"].items()  # JSON has no tuples
     }
-    return NetworkConfig(**typed)
+    with torch.device("meta"), _NoDraws():
+        network = Crnn(NetworkConfig(**typed))
+    if header["quantized"]:
+        network = without_norm(network)
+    network.quantized = bool(header["quantized"])
+    return network
+
+
+def _check_tensors(file: Any, expected: dict[str, Tensor]) -> None:
+    """Compare names, shapes and types; reads the table of the file only."""
+    names = set(file.keys())
+    if names != expected.keys():
+        odd = sorted(names ^ expected.keys())[0]
+        raise DataError(f"its tensors are not those of its network ('{odd:.80}'); train again")
+    for name, tensor in expected.items():
+        entry = file.get_slice(name)
+        shape, kind = tuple(entry.get_shape()), entry.get_dtype()
+        if shape != tuple(tensor.shape) or kind != _KINDS[tensor.dtype]:
+            raise DataError(
+                f"'{name}' is {kind} {shape}, expected {_KINDS[tensor.dtype]} "
+                f"{tuple(tensor.shape)}; train again"
+            )

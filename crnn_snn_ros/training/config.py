@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from crnn_snn_ros.core.errors import ConfigError
+
+MAX_SIZE = 65536  # of any one dimension
+MAX_LAYERS = 32  # residual blocks, recurrent layers
 
 
 @dataclass(frozen=True)
@@ -27,11 +31,18 @@ class NetworkConfig:
     signed_hidden: bool = True  # IndRNN counts in [-L, L], or in [0, L] like ReLU
 
     def __post_init__(self) -> None:
-        if not 1 <= self.bits <= 8:
+        if type(self.bits) is not int or not 1 <= self.bits <= 8:
             raise ConfigError(f"bits is {self.bits}, allowed is 1 to 8")
+        if len(self.input_shape) != 3:
+            raise ConfigError(f"input {self.input_shape} is not (channels, height, width)")
+        if max(len(self.block_channels), len(self.hidden)) > MAX_LAYERS:
+            raise ConfigError(f"more than {MAX_LAYERS} blocks or recurrent layers")
         sizes = (*self.input_shape, self.stem_channels, *self.block_channels, *self.hidden)
-        if min(sizes) < 1 or not self.block_channels or not self.hidden:
-            raise ConfigError(f"network sizes must be positive and not empty, got {self}")
+        if not self.block_channels or not self.hidden:
+            raise ConfigError("a network needs at least one block and one recurrent layer")
+        for size in sizes:
+            if type(size) is not int or not 1 <= size <= MAX_SIZE:
+                raise ConfigError(f"network size {size!r:.40} is not a whole 1..{MAX_SIZE}")
         if min(self.input_shape[1:]) < 2 ** (len(self.block_channels) + 1):
             raise ConfigError(
                 f"input {self.input_shape} is too small for {len(self.block_channels)} blocks"
@@ -51,19 +62,27 @@ class TrainConfig:
         ConfigError: a value is out of range.
     """
 
-    float_epochs: int = 80
-    qat_epochs: int = 80
+    float_epochs: int = 80  # passes over the data in floating point
+    qat_epochs: int = 80  # passes with quantization
     window: int = 16  # frames of back-propagation through time
     streams: int = 8  # parallel pieces of a drive
-    learning_rate: float = 2e-3
-    qat_learning_rate: float = 5e-4
-    weight_decay: float = 1e-3
-    seed: int = 0
-    device: str = "cpu"
+    learning_rate: float = 2e-3  # at the start of the float phase
+    qat_learning_rate: float = 5e-4  # at the start of the quantized phase
+    weight_decay: float = 1e-3  # of weights, not of biases, scales and recurrent weights
+    seed: int = 0  # the same seed on the same machine gives the same network
+    threads: int = 1  # of torch; another number rounds otherwise, so other weights come out
+    device: str = "auto"  # auto, cpu or cuda
 
     def __post_init__(self) -> None:
-        counts = (self.float_epochs, self.qat_epochs, self.window, self.streams)
+        counts = (self.float_epochs, self.qat_epochs, self.streams, self.threads)
         if min(counts) < 1:
-            raise ConfigError(f"epochs, window and streams must be at least 1, got {counts}")
-        if min(self.learning_rate, self.qat_learning_rate) <= 0.0 or self.weight_decay < 0.0:
-            raise ConfigError("learning rates must be positive and weight decay not negative")
+            raise ConfigError(f"epochs, streams and threads must be at least 1, got {counts}")
+        if self.window < 2:  # batch norm has nothing to normalise over in a single frame
+            raise ConfigError(f"window is {self.window}, must be at least 2 frames")
+        for rate in (self.learning_rate, self.qat_learning_rate):
+            if not 0.0 < rate < math.inf:
+                raise ConfigError(f"learning rate is {rate}, must be positive")
+        if not 0.0 <= self.weight_decay < math.inf:
+            raise ConfigError(f"weight decay is {self.weight_decay}, must not be negative")
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"seed is {self.seed}, must be within 0..2^63")

@@ -35,7 +35,7 @@ def chunks(drive: Sequence, window: int, streams: int, rng: np.random.Generator)
     offset = int(rng.integers(0, min(window, max(1, total // 4))))
     length = (total - offset) // streams
     looks = [augment(rng) for _ in range(streams)]
-    for start in range(0, length, window):
+    for start in range(0, length - 1, window):  # a remainder of one frame is left out
         stop = min(start + window, length)
         parts = []
         for stream, look in enumerate(looks):

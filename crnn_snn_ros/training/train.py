@@ -8,6 +8,7 @@ will cross from frame to frame on the robot.
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from crnn_snn_ros.core.device import choose_device
 from crnn_snn_ros.core.errors import DataError
 from crnn_snn_ros.data.dataset import Sequence as Drive
 from crnn_snn_ros.io.atomic import replacing
@@ -39,7 +41,7 @@ class Epoch(NamedTuple):
     of: int
     train_loss: float
     validation_loss: float
-    steering_rmse_rad: float  # on the validation split
+    steering_rmse_rad: float | None  # on the validation split, None where it has no such label
 
 
 def train(
@@ -66,12 +68,15 @@ def train(
         The quantized checkpoint.
 
     Raises:
-        DataError: there is no labelled frame.
+        ConfigError: no such device here.
+        DataError: there is no labelled frame, or training diverged.
     """
-    heads = _labelled_heads(drives)
+    device = choose_device(config.device)
+    heads = _labelled_heads(drives, "train")
+    _labelled_heads(validation, "validation")
+    torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
-    device = torch.device(config.device)
     torch.backends.cudnn.allow_tf32 = False  # fake-quantized integers must stay exact
     out.mkdir(parents=True, exist_ok=True)
     log = _Log(out / "log.csv", on_epoch)
@@ -90,7 +95,7 @@ def train(
     return result
 
 
-def _labelled_heads(drives: Sequence[Drive]) -> tuple[str, ...]:
+def _labelled_heads(drives: Sequence[Drive], split: str) -> tuple[str, ...]:
     heads = []
     if any(np.isfinite(drive.steering_rad).any() for drive in drives):
         heads.append("steering")
@@ -98,7 +103,7 @@ def _labelled_heads(drives: Sequence[Drive]) -> tuple[str, ...]:
         heads.append("collision")
     if not heads:
         raise DataError(
-            "no frame of the training split has a steering or collision label; "
+            f"no frame of the {split} split has a steering or collision label; "
             "name the label topics in the data file"
         )
     return tuple(heads)
@@ -126,8 +131,14 @@ def _fit(
             for drive in drives
             for loss in _walk(network, optimizer, chunks(drive, config.window, config.streams, rng))
         ]
+        if not losses:
+            raise DataError("the train split is too short: no window of it holds a label")
         schedule.step()
         validation_loss, rmse = evaluate(network, validation)
+        if not math.isfinite(validation_loss):
+            raise DataError(
+                f"the loss is {validation_loss} in {phase} epoch {number}; lower the learning rate"
+            )
         log.add(Epoch(phase, number, epochs, float(np.mean(losses)), validation_loss, rmse))
         if validation_loss < best_loss:
             best_loss = validation_loss
@@ -187,8 +198,11 @@ def _loss(heads: dict[str, Tensor], steering_rad: Tensor, collision: Tensor) -> 
 
 
 @torch.no_grad()
-def evaluate(network: Crnn, drives: Sequence[Drive]) -> tuple[float, float]:
-    """Loss and steering RMSE (rad) over whole drives, state carried through each."""
+def evaluate(network: Crnn, drives: Sequence[Drive]) -> tuple[float, float | None]:
+    """Loss and steering RMSE (rad) over whole drives, state carried through each.
+
+    The loss is NaN, the RMSE None where there is no label for it.
+    """
     network.eval()
     losses, errors = [], []
     for drive in drives:
@@ -200,7 +214,7 @@ def evaluate(network: Crnn, drives: Sequence[Drive]) -> tuple[float, float]:
         known = steering.isfinite()
         errors.append((heads["steering"] - steering)[known].square())
     squared = torch.cat(errors)
-    rmse = float(squared.mean().sqrt()) if len(squared) else float("nan")
+    rmse = float(squared.mean().sqrt()) if len(squared) else None
     return float(np.mean(losses)) if losses else float("nan"), rmse
 
 

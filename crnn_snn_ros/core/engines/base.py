@@ -12,11 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from crnn_snn_ros.core.bounds import prove
+from crnn_snn_ros.core.bounds import largest_counts, prove
 from crnn_snn_ros.core.graph import Conv, Graph, Head, Identity, Neurons, Synapse, validate
 from crnn_snn_ros.core.neuron import BifParams
 
 Charge = Callable[[Tensor], Tensor]
+
+# TF32 keeps 11 bits of an operand and bfloat16 8, and PyTorch may use either in place of float32
+# where its global settings allow it. Integers up to here survive both; int8 weights always do.
+EXACT_OPERAND = 2**8
 
 
 class Carry(NamedTuple):
@@ -57,6 +61,10 @@ class Engine(ABC):
         self.device = torch.device(device)
         self.bounds = prove(graph)
         self.shapes = validate(graph)
+        dtypes = {
+            name: torch.float32 if count <= EXACT_OPERAND else torch.float64
+            for name, count in largest_counts(graph).items()
+        }
         self._charges: dict[str, list[tuple[str, Charge]]] = {}
         self._biases: dict[str, Tensor] = {}
         self._params: dict[str, BifParams] = {}
@@ -65,7 +73,8 @@ class Engine(ABC):
             if not isinstance(node, Neurons | Head):
                 continue
             self._charges[node.name] = [
-                (synapse.source, make_charge(synapse, self.device)) for synapse in node.synapses
+                (synapse.source, make_charge(synapse, self.device, dtypes[synapse.source]))
+                for synapse in node.synapses
             ]
             ndim = len(self.shapes[node.name])
             self._biases[node.name] = self._per_channel(node.bias, ndim)
@@ -97,22 +106,27 @@ class Engine(ABC):
             The outcome, and the carry for the next frame.
 
         Raises:
-            ValueError: the frame has another shape than the graph's input.
+            ValueError: the frame has another shape than the graph's input, or another number of
+                streams than the carry; or there is no time-step to run.
         """
 
     def _limit(self, num_steps: int | None) -> int:
         bound = self.bounds.settling_steps
-        return bound if num_steps is None else max(1, min(num_steps, bound))
+        if num_steps is not None and num_steps < 1:
+            raise ValueError(f"num_steps is {num_steps}, expected at least 1")
+        return bound if num_steps is None else min(num_steps, bound)
 
-    def _input(self, frame: Tensor) -> Tensor:
-        if tuple(frame.shape[1:]) != self.graph.input_shape:
+    def _input(self, frame: Tensor, carry: Carry) -> Tensor:
+        expected = (len(carry.exact), *self.graph.input_shape)
+        if tuple(frame.shape) != expected:
             raise ValueError(
-                f"frame has shape {tuple(frame.shape)}, expected (N, *{self.graph.input_shape})"
+                f"frame has shape {tuple(frame.shape)}, expected {expected}: (N, C, H, W) with the "
+                "N of the carry"
             )
         return frame.to(self.device, torch.float32)
 
     def _zeros(self, batch: int, name: str) -> Tensor:
-        return torch.zeros(batch, *self.shapes[name], device=self.device)
+        return torch.zeros(batch, *self.shapes[name], dtype=torch.float32, device=self.device)
 
     def _per_channel(self, values: NDArray[np.int32], ndim: int) -> Tensor:
         shape = (-1,) + (1,) * (ndim - 1)
@@ -122,14 +136,36 @@ class Engine(ABC):
 def make_charge(
     synapse: Synapse, device: torch.device, dtype: torch.dtype = torch.float32
 ) -> Charge:
-    """The linear map of one synapse: spikes (N, *source) -> charge (N, *target)."""
+    """The linear map of one synapse: spikes (N, *source) -> charge (N, *target), computed in dtype.
+
+    The charge has the dtype of the spikes.
+    """
     weight = torch.from_numpy(synapse.weight.astype(np.int32)).to(device, dtype)
-    if isinstance(synapse, Conv):
-        stride, padding = synapse.stride, synapse.padding
-        return lambda spikes: functional.conv2d(spikes, weight, stride=stride, padding=padding)
-    if isinstance(synapse, Identity):
-        return lambda spikes: spikes * weight.reshape((-1,) + (1,) * (spikes.ndim - 2))
-    return lambda spikes: functional.linear(spikes.flatten(1), weight)
+
+    def charge(spikes: Tensor) -> Tensor:
+        operand = spikes.to(dtype)
+        if isinstance(synapse, Conv):
+            convolve = functional.conv2d if device.type == "cpu" else matrix_convolution
+            out = convolve(operand, weight, stride=synapse.stride, padding=synapse.padding)
+        elif isinstance(synapse, Identity):
+            out = operand * weight.reshape((-1,) + (1,) * (spikes.ndim - 2))
+        else:
+            out = functional.linear(operand.flatten(1), weight)
+        return out.to(spikes.dtype)
+
+    return charge
+
+
+def matrix_convolution(source: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+    """``conv2d`` as one matrix product, for devices whose libraries may choose another way.
+
+    cuDNN is free to convolve by Winograd or FFT, which multiply fractions: not exact.
+    """
+    batch, _, *size = source.shape
+    kernel = weight.shape[2:]
+    columns = functional.unfold(source, tuple(kernel), padding=padding, stride=stride)
+    height, width = ((s + 2 * padding - k) // stride + 1 for s, k in zip(size, kernel, strict=True))
+    return (weight.flatten(1) @ columns).reshape(batch, len(weight), height, width)
 
 
 def sum_pool(spikes: Tensor, kernel: tuple[int, int]) -> Tensor:

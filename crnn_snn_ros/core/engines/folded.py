@@ -41,7 +41,7 @@ class FoldedEngine(Engine):
         self, frame: Tensor, carry: Carry, *, num_steps: int | None = None, trace: bool = False
     ) -> tuple[FrameResult, Carry]:
         """See ``Engine.step``."""
-        pixels = self._input(frame)
+        pixels = self._input(frame, carry)
         limit = self._limit(num_steps)
         trains = {INPUT: pixels.unsqueeze(0)}  # s-analog: a train of one time-step
         heads: dict[str, Tensor] = {}
@@ -88,7 +88,9 @@ class FoldedEngine(Engine):
         synapses = self._charges[node.name]
         length = max(len(trains[source]) for source, _ in synapses)
         batch = trains[INPUT].shape[1]
-        total = torch.zeros(length, batch, *self.shapes[node.name], device=self.device)
+        total = torch.zeros(
+            length, batch, *self.shapes[node.name], dtype=torch.float32, device=self.device
+        )
         for source, charge in synapses:
             train = trains[source]
             total[: len(train)] += _each_step(train, charge)

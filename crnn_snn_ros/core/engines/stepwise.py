@@ -35,7 +35,7 @@ class StepwiseEngine(Engine):
         self, frame: Tensor, carry: Carry, *, num_steps: int | None = None, trace: bool = False
     ) -> tuple[FrameResult, Carry]:
         """See ``Engine.step``."""
-        pixels = self._input(frame)
+        pixels = self._input(frame, carry)
         limit = self._limit(num_steps)
         sim = _FrameState(self, len(pixels), trace)
         settle_steps = torch.zeros(len(pixels), dtype=torch.int64, device=self.device)

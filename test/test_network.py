@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from training_samples import quantized_network, random_network, small_config, video
+
+from crnn_snn_ros.core.errors import ConfigError
+from crnn_snn_ros.training.config import NetworkConfig, TrainConfig
+from crnn_snn_ros.training.layers import NeuronLayer, SumPoolLayer
+from crnn_snn_ros.training.network import Crnn
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 12), (3, 9, 13), (1, 64, 96), (3, 8, 8)])
+@pytest.mark.parametrize("make", [random_network, quantized_network])
+def test_shapes(make, shape):
+    network = make(small_config(input_shape=shape, block_channels=(4, 6)[: 1 + (shape[1] > 8)]))
+    out = network(video(shape, 3).repeat(2, 1, 1, 1, 1))
+    assert {name: tuple(head.shape) for name, head in out.heads.items()} == {
+        "steering": (2, 3),
+        "collision": (2, 3),
+    }
+    assert {name: tuple(state.shape) for name, state in out.carry.items()} == {"rnn1": (2, 8)}
+    assert all(tuple(values.shape[:2]) == (2, 3) for values in out.activations.values())
+    torch.testing.assert_close(*out.heads["steering"])  # the same twice
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_carry_over_windows_is_one_long_sequence_to_the_bit(bits, signed):
+    network = quantized_network(small_config(bits=bits, signed_hidden=signed, hidden=(8, 5)))
+    pixels = video(network.config.input_shape, 24)
+    whole = network(pixels)
+    carry, heads = {}, []
+    for piece in pixels.split([1, 10, 6, 7], dim=1):
+        out = network(piece, carry)
+        carry = out.carry
+        heads.append(out.heads["steering"])
+    assert torch.equal(torch.cat(heads, dim=1), whole.heads["steering"])
+    assert all(torch.equal(carry[name], whole.carry[name]) for name in ("rnn1", "rnn2"))
+    alone = network(pixels[:, -1:]).heads["steering"]
+    assert not torch.equal(alone[:, 0], whole.heads["steering"][:, -1])  # memory does matter
+
+
+def test_float_carry_over_windows():
+    network = random_network(small_config())
+    pixels = video(network.config.input_shape, 20)
+    first = network(pixels[:, :9])
+    second = network(pixels[:, 9:], first.carry)
+    joined = torch.cat([first.heads["collision"], second.heads["collision"]], dim=1)
+    torch.testing.assert_close(joined, network(pixels).heads["collision"])
+
+
+def test_all_activations_of_a_quantized_network_are_integers():
+    network = quantized_network(small_config(bits=2, block_channels=(4, 6)), seed=5)
+    for name, values in network(video(network.config.input_shape, 8)).activations.items():
+        assert torch.equal(values, values.round()), name
+
+
+def test_quantized_network_resembles_the_float_one():
+    config = small_config(bits=8)
+    wanted = random_network(config, seed=2)
+    pixels = video(config.input_shape, 16, seed=2)
+    for name, head in quantized_network(config, seed=2)(pixels).heads.items():
+        error = (head - wanted(pixels).heads[name]).square().mean().sqrt()
+        assert error < 0.2 * wanted(pixels).heads[name].std(), name
+
+
+def test_pool_scale_is_an_average():
+    network = random_network(small_config(input_shape=(1, 16, 24)))
+    assert isinstance(network.nodes["pool"], SumPoolLayer)
+    scales = network.scales()
+    assert torch.equal(scales["pool"] * 4, scales["block1b"])
+    assert torch.equal(scales["stem_pool"], scales["stem"])
+
+
+def test_recurrent_weights_are_clipped():
+    network = random_network(small_config(), gain=3.0)
+    network.clip_recurrent(0.75)
+    recurrent = network.nodes["rnn1"].recurrent
+    assert recurrent.abs().max() == 0.75
+
+
+def test_untrained_heads_say_nothing():
+    out = Crnn(small_config()).eval()(video((1, 8, 12), 2))
+    assert out.heads["steering"].tolist() == [[0.0, 0.0]]
+    assert out.heads["collision"].tolist() == [[0.0, 0.0]]
+
+
+def test_calibration_leaves_weights_alone():
+    network = random_network(small_config())
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    network.calibrate(video((1, 8, 12), 8))
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, before[name]) or name.endswith(".scale"), name
+    assert not torch.equal(network.nodes["stem"].scale, before["nodes.stem.scale"])
+    assert all(
+        0 < float(layer.scale) < 10
+        for _, layer in network.layers()
+        if isinstance(layer, NeuronLayer)
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"bits": 0},
+        {"bits": 9},
+        {"bits": 2.5},
+        {"bits": "3"},
+        {"stem_channels": 0},
+        {"stem_channels": 10**9},
+        {"stem_channels": 4.0},
+        {"block_channels": ()},
+        {"block_channels": (8, -1)},
+        {"block_channels": (1,) * 33},
+        {"hidden": ()},
+        {"hidden": (0,)},
+        {"hidden": (math.nan,)},
+        {"input_shape": (1, 8)},
+        {"input_shape": (1, 3, 12)},
+        {"input_shape": (1, 8, 12), "block_channels": (4, 4, 4)},
+    ],
+    ids=str,
+)
+def test_network_refusals(changes):
+    with pytest.raises(ConfigError) as refusal:
+        small_config(**changes)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"float_epochs": 0},
+        {"qat_epochs": -1},
+        {"window": 1},
+        {"streams": 0},
+        {"learning_rate": 0.0},
+        {"learning_rate": math.nan},
+        {"qat_learning_rate": math.inf},
+        {"weight_decay": -1e-9},
+        {"seed": -1},
+    ],
+    ids=str,
+)
+def test_training_refusals(changes):
+    with pytest.raises(ConfigError):
+        TrainConfig(**changes)
+
+
+def test_default_configurations_are_valid_and_frozen():
+    assert NetworkConfig().n_max == 7
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        TrainConfig().seed = 1
