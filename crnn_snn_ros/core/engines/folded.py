@@ -17,8 +17,8 @@ from torch.nn import functional
 
 from crnn_snn_ros.core.engines.base import (
     Carry,
-    Engine,
     FrameResult,
+    TorchEngine,
     Trace,
     per_stream,
     sum_pool,
@@ -34,7 +34,7 @@ from crnn_snn_ros.core.neuron import (
 )
 
 
-class FoldedEngine(Engine):
+class FoldedEngine(TorchEngine):
     """Runs on any torch device."""
 
     def step(
