@@ -178,6 +178,7 @@ class Packed:
         train = pixels * steps * lanes
         if struct.wide:
             struct.wide_spikes = self._zeros(train, np.int32)
+            struct.silence = self._zeros(lanes, np.int32)
         else:
             struct.spikes = self._zeros(train, np.uint8)
             struct.silence = self._keep(np.full(lanes, struct.offset, np.uint8))
@@ -302,7 +303,7 @@ class Packed:
         program.rows = self._zeros(rows * row_bytes, np.uint8)
         program.wide_rows = self._zeros(rows * row_words, np.int32)
         program.charge = self._zeros(rows * lanes, np.int32)
-        program.taps = self._zeros(max(struct.taps for struct in layers), np.uint64)
+        program.taps = self._zeros(2 * max(struct.taps for struct in layers), np.int64)
         program.vector = self._zeros(self._vector_size(graph), np.int32)
         return program
 

@@ -14,6 +14,9 @@
 namespace native {
 namespace {
 
+// Accumulators stay in registers only if the loops over them are gone early.
+#define NATIVE_UNROLL _Pragma("GCC unroll 16")
+
 struct Product {
     const uint8_t* rows;
     long row_bytes;
@@ -35,21 +38,28 @@ constexpr int TILE_ROWS = 12, TILE_BLOCKS = 2;  // 24 accumulators of 32 registe
 template <int R, int B, bool Loud>
 void tile(const Product& p) {
     __m512i sum[R][B];
+    NATIVE_UNROLL
     for (int b = 0; b < B; ++b) {
         const __m512i first = _mm512_loadu_si512(p.correction + b * LANES);
+        NATIVE_UNROLL
         for (int r = 0; r < R; ++r) sum[r][b] = first;
     }
     const long panel = p.row_bytes * LANES;
     const int8_t* weight = p.weight;
     for (long i = 0; i < p.row_bytes; i += 4, weight += 4 * LANES) {
         __m512i w[B];
+        NATIVE_UNROLL
         for (int b = 0; b < B; ++b) w[b] = _mm512_loadu_si512(weight + b * panel);
+        NATIVE_UNROLL
         for (int r = 0; r < R; ++r) {
             const __m512i x = _mm512_set1_epi32(four(p.rows + r * p.row_bytes + i));
+            NATIVE_UNROLL
             for (int b = 0; b < B; ++b) sum[r][b] = _mm512_dpbusd_epi32(sum[r][b], x, w[b]);
         }
     }
+    NATIVE_UNROLL
     for (int r = 0; r < R; ++r)
+        NATIVE_UNROLL
         for (int b = 0; b < B; ++b)
             _mm512_storeu_si512(p.charge + r * p.lanes + b * LANES, sum[r][b]);
 }
@@ -81,16 +91,19 @@ void tile(const Product& p) {
         return _mm256_loadu_si256(static_cast<const __m256i*>(at));
     };
     __m256i low[R], high[R];
+    NATIVE_UNROLL
     for (int r = 0; r < R; ++r) low[r] = load(p.correction), high[r] = load(p.correction + 8);
     const int8_t* weight = p.weight;
     for (long i = 0; i < p.row_bytes; i += 4, weight += 4 * LANES) {
         const __m256i w_low = load(weight), w_high = load(weight + 32);
+        NATIVE_UNROLL
         for (int r = 0; r < R; ++r) {
             const __m256i x = _mm256_set1_epi32(four(p.rows + r * p.row_bytes + i));
             low[r] = dot<Loud>(low[r], x, w_low);
             high[r] = dot<Loud>(high[r], x, w_high);
         }
     }
+    NATIVE_UNROLL
     for (int r = 0; r < R; ++r) {
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(p.charge + r * p.lanes), low[r]);
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(p.charge + r * p.lanes + 8), high[r]);

@@ -16,6 +16,20 @@ struct Job {  // a pixel whose rows are gathered
     uint64_t arrivals;  // steps of this chunk at which a source fired
 };
 
+template <class Spike>
+inline void add_scaled(int32_t* charge, const int32_t* scale, const Spike* spikes, int32_t offset,
+                       long count) {
+    if (count % LANES) {
+        for (long c = 0; c < count; ++c) charge[c] += scale[c] * (int32_t(spikes[c]) - offset);
+        return;
+    }
+    typedef Spike Spikes __attribute__((vector_size(sizeof(Spike) * LANES)));
+    for (long c = 0; c < count; c += LANES) {
+        const Ints sent = __builtin_convertvector(load<Spikes>(spikes + c), Ints) - offset;
+        store(charge + c, load<Ints>(charge + c) + load<Ints>(scale + c) * sent);
+    }
+}
+
 // The layers of one frame of one stream.
 class Stream {
 public:
@@ -39,7 +53,10 @@ private:
     bool can_rest(const Node& node) const;
     void keep_tracer(const Node& node, long pixel);
     uint64_t gather_taps(const Node& node, long pixel);
-    void gather_rows(const Node& node, uint64_t arrivals, uint8_t* rows, int32_t* wide_rows);
+    void gather_rows(const Node& node, long pixel, uint64_t arrivals, uint8_t* rows,
+                     int32_t* wide_rows);
+    uint8_t* copy_pixels(uint8_t* to, const Node& node, const Synapse& synapse, long pixel,
+                         bool now);
     void fire(const Node& node, const Job* jobs, int count, long rows);
     void add_wide(const Node& node, long rows);
     void add_identities(const Node& node, const Job& job);
@@ -53,6 +70,7 @@ private:
     bool restless(const Node& node, long pixel) const {  // at the end of the chunk before
         return start == 0 || (node.mask[pixel] >> (program.chunk - 1) & 1);
     }
+    static long spike_size(const Node& node) { return node.wide ? sizeof(int32_t) : 1; }
     long pixels(const Node& node) const { return long(node.height) * node.width; }
 };
 
@@ -165,7 +183,7 @@ void Stream::run_neurons(const Node& node) {
             continue;
         }
         const long needed = __builtin_popcountll(arrivals);
-        gather_rows(node, arrivals, program.rows + rows * node.row_bytes,
+        gather_rows(node, pixel, arrivals, program.rows + rows * node.row_bytes,
                     program.wide_rows + rows * node.row_words);
         jobs[waiting++] = {pixel, rows, arrivals};
         rows += needed;
@@ -178,77 +196,109 @@ void Stream::run_neurons(const Node& node) {
 }
 
 // Note where each tap of a pixel reads: its source, or silence (outside of the image, or a source
-// pixel without a spike). Returns the steps at which any of them fired.
+// pixel without a spike). Returns the steps at which any of them fired. The input needs no taps.
 uint64_t Stream::gather_taps(const Node& node, long pixel) {
     uint64_t arrivals = 0;
-    const void** tap = program.taps;
+    Tap* tap = program.taps;
     const long y = pixel / node.width, x = pixel % node.width;
     for (int s = 0; s < node.synapses; ++s) {
         const Synapse& synapse = node.synapse[s];
         const Node& source = program.nodes[synapse.source];
-        const long step = long(source.steps) * source.lanes;
-        for (long ky = 0; ky < synapse.kernel_h; ++ky) {
-            const long sy = y * synapse.stride - synapse.padding + ky;
-            for (long kx = 0; kx < synapse.kernel_w; ++kx, ++tap) {
-                const long sx = x * synapse.stride - synapse.padding + kx;
-                const bool inside = sy >= 0 && sy < source.height && sx >= 0 && sx < source.width;
-                const long at = sy * source.width + sx;
-                const uint64_t mask = inside ? source.mask[at] : 0;
-                arrivals |= mask;
-                if (source.wide) *tap = mask ? source.wide_spikes + at * step : nullptr;
-                else *tap = mask ? source.spikes + at * step : nullptr;
-            }
+        if (source.kind == INPUT) {
+            arrivals |= start == 0;
+            continue;
         }
+        const long height = source.height, width = source.width, size = spike_size(source);
+        const long step = source.lanes * size, train = source.steps * step;
+        const auto* spikes = source.wide ? reinterpret_cast<const uint8_t*>(source.wide_spikes)
+                                         : source.spikes;
+        const uint64_t* masks = source.mask;
+        const Tap silent = {source.silence, 0};
+        const long top = y * synapse.stride - synapse.padding;
+        const long left = x * synapse.stride - synapse.padding;
+        const long bottom = top + synapse.kernel_h, right = left + synapse.kernel_w;
+        for (long sy = top; sy < bottom; ++sy)
+            for (long sx = left; sx < right; ++sx, ++tap) {
+                *tap = silent;
+                if (sy < 0 || sy >= height || sx < 0 || sx >= width) continue;
+                const long at = sy * width + sx;
+                const uint64_t mask = masks[at];
+                arrivals |= mask;
+                if (mask) *tap = {spikes + at * train, step};
+            }
     }
     return arrivals;
 }
 
-template <int Width>
-inline uint8_t* copy_taps(uint8_t* to, const void* const* tap, long taps, const Node& source,
-                          long t, long width) {
-    const bool stored = t < source.steps;
-    for (long i = 0; i < taps; ++i, to += width) {
-        const auto* from = static_cast<const uint8_t*>(tap[i]);
-        from = from && stored ? from + t * source.lanes : source.silence;
-        if (Width) {
-            std::memcpy(to, from, Width);
-        } else {
-            for (long c = 0; c < width; c += 4) std::memcpy(to + c, from + c, 4);
+inline uint8_t* copy(uint8_t* to, const uint8_t* from, long bytes) {  // a multiple of 4
+    for (; bytes >= 16; bytes -= 16, to += 16, from += 16) std::memcpy(to, from, 16);
+    for (; bytes > 0; bytes -= 4, to += 4, from += 4) std::memcpy(to, from, 4);
+    return to;
+}
+
+template <int Bytes>
+inline uint8_t* copy_taps(uint8_t* to, const Tap* tap, long taps, long t, long bytes) {
+    for (long i = 0; i < taps; ++i) {
+        const uint8_t* from = tap[i].from + t * tap[i].step;
+        if (Bytes) std::memcpy(to, from, Bytes), to += Bytes;
+        else to = copy(to, from, bytes);
+    }
+    return to;
+}
+
+// Rows of a kernel lie side by side in the input, which has one time-step only.
+uint8_t* Stream::copy_pixels(uint8_t* to, const Node& node, const Synapse& synapse, long pixel,
+                             bool now) {
+    const Node& source = program.nodes[synapse.source];
+    const long width = synapse.width, kernel_w = synapse.kernel_w;
+    const long top = pixel / node.width * synapse.stride - synapse.padding;
+    const long left = pixel % node.width * synapse.stride - synapse.padding;
+    const long first = left < 0 ? -left : 0;  // columns that are inside of the image
+    const long last = left + kernel_w > source.width ? source.width - left : kernel_w;
+    for (long sy = top; sy < top + synapse.kernel_h; ++sy) {
+        if (!now || sy < 0 || sy >= source.height) {
+            std::memset(to, source.offset, kernel_w * width);
+            to += kernel_w * width;
+            continue;
         }
+        for (long c = 0; c < first; ++c) to = copy(to, source.silence, width);
+        const uint8_t* row = source.spikes + (sy * source.width + left + first) * width;
+        to = copy(to, row, (last - first) * width);
+        for (long c = last; c < kernel_w; ++c) to = copy(to, source.silence, width);
     }
     return to;
 }
 
-inline int32_t* copy_wide_taps(int32_t* to, const void* const* tap, long taps, const Node& source,
-                               long t, long width) {
-    for (long i = 0; i < taps; ++i, to += width) {
-        const auto* from = static_cast<const int32_t*>(tap[i]);
-        if (from && t < source.steps) std::memcpy(to, from + t * source.lanes, width * sizeof *to);
-        else std::memset(to, 0, width * sizeof *to);
-    }
-    return to;
-}
-
-void Stream::gather_rows(const Node& node, uint64_t arrivals, uint8_t* rows, int32_t* wide_rows) {
+void Stream::gather_rows(const Node& node, long pixel, uint64_t arrivals, uint8_t* rows,
+                         int32_t* wide_rows) {
     for (; arrivals; arrivals &= arrivals - 1) {
         const long t = __builtin_ctzll(arrivals);
-        const void* const* tap = program.taps;
+        Tap* tap = program.taps;
         for (int s = 0; s < node.synapses; ++s) {
             const Synapse& synapse = node.synapse[s];
             const Node& source = program.nodes[synapse.source];
+            if (source.kind == INPUT) {
+                if (synapse.form == NARROW)
+                    rows = copy_pixels(rows, node, synapse, pixel, t == 0 && start == 0);
+                continue;
+            }
             const long taps = long(synapse.kernel_h) * synapse.kernel_w, width = synapse.width;
-            if (synapse.form == WIDE)
-                wide_rows = copy_wide_taps(wide_rows, tap, taps, source, t, width);
-            else if (synapse.form == NARROW && width == 16)
-                rows = copy_taps<16>(rows, tap, taps, source, t, width);
-            else if (synapse.form == NARROW && width == 32)
-                rows = copy_taps<32>(rows, tap, taps, source, t, width);
-            else if (synapse.form == NARROW && width == 64)
-                rows = copy_taps<64>(rows, tap, taps, source, t, width);
-            else if (synapse.form == NARROW && width == 4)
-                rows = copy_taps<4>(rows, tap, taps, source, t, width);
-            else if (synapse.form == NARROW)
-                rows = copy_taps<0>(rows, tap, taps, source, t, width);
+            const long at = t < source.steps ? t : 0;
+            if (t >= source.steps)  // over for good, while another source goes on
+                for (long i = 0; i < taps; ++i) tap[i] = {source.silence, 0};
+            if (synapse.form == WIDE) {
+                auto* to = reinterpret_cast<uint8_t*>(wide_rows);
+                copy_taps<0>(to, tap, taps, at, width * sizeof *wide_rows);
+                wide_rows += taps * width;
+            } else if (synapse.form == NARROW && width == 16) {
+                rows = copy_taps<16>(rows, tap, taps, at, width);
+            } else if (synapse.form == NARROW && width == 32) {
+                rows = copy_taps<32>(rows, tap, taps, at, width);
+            } else if (synapse.form == NARROW && width == 64) {
+                rows = copy_taps<64>(rows, tap, taps, at, width);
+            } else if (synapse.form == NARROW) {
+                rows = copy_taps<0>(rows, tap, taps, at, width);
+            }
             tap += taps;
         }
     }
@@ -284,13 +334,15 @@ void Stream::add_identities(const Node& node, const Job& job) {
         int32_t* charge = program.charge + job.first_row * node.lanes;
         for (uint64_t left = job.arrivals; left; left &= left - 1, charge += node.lanes) {
             const long t = __builtin_ctzll(left);
-            if (!(fired >> t & 1)) continue;
             const long at = (job.pixel * source.steps + t) * source.lanes;
-            for (long c = 0; c < source.channels; ++c) {
-                const int32_t spike = source.wide ? source.wide_spikes[at + c]
-                                                  : source.spikes[at + c] - source.offset;
-                charge[c] += synapse.scale[c] * spike;
-            }
+            if (!(fired >> t & 1)) continue;
+            if (source.wide)
+                add_scaled(charge, synapse.scale, source.wide_spikes + at, 0, source.channels);
+            else if (source.kind == INPUT)
+                add_scaled(charge, synapse.scale, source.spikes + at, source.offset,
+                           source.channels);
+            else  // the same, in whole blocks
+                add_scaled(charge, synapse.scale, source.spikes + at, source.offset, node.lanes);
         }
     }
 }

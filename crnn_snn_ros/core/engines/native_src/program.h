@@ -70,6 +70,11 @@ struct Carry {  // recurrent counts of one layer, as any tensor (N, C, H, W)
     int64_t stride_n, stride_c, stride_h, stride_w;
 };
 
+struct Tap {  // where the spikes of one kernel position come from
+    const uint8_t* from;
+    int64_t step;  // bytes from one time-step to the next; 0 in silence
+};
+
 struct Program {
     Node* nodes;
     int64_t node_count;
@@ -78,7 +83,7 @@ struct Program {
     uint8_t* rows;
     int32_t* wide_rows;
     int32_t* charge;
-    const void** taps;
+    Tap* taps;               // of one pixel
     int32_t* vector;         // one node's counts, for the heads
 };
 
