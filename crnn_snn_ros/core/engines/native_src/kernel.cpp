@@ -19,12 +19,12 @@ struct Job {  // a pixel whose rows are gathered
 template <class Spike>
 inline void add_scaled(int32_t* charge, const int32_t* scale, const Spike* spikes, int32_t offset,
                        long count) {
-    if (count % LANES) {
+    if (count % WIDTH) {
         for (long c = 0; c < count; ++c) charge[c] += scale[c] * (int32_t(spikes[c]) - offset);
         return;
     }
-    typedef Spike Spikes __attribute__((vector_size(sizeof(Spike) * LANES)));
-    for (long c = 0; c < count; c += LANES) {
+    typedef Spike Spikes __attribute__((vector_size(sizeof(Spike) * WIDTH)));
+    for (long c = 0; c < count; c += WIDTH) {
         const Ints sent = __builtin_convertvector(load<Spikes>(spikes + c), Ints) - offset;
         store(charge + c, load<Ints>(charge + c) + load<Ints>(scale + c) * sent);
     }
@@ -61,7 +61,7 @@ private:
     void add_wide(const Node& node, long rows);
     void add_identities(const Node& node, const Job& job);
     void scan(const Node& node, const Job& job);
-    uint64_t scan_block(const Node& node, const Job& job, int block, long reach);
+    uint64_t scan_lanes(const Node& node, const Job& job, long lane, long reach);
     void finish_head(const Node& node);
     void read_counts(const Node& node, int32_t* values) const;
     bool would_fire() const;
@@ -362,7 +362,8 @@ void Stream::scan(const Node& node, const Job& job) {
         }
     }
     uint64_t fired = 0;
-    for (int block = 0; block < node.blocks; ++block) fired |= scan_block(node, job, block, reach);
+    for (long lane = 0; lane < node.lanes; lane += WIDTH)
+        fired |= scan_lanes(node, job, lane, reach);
     node.mask[job.pixel] = fired;
     if (fired) {
         const long last = start + 64 - __builtin_clzll(fired);
@@ -370,9 +371,9 @@ void Stream::scan(const Node& node, const Job& job) {
     }
 }
 
-// The neurons of neuron.py, 16 at once, over the chunk. Returns the steps at which any fired.
-uint64_t Stream::scan_block(const Node& node, const Job& job, int block, long reach) {
-    const long lane = long(block) * LANES, at = job.pixel * node.lanes + lane;
+// The neurons of neuron.py, WIDTH at once, over the chunk. Returns the steps at which any fired.
+uint64_t Stream::scan_lanes(const Node& node, const Job& job, long lane, long reach) {
+    const long at = job.pixel * node.lanes + lane;
     const long end = steps < node.steps ? steps : node.steps;
     const Ints threshold = load<Ints>(node.threshold + lane);
     Ints v = load<Ints>(start == 0 ? node.start + lane : node.v + at);
@@ -406,7 +407,7 @@ uint64_t Stream::scan_block(const Node& node, const Job& job, int block, long re
             awake = store_spikes(spikes, spike);
             steps_fired |= uint64_t(awake) << t;
         } else {
-            std::memset(spikes, node.offset, LANES);
+            std::memset(spikes, 1, WIDTH);
         }
         if (tracer) store(tracer + t * node.lanes, __builtin_convertvector(count, Shorts));
     }

@@ -1,5 +1,4 @@
-// Sixteen neurons at once, in the vector notation that GCC and Clang share: on every CPU it becomes
-// what the CPU has.
+// WIDTH neurons at once, one vector register of the CPU, in the notation that GCC and Clang share.
 
 #pragma once
 #include <cstring>
@@ -9,10 +8,19 @@
 namespace native {
 namespace {
 
-typedef int32_t Ints __attribute__((vector_size(4 * LANES)));
-typedef float Floats __attribute__((vector_size(4 * LANES)));
-typedef int16_t Shorts __attribute__((vector_size(2 * LANES)));
-typedef uint8_t Bytes __attribute__((vector_size(LANES)));
+#if defined(NATIVE_AVX512VNNI)
+constexpr int WIDTH = 16;
+#elif defined(NATIVE_AVXVNNI) || defined(NATIVE_AVX2)
+constexpr int WIDTH = 8;
+#else
+constexpr int WIDTH = 4;
+#endif
+static_assert(LANES % WIDTH == 0);
+
+typedef int32_t Ints __attribute__((vector_size(4 * WIDTH)));
+typedef float Floats __attribute__((vector_size(4 * WIDTH)));
+typedef int16_t Shorts __attribute__((vector_size(2 * WIDTH)));
+typedef uint8_t Bytes __attribute__((vector_size(WIDTH)));
 
 #define NATIVE_INLINE static inline __attribute__((always_inline))
 
@@ -35,10 +43,8 @@ NATIVE_INLINE Floats to_floats(Ints values) { return __builtin_convertvector(val
 NATIVE_INLINE bool store_spikes(uint8_t* at, Ints spike) {
     const Bytes bytes = __builtin_convertvector(spike + 1, Bytes);
     store(at, bytes);
-    uint64_t words[2];
-    std::memcpy(words, &bytes, sizeof words);
-    constexpr uint64_t silence = 0x0101010101010101u;
-    return (words[0] ^ silence) | (words[1] ^ silence);
+    const Bytes silence = Bytes{} + 1;
+    return std::memcmp(&bytes, &silence, sizeof bytes) != 0;
 }
 
 }  // namespace

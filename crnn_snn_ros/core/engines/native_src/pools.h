@@ -102,8 +102,8 @@ NATIVE_INLINE Shorts largest(const Node& source, const Window& window, long t, l
     return most;
 }
 
-// One block of lanes of one pixel. Returns the steps at which it fired.
-inline uint64_t max_pool_block(const Node& pool, const Node& source, const Window& window,
+// WIDTH lanes of one pixel. Returns the steps at which it fired.
+inline uint64_t max_pool_lanes(const Node& pool, const Node& source, const Window& window,
                                uint64_t mask, long steps, bool first, long at, long row,
                                float* results) {
     const long lane = at % pool.lanes;
@@ -138,12 +138,10 @@ inline void max_pool(const Node& pool, const Node& source, long steps, bool firs
             const uint64_t mask = window.mask(source);
             if (!mask && !first && !pool.mask[pixel]) continue;  // silent, as in the last chunk
             uint64_t fired = 0;
-            for (int block = 0; block < pool.blocks; ++block) {
-                const long lane = long(block) * LANES;
-                fired |= max_pool_block(pool, source, window, mask, end, first,
+            for (long lane = 0; lane < pool.lanes; lane += WIDTH)
+                fired |= max_pool_lanes(pool, source, window, mask, end, first,
                                         pixel * pool.lanes + lane,
                                         pixel * pool.steps * pool.lanes + lane, results);
-            }
             pool.mask[pixel] = fired;
         }
 }
