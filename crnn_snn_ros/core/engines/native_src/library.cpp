@@ -1,33 +1,36 @@
 // The library's entry points: which instruction sets were built, which this CPU has, and run.
 
 #include "program.h"
-#ifdef NATIVE_X86
+#if defined(__x86_64__)
 #include <cpuid.h>
 #endif
 
 namespace native {
-#define NATIVE_DECLARE(name) void name(const Program&, const Call&);
-NATIVE_DECLARE(run_portable)
-#ifdef NATIVE_X86
-NATIVE_DECLARE(run_avx2)
-NATIVE_DECLARE(run_avxvnni)
-NATIVE_DECLARE(run_avx512vnni)
+void run_portable(const Program&, const Call&);
+bool always() { return true; }
 
+#ifdef NATIVE_HAS_AVX2
+void run_avx2(const Program&, const Call&);
 bool has_avx2() { return __builtin_cpu_supports("avx2"); }
+#endif
 
-bool has_avxvnni() {  // not yet a name to __builtin_cpu_supports in older compilers
+#ifdef NATIVE_HAS_AVXVNNI
+void run_avxvnni(const Program&, const Call&);
+bool has_avxvnni() {  // older compilers know the instruction, but not to ask for it
     unsigned a = 0, b = 0, c = 0, d = 0;
-    return has_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
+    return __builtin_cpu_supports("avx2") && __get_cpuid_count(7, 1, &a, &b, &c, &d) &&
+           (a >> 4 & 1);
 }
+#endif
 
+#ifdef NATIVE_HAS_AVX512VNNI
+void run_avx512vnni(const Program&, const Call&);
 bool has_avx512vnni() {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
            __builtin_cpu_supports("avx512vnni");
 }
 #endif
-
-bool always() { return true; }
 
 struct Path {
     const char* name;
@@ -36,9 +39,13 @@ struct Path {
 };
 
 const Path PATHS[] = {  // fastest first
-#ifdef NATIVE_X86
+#ifdef NATIVE_HAS_AVX512VNNI
     {"avx512vnni", has_avx512vnni, run_avx512vnni},
+#endif
+#ifdef NATIVE_HAS_AVXVNNI
     {"avxvnni", has_avxvnni, run_avxvnni},
+#endif
+#ifdef NATIVE_HAS_AVX2
     {"avx2", has_avx2, run_avx2},
 #endif
     {"portable", always, run_portable},
