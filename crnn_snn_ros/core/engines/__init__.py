@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import torch
-
 from crnn_snn_ros.core.device import choose_device
 from crnn_snn_ros.core.engines.base import Engine
 from crnn_snn_ros.core.engines.folded import FoldedEngine
@@ -13,13 +11,17 @@ from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.core.graph import Graph
 
 ENGINES: dict[str, type[Engine]] = {"stepwise": StepwiseEngine, "folded": FoldedEngine}
-CPU_ENGINES: dict[str, type[Engine]] = {"native": NativeEngine}  # and not always built
+FASTEST = "folded"  # on any device
+if native_paths():  # a CPU engine that needs a compiler at install
+    ENGINES["native"] = NativeEngine
+    FASTEST_ON_CPU = "native"
+else:
+    FASTEST_ON_CPU = FASTEST
 
 
 def engines_on(device: str) -> tuple[str, ...]:
-    """Names of the engines that can be made here on a device, the fastest last."""
-    native = CPU_ENGINES if torch.device(device).type == "cpu" and native_paths() else {}
-    return (*ENGINES, *native)
+    """Names of the engines that can be made here for a device ("cpu", "cuda")."""
+    return tuple(name for name in ENGINES if name != "native" or device == "cpu")
 
 
 def make_engine(name: str, graph: Graph, device: str = "cpu") -> Engine:
@@ -29,9 +31,11 @@ def make_engine(name: str, graph: Graph, device: str = "cpu") -> Engine:
         ConfigError: no such engine or device here.
         ConversionError: the graph cannot be proven.
     """
-    known = ENGINES | CPU_ENGINES
-    device = choose_device(device)
-    name = engines_on(device)[-1] if name == "auto" else name
-    if name not in known:
-        raise ConfigError(f"engine '{name}' is unknown; choose auto, {', '.join(known)}")
-    return known[name](graph, device)
+    place = choose_device(device)
+    if name == "auto":
+        name = FASTEST_ON_CPU if place.type == "cpu" else FASTEST
+    if name == "native" and name not in ENGINES:
+        return NativeEngine(graph, place)  # says what is missing
+    if name not in ENGINES:
+        raise ConfigError(f"engine '{name}' is unknown; choose auto, {', '.join(ENGINES)}")
+    return ENGINES[name](graph, place)

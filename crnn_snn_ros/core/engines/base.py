@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -55,6 +55,8 @@ class Engine(ABC):
     Raises:
         ConversionError: the graph is not valid or its bounds cannot be proven.
     """
+
+    name: ClassVar[str]  # as ``make_engine`` takes it
 
     def __init__(self, graph: Graph, device: str | torch.device = "cpu") -> None:
         self.graph = graph

@@ -37,6 +37,8 @@ from crnn_snn_ros.core.neuron import (
 class FoldedEngine(TorchEngine):
     """Runs on any torch device."""
 
+    name = "folded"
+
     def step(
         self, frame: Tensor, carry: Carry, *, num_steps: int | None = None, trace: bool = False
     ) -> tuple[FrameResult, Carry]:

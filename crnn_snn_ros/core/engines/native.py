@@ -72,6 +72,8 @@ class NativeEngine(Engine):
         ConversionError: the graph cannot be proven.
     """
 
+    name = "native"
+
     def __init__(
         self,
         graph: Graph,

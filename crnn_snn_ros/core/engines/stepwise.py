@@ -31,6 +31,8 @@ from crnn_snn_ros.core.neuron import (
 class StepwiseEngine(TorchEngine):
     """Time-step by time-step; spikes cross all layers within the same time-step."""
 
+    name = "stepwise"
+
     def step(
         self, frame: Tensor, carry: Carry, *, num_steps: int | None = None, trace: bool = False
     ) -> tuple[FrameResult, Carry]:
