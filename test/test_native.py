@@ -188,7 +188,9 @@ def wide_graph() -> Graph:
 @pytest.mark.parametrize("chunk", [1, 9, 16, 64])
 def test_equal_on_a_wide_graph(path: str, chunk: int) -> None:
     graph = wide_graph()
-    run_beside([NativeEngine(graph, path=path, chunk=chunk)], frames_of(graph, 8, streams=2), [None])
+    run_beside(
+        [NativeEngine(graph, path=path, chunk=chunk)], frames_of(graph, 8, streams=2), [None]
+    )
 
 
 def test_a_carry_may_lie_anywhere_in_memory() -> None:
@@ -233,7 +235,7 @@ def test_paths_by_argument_and_by_environment(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv(PATH_VARIABLE, "portable")
     assert NativeEngine(graph).path == "portable"
     assert NativeEngine(graph, path=fastest).path == fastest
-    with pytest.raises(ConfigError, match="native path 'sse' is unknown; choose .*portable"):
+    with pytest.raises(ConfigError, match=r"native path 'sse' is unknown; choose .*portable"):
         NativeEngine(graph, path="sse")
     with pytest.raises(ConfigError, match="runs on the CPU only"):
         NativeEngine(graph, "meta")

@@ -112,9 +112,7 @@ class Packed:
         chunk: Time-steps at a time, at most ``MAX_CHUNK``; fewer are used if memory is short.
     """
 
-    def __init__(
-        self, graph: Graph, bounds: Bounds, shapes: dict[str, Shape], chunk: int
-    ) -> None:
+    def __init__(self, graph: Graph, bounds: Bounds, shapes: dict[str, Shape], chunk: int) -> None:
         self._shapes = {name: (*shape, 1, 1)[:3] for name, shape in shapes.items()}
         self._steps = bounds.layer_steps
         self._arrays: list[Any] = []  # what the structures point at
