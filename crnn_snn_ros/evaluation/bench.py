@@ -77,12 +77,13 @@ def bench(
         for frame in inputs[:WARM_UP]:
             for contender in contenders.values():
                 contender.step(frame, contender.start)
+        turns, order = list(contenders.values()), np.random.default_rng(0)
         for repeat in range(repeats):
-            for contender in contenders.values():
+            for contender in turns:
                 contender.state = contender.start
             for number, frame in enumerate(inputs):
-                for contender in contenders.values():
-                    contender.run(frame)
+                for turn in order.permutation(len(turns)):  # nobody always follows the same one
+                    turns[turn].run(frame)
                 if progress is not None:
                     progress(repeat * len(inputs) + number + 1)
     return {
