@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import platform
 from pathlib import Path
+from typing import Any
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
+from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
+from setuptools.errors import CompileError
 
 NAME = "crnn_snn_ros"
 RESOURCES = ("models", "config", "launch")  # kept once, at the top of the repository
@@ -39,6 +43,18 @@ DEV = [
     "setuptools<80",  # later ones dropped `setup.py develop --editable`, which colcon calls
     "types-PyYAML",
 ]
+
+NATIVE = Path(NAME, "core", "engines", "native_src")  # of the engine `native`
+NATIVE_FLAGS = ["-std=c++17", "-O3", "-g0", "-fno-exceptions", "-fno-rtti", "-fvisibility=hidden"]
+# Instruction sets beyond the portable one. A compiler that does not know one leaves it out.
+NATIVE_PATHS = {
+    "avx2": ["-mavx2", "-mbmi", "-mbmi2", "-mlzcnt", "-mpopcnt"],
+    "avxvnni": ["-mavx2", "-mbmi", "-mbmi2", "-mlzcnt", "-mpopcnt", "-mavxvnni"],
+    "avx512vnni": [
+        *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni"),
+        *("-mbmi", "-mbmi2", "-mlzcnt", "-mpopcnt", "-mprefer-vector-width=512"),
+    ],
+}
 
 
 def resource_files(kind: str) -> list[Path]:
@@ -82,6 +98,48 @@ class BuildWithResources(build_py):
             return []
         share = Path(self.build_lib, NAME, "share")
         return [(path, share / path) for kind in RESOURCES for path in resource_files(kind)]
+
+
+class BuildNative(build_ext):
+    """Compile the library of the engine `native`, or do without it: it is loaded by ctypes."""
+
+    def build_extension(self, ext: Extension) -> None:
+        """One kernel per instruction set, in one library that knows nothing of Python."""
+        objects = self._compile("kernel.cpp", "portable", [])
+        names = []
+        for name, flags in NATIVE_PATHS.items() if platform.machine() == "x86_64" else ():
+            try:
+                objects += self._compile("kernel.cpp", name, flags)
+                names.append(name)
+            except CompileError:
+                self.announce(f"native: this compiler does not know {name}", level=3)
+        built = [f"-DNATIVE_HAS_{name.upper()}" for name in names]
+        objects += self._compile("library.cpp", "library", built)
+        self.compiler.link_shared_object(objects, self.get_ext_fullpath(ext.name))
+
+    def copy_extensions_to_source(self) -> None:
+        """Old setuptools would stop at an optional library that could not be built."""
+        self.extensions = [ext for ext in self.extensions if self._is_built(ext)]
+        super().copy_extensions_to_source()
+
+    def _is_built(self, ext: Extension) -> bool:
+        file = self.get_ext_filename(self.get_ext_fullname(ext.name))
+        return Path(self.build_lib, file).exists()
+
+    def _compile(self, source: str, name: str, flags: list[str]) -> list[Any]:
+        macros = [(f"NATIVE_{name.upper()}", None), ("NATIVE_NAME", f"run_{name}")]
+        return self.compiler.compile(
+            [str(NATIVE / source)],
+            output_dir=str(Path(self.build_temp, name)),
+            macros=macros,
+            extra_postargs=[*NATIVE_FLAGS, *flags],
+        )
+
+
+def native_extension() -> Extension:
+    """Optional: without a compiler the package installs all the same."""
+    sources = [str(NATIVE / name) for name in ("kernel.cpp", "library.cpp")]
+    return Extension(f"{NAME}.core.engines._native", sources, optional=True)
 
 
 os.chdir(Path(__file__).parent)  # not resolved: colcon runs a link to this file in its build folder
@@ -130,5 +188,6 @@ setup(
             "collision_avoidance = crnn_snn_ros.ros.node:main",
         ]
     },
-    cmdclass={"build_py": BuildWithResources},
+    cmdclass={"build_py": BuildWithResources, "build_ext": BuildNative},
+    ext_modules=[native_extension()],
 )

@@ -20,7 +20,7 @@ from strategies import graphs, random_graph
 
 from crnn_snn_ros.core import qann
 from crnn_snn_ros.core.bounds import prove
-from crnn_snn_ros.core.engines import ENGINES, make_engine
+from crnn_snn_ros.core.engines import ENGINES, FASTEST_ON_CPU, engines_on, make_engine
 from crnn_snn_ros.core.engines.base import Carry, Engine, FrameResult
 from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.core.graph import Graph
@@ -38,7 +38,7 @@ devices = pytest.mark.parametrize(
         pytest.param("cuda", True, marks=needs_cuda),
     ],
 )
-both = pytest.mark.parametrize("name", list(ENGINES))
+every = pytest.mark.parametrize("name", list(ENGINES))
 
 
 @contextmanager
@@ -59,7 +59,7 @@ def video(graph: Graph, frames: int, seed: int = 0) -> list[torch.Tensor]:
 
 def assert_exact(graph: Graph, device: str, frames: int, seed: int) -> int:
     """Verify all engines; return how many integers were compared."""
-    engines = {name: make_engine(name, graph, device) for name in ENGINES}
+    engines = {name: make_engine(name, graph, device) for name in engines_on(device)}
     assert {engine.device.type for engine in engines.values()} == {device}
     report = verify(graph, engines, random_video(graph.input_shape, frames, seed))
     assert report.first_difference is None, str(report.first_difference)
@@ -120,7 +120,7 @@ def test_batch_is_its_streams(
     """Streams that settle at different time-steps, one of them cut before, run side by side."""
     singles = [video(graph, 4, seed + stream) for stream in range(streams)]
     with float32_products(tf32):
-        for name in ENGINES:
+        for name in engines_on(device):
             engine = make_engine(name, graph, device)
             alone = [
                 run_cut_first(engine, frames, cut=index == 1)
@@ -173,22 +173,23 @@ def stream_of(result: FrameResult, index: int) -> FrameResult:
 @given(graph=graphs(), seed=st.integers(0, 2**16))
 def test_engines_agree_wherever_the_frame_is_cut(graph: Graph, seed: int) -> None:
     """At each T from 1 to the bound, from the same carry, and settled exactly if T sufficed."""
-    stepwise, folded = (make_engine(name, graph) for name in ENGINES)
+    stepwise, *others = (make_engine(name, graph) for name in ENGINES)
     warm_up, frame = video(graph, 2, seed)
     _, carry = stepwise.step(warm_up, stepwise.initial_carry())
     whole, after = stepwise.step(frame, carry)
     for num_steps in range(1, stepwise.bounds.settling_steps + 1):
         one, one_carry = stepwise.step(frame, carry, num_steps=num_steps)
-        other, other_carry = folded.step(frame, carry, num_steps=num_steps)
-        assert_same(one, other)
-        assert_same_carry(one_carry, other_carry)
+        for engine in others:
+            other, other_carry = engine.step(frame, carry, num_steps=num_steps)
+            assert_same(one, other)
+            assert_same_carry(one_carry, other_carry)
         assert bool(one.settled) == (num_steps >= int(whole.settle_steps))
         if one.settled:
             assert_same(one, whole)
             assert_same_carry(one_carry, after)
 
 
-@both
+@every
 def test_cut_taints_all_that_follows_until_a_fresh_carry(name: str) -> None:
     engine = make_engine(name, exercise_graph())
     frames = video(engine.graph, 8)
@@ -204,7 +205,7 @@ def test_cut_taints_all_that_follows_until_a_fresh_carry(name: str) -> None:
     assert_same(fresh, clean)
 
 
-@both
+@every
 def test_cut_where_the_frame_settles_is_no_cut(name: str) -> None:
     graph = exercise_graph()
     engine = make_engine(name, graph)
@@ -218,7 +219,7 @@ def test_cut_where_the_frame_settles_is_no_cut(name: str) -> None:
             assert np.array_equal(result.heads[layer].numpy(), head)
 
 
-@both
+@every
 def test_step_leaves_its_arguments_alone(name: str) -> None:
     engine = make_engine(name, exercise_graph())
     frames = video(engine.graph, 2)
@@ -231,7 +232,7 @@ def test_step_leaves_its_arguments_alone(name: str) -> None:
     assert_same(first, again)
 
 
-@both
+@every
 @pytest.mark.parametrize("dtype", [torch.int8, torch.int16, torch.int64, torch.float32])
 def test_any_dtype_of_the_frame(name: str, dtype: torch.dtype) -> None:
     engine = make_engine(name, exercise_graph())
@@ -241,7 +242,7 @@ def test_any_dtype_of_the_frame(name: str, dtype: torch.dtype) -> None:
     assert_same(result, expected)
 
 
-@both
+@every
 @pytest.mark.parametrize("shape", [(1, 8, 12), (1, 1, 8, 11), (1, 3, 8, 12), (2, 1, 8, 12), ()])
 def test_wrong_shape_is_refused(name: str, shape: tuple[int, ...]) -> None:
     engine = make_engine(name, exercise_graph())
@@ -249,7 +250,7 @@ def test_wrong_shape_is_refused(name: str, shape: tuple[int, ...]) -> None:
         engine.step(torch.zeros(shape), engine.initial_carry())
 
 
-@both
+@every
 @pytest.mark.parametrize("num_steps", [0, -1])
 def test_no_time_step_is_refused(name: str, num_steps: int) -> None:
     engine = make_engine(name, exercise_graph())
@@ -260,7 +261,8 @@ def test_no_time_step_is_refused(name: str, num_steps: int) -> None:
 
 def test_make_engine_says_what_there_is() -> None:
     graph = exercise_graph()
-    assert isinstance(make_engine("auto", graph), ENGINES["folded"])
+    assert isinstance(make_engine("auto", graph), ENGINES[FASTEST_ON_CPU])
+    assert all(make_engine(name, graph).name == name for name in ENGINES)
     with pytest.raises(ConfigError, match="choose auto, stepwise, folded"):
         make_engine("warp", graph)
     with pytest.raises(ConfigError, match="device 'abacus' is unknown"):

@@ -175,7 +175,7 @@ def test_load_pipeline_refuses_an_engine_that_is_not_exact(monkeypatch, faulty, 
     monkeypatch.setitem(ENGINES, "faulty", faulty)
     with pytest.raises(ConversionError, match=f"engine 'faulty' on cpu is not exact.*{layer}"):
         load_pipeline(GOLDEN, "faulty", "cpu")
-    monkeypatch.setitem(ENGINES, engines.FASTEST, faulty)
+    monkeypatch.setitem(ENGINES, engines.FASTEST_ON_CPU, faulty)
     with pytest.raises(ConversionError, match="engine 'auto' on cpu is not exact"):
         load_pipeline(GOLDEN, "auto", "cpu")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from crnn_snn_ros.cli.bench_verb import bench_verb
 from crnn_snn_ros.cli.convert_verb import convert_verb
 from crnn_snn_ros.cli.import_verb import import_verb
 from crnn_snn_ros.cli.info_verb import info_verb
@@ -17,5 +18,6 @@ VERBS: dict[str, Callable[..., int]] = {
     "convert": convert_verb,
     "verify": verify_verb,
     "replay": replay_verb,
+    "bench": bench_verb,
     "info": info_verb,
 }

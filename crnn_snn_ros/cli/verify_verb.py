@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +10,7 @@ from tyro.conf import Positional
 from crnn_snn_ros.cli.output import STDOUT, print_json, progress_bar, single_thread
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from crnn_snn_ros.core.verify import Report
-    from crnn_snn_ros.io.preprocess import InputContract
 
 
 def verify_verb(
@@ -39,12 +34,13 @@ def verify_verb(
         model: The model file.
         bags: Recorded drives.
         frames: Length of the generated video; at most this many frames of each bag.
-        engines: Engines to compare with the int64 reference.
+        engines: Engines to compare with the int64 reference: stepwise, folded, native.
         device: auto, cpu or cuda.
         seed: Of the generated video.
         image_topic: Image topic of the bags; needed only where they have several.
         json: One JSON object on stdout.
     """
+    from crnn_snn_ros.cli.videos import bag_frames
     from crnn_snn_ros.core.engines import make_engine
     from crnn_snn_ros.core.errors import ConfigError
     from crnn_snn_ros.core.verify import random_video, verify
@@ -57,7 +53,7 @@ def verify_verb(
     single_thread()
     loaded = load(model)
     chosen = {name: make_engine(name, loaded.graph, device) for name in engines}
-    videos = [_bag_frames(bag, image_topic, loaded.contract, frames) for bag in bags]
+    videos = [bag_frames(bag, image_topic, loaded.contract, frames) for bag in bags]
     if not videos:
         videos = [random_video(loaded.graph.input_shape, frames, seed)]
     reports = []
@@ -79,17 +75,6 @@ def verify_verb(
     else:
         _print(reports, result)
     return 0 if result["first_difference"] is None else 1
-
-
-def _bag_frames(
-    bag: Path, topic: str | None, contract: InputContract, limit: int
-) -> Iterator[NDArray[np.int8]]:
-    from itertools import islice
-
-    from crnn_snn_ros.data.bags import read_frames
-    from crnn_snn_ros.io.preprocess import preprocess
-
-    return (preprocess(frame.image, contract) for frame in islice(read_frames(bag, topic), limit))
 
 
 def _summary(reports: list[Report]) -> dict[str, Any]:

@@ -147,7 +147,7 @@ def build(config: NodeConfig, control: ControlConfig) -> Built:
     """
     path = model_path(config.model)
     pipeline = load_pipeline(path, config.engine, config.device, control, config.reset_gap)
-    engine = f"{config.engine} on {pipeline.engine.device}"
+    engine = f"{pipeline.engine.name} on {pipeline.engine.device}"
     digest = model_file.header(path)["sha256"]
     untrained = [name for name, head in pipeline.model.heads.items() if not head.trained]
     if untrained and not config.allow_untrained:

@@ -5,12 +5,23 @@ from __future__ import annotations
 from crnn_snn_ros.core.device import choose_device
 from crnn_snn_ros.core.engines.base import Engine
 from crnn_snn_ros.core.engines.folded import FoldedEngine
+from crnn_snn_ros.core.engines.native import NativeEngine, native_paths
 from crnn_snn_ros.core.engines.stepwise import StepwiseEngine
 from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.core.graph import Graph
 
 ENGINES: dict[str, type[Engine]] = {"stepwise": StepwiseEngine, "folded": FoldedEngine}
-FASTEST = "folded"
+FASTEST = "folded"  # on any device
+if native_paths():  # a CPU engine that needs a compiler at install
+    ENGINES["native"] = NativeEngine
+    FASTEST_ON_CPU = "native"
+else:
+    FASTEST_ON_CPU = FASTEST
+
+
+def engines_on(device: str) -> tuple[str, ...]:
+    """Names of the engines that can be made here for a device ("cpu", "cuda")."""
+    return tuple(name for name in ENGINES if name != "native" or device == "cpu")
 
 
 def make_engine(name: str, graph: Graph, device: str = "cpu") -> Engine:
@@ -20,7 +31,11 @@ def make_engine(name: str, graph: Graph, device: str = "cpu") -> Engine:
         ConfigError: no such engine or device here.
         ConversionError: the graph cannot be proven.
     """
-    name = FASTEST if name == "auto" else name
+    place = choose_device(device)
+    if name == "auto":
+        name = FASTEST_ON_CPU if place.type == "cpu" else FASTEST
+    if name == "native" and name not in ENGINES:
+        return NativeEngine(graph, place)  # says what is missing
     if name not in ENGINES:
         raise ConfigError(f"engine '{name}' is unknown; choose auto, {', '.join(ENGINES)}")
-    return ENGINES[name](graph, choose_device(device))
+    return ENGINES[name](graph, place)

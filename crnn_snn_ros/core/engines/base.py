@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -56,37 +56,17 @@ class Engine(ABC):
         ConversionError: the graph is not valid or its bounds cannot be proven.
     """
 
+    name: ClassVar[str]  # as ``make_engine`` takes it
+
     def __init__(self, graph: Graph, device: str | torch.device = "cpu") -> None:
         self.graph = graph
         self.device = torch.device(device)
         self.bounds = prove(graph)
         self.shapes = validate(graph)
-        dtypes = {
-            name: torch.float32 if count <= EXACT_OPERAND else torch.float64
-            for name, count in largest_counts(graph).items()
-        }
-        self._charges: dict[str, list[tuple[str, Charge]]] = {}
-        self._biases: dict[str, Tensor] = {}
-        self._params: dict[str, BifParams] = {}
-        self._recurrent: dict[str, Tensor] = {}
-        for node in graph.nodes:
-            if not isinstance(node, Neurons | Head):
-                continue
-            self._charges[node.name] = [
-                (synapse.source, make_charge(synapse, self.device, dtypes[synapse.source]))
-                for synapse in node.synapses
-            ]
-            ndim = len(self.shapes[node.name])
-            self._biases[node.name] = self._per_channel(node.bias, ndim)
-            if isinstance(node, Neurons):
-                threshold = self._per_channel(node.threshold, ndim)
-                self._params[node.name] = BifParams(threshold, node.n_min, node.n_max)
-                if node.recurrent is not None:
-                    self._recurrent[node.name] = self._per_channel(node.recurrent, ndim)
 
     def initial_carry(self, batch: int = 1) -> Carry:
         """State of ``batch`` fresh streams: nothing remembered, nothing cut."""
-        counts = {name: self._zeros(batch, name) for name in self._recurrent}
+        counts = {node.name: self._zeros(batch, node.name) for node, _ in self.graph.recurrent()}
         return Carry(counts, torch.ones(batch, dtype=torch.bool, device=self.device))
 
     @abstractmethod
@@ -116,17 +96,49 @@ class Engine(ABC):
             raise ValueError(f"num_steps is {num_steps}, expected at least 1")
         return bound if num_steps is None else min(num_steps, bound)
 
-    def _input(self, frame: Tensor, carry: Carry) -> Tensor:
+    def _check(self, frame: Tensor, carry: Carry) -> None:
         expected = (len(carry.exact), *self.graph.input_shape)
         if tuple(frame.shape) != expected:
             raise ValueError(
                 f"frame has shape {tuple(frame.shape)}, expected {expected}: (N, C, H, W) with the "
                 "N of the carry"
             )
-        return frame.to(self.device, torch.float32)
 
     def _zeros(self, batch: int, name: str) -> Tensor:
         return torch.zeros(batch, *self.shapes[name], dtype=torch.float32, device=self.device)
+
+
+class TorchEngine(Engine):
+    """What the engines made of torch operations share: synapses, and constants as tensors."""
+
+    def __init__(self, graph: Graph, device: str | torch.device = "cpu") -> None:
+        super().__init__(graph, device)
+        dtypes = {
+            name: torch.float32 if count <= EXACT_OPERAND else torch.float64
+            for name, count in largest_counts(graph).items()
+        }
+        self._charges: dict[str, list[tuple[str, Charge]]] = {}
+        self._biases: dict[str, Tensor] = {}
+        self._params: dict[str, BifParams] = {}
+        self._recurrent: dict[str, Tensor] = {}
+        for node in graph.nodes:
+            if not isinstance(node, Neurons | Head):
+                continue
+            self._charges[node.name] = [
+                (synapse.source, make_charge(synapse, self.device, dtypes[synapse.source]))
+                for synapse in node.synapses
+            ]
+            ndim = len(self.shapes[node.name])
+            self._biases[node.name] = self._per_channel(node.bias, ndim)
+            if isinstance(node, Neurons):
+                threshold = self._per_channel(node.threshold, ndim)
+                self._params[node.name] = BifParams(threshold, node.n_min, node.n_max)
+                if node.recurrent is not None:
+                    self._recurrent[node.name] = self._per_channel(node.recurrent, ndim)
+
+    def _input(self, frame: Tensor, carry: Carry) -> Tensor:
+        self._check(frame, carry)
+        return frame.to(self.device, torch.float32)
 
     def _per_channel(self, values: NDArray[np.int32], ndim: int) -> Tensor:
         shape = (-1,) + (1,) * (ndim - 1)

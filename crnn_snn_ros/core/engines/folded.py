@@ -17,8 +17,8 @@ from torch.nn import functional
 
 from crnn_snn_ros.core.engines.base import (
     Carry,
-    Engine,
     FrameResult,
+    TorchEngine,
     Trace,
     per_stream,
     sum_pool,
@@ -34,8 +34,10 @@ from crnn_snn_ros.core.neuron import (
 )
 
 
-class FoldedEngine(Engine):
+class FoldedEngine(TorchEngine):
     """Runs on any torch device."""
+
+    name = "folded"
 
     def step(
         self, frame: Tensor, carry: Carry, *, num_steps: int | None = None, trace: bool = False

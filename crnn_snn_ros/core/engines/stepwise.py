@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from crnn_snn_ros.core.engines.base import (
     Carry,
-    Engine,
     FrameResult,
+    TorchEngine,
     Trace,
     per_stream,
     sum_pool,
@@ -28,8 +28,10 @@ from crnn_snn_ros.core.neuron import (
 )
 
 
-class StepwiseEngine(Engine):
+class StepwiseEngine(TorchEngine):
     """Time-step by time-step; spikes cross all layers within the same time-step."""
+
+    name = "stepwise"
 
     def step(
         self, frame: Tensor, carry: Carry, *, num_steps: int | None = None, trace: bool = False

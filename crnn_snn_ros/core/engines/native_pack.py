@@ -1,0 +1,338 @@
+"""A graph packed for the native library: its memory, and the structures of ``program.h``."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Sequence
+from ctypes import c_int32, c_int64, c_void_p
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crnn_snn_ros.core.bounds import Bounds
+from crnn_snn_ros.core.graph import (
+    INPUT,
+    Conv,
+    Graph,
+    Head,
+    Identity,
+    MaxPool,
+    Neurons,
+    Shape,
+    SumPool,
+    Synapse,
+    sources,
+)
+
+LANES = 16
+MAX_CHUNK = 64  # time-steps that one word can say of whether there was a spike
+SPIKE_BYTES = 2**26  # of all spike trains: longer chunks than fit here are not kept
+ROW_BYTES = 2**15  # of a group of rows that is multiplied at once: about a level 1 cache
+QUIET = 127  # largest u8 whose products the AVX2 instruction adds up without saturation
+KIND_INPUT, KIND_NEURONS, KIND_SUM_POOL, KIND_MAX_POOL, KIND_HEAD = range(5)
+NARROW, WIDE, IDENTITY = range(3)
+
+
+class SynapseStruct(ctypes.Structure):
+    """``native::Synapse``."""
+
+    _fields_ = [
+        *((name, c_int32) for name in ("source", "form", "kernel_h", "kernel_w", "stride")),
+        *((name, c_int32) for name in ("padding", "width")),
+        *((name, c_void_p) for name in ("scale", "weight")),
+    ]
+
+
+class NodeStruct(ctypes.Structure):
+    """``native::Node``."""
+
+    _fields_ = [
+        *((name, c_int32) for name in ("kind", "height", "width", "channels", "lanes", "steps")),
+        *((name, c_int32) for name in ("offset", "wide")),
+        *((name, c_void_p) for name in ("spikes", "wide_spikes", "mask", "tracer", "silence")),
+        *((name, c_int32) for name in ("source", "kernel_h", "kernel_w", "stride", "padding")),
+        *((name, c_int32) for name in ("synapses", "blocks")),
+        ("synapse", c_void_p),
+        *((name, c_int32) for name in ("row_bytes", "loud")),
+        *((name, c_void_p) for name in ("weight", "correction")),
+        *((name, c_int32) for name in ("row_words", "n_min", "n_max", "taps")),
+        *((name, c_void_p) for name in ("wide_weight", "threshold", "start", "recurrent")),
+        *((name, c_void_p) for name in ("before", "v")),
+        *((name, c_int64) for name in ("counts_at", "activity_at", "trace_at", "carry")),
+    ]
+
+
+class CarryStruct(ctypes.Structure):
+    """``native::Carry``."""
+
+    _fields_ = [
+        ("values", c_void_p),
+        *((name, c_int64) for name in ("stride_n", "stride_c", "stride_h", "stride_w")),
+    ]
+
+
+class ProgramStruct(ctypes.Structure):
+    """``native::Program``."""
+
+    _fields_ = [
+        ("nodes", c_void_p),
+        *((name, c_int64) for name in ("node_count", "chunk", "row_capacity")),
+        *((name, c_void_p) for name in ("rows", "wide_rows", "charge", "taps", "vector")),
+    ]
+
+
+class CallStruct(ctypes.Structure):
+    """``native::Call``."""
+
+    _fields_ = [
+        ("frame", c_void_p),
+        *((name, c_int64) for name in ("batch", "limit")),
+        *((name, c_void_p) for name in ("carry", "results")),
+        ("result_size", c_int64),
+        *((name, c_void_p) for name in ("settle_steps", "busy", "trace")),
+        *((name, c_int64) for name in ("trace_steps", "trace_size")),
+        ("membranes", c_void_p),
+    ]
+
+
+STRUCTURES = (SynapseStruct, NodeStruct, CarryStruct, ProgramStruct, CallStruct)
+
+
+class Packed:
+    """A graph in the library's form.
+
+    A layer's results lie as (pixel, lane) with channels padded to whole blocks of lanes.
+
+    Args:
+        graph: A proven graph.
+        bounds: Of that graph.
+        shapes: Of its nodes.
+        chunk: Time-steps at a time, at most ``MAX_CHUNK``; fewer are used if memory is short.
+    """
+
+    def __init__(self, graph: Graph, bounds: Bounds, shapes: dict[str, Shape], chunk: int) -> None:
+        self._shapes = {name: (*shape, 1, 1)[:3] for name, shape in shapes.items()}
+        self._steps = bounds.layer_steps
+        self._arrays: list[Any] = []  # what the structures point at
+        self.index = {INPUT: 0} | {node.name: i for i, node in enumerate(graph.nodes, start=1)}
+        self.lanes = self._lanes(graph)
+        self.offsets = self._offsets(graph)
+        self._traced = {node.source for node in graph.nodes if isinstance(node, MaxPool)}
+        elements = sum(self.pixels(name) * self.lanes[name] for name in self.index)
+        self.chunk = max(1, min(chunk, MAX_CHUNK, SPIKE_BYTES // elements))
+        self.result_size = self.trace_size = 0
+        self.places: dict[str, tuple[int, int]] = {}  # counts and activity within the results
+        self.trace_places: dict[str, int] = {}
+        carries = {node.name: number for number, (node, _) in enumerate(graph.recurrent())}
+        self.nodes = (NodeStruct * len(self.index))()
+        self._activations(self.nodes[0], INPUT, KIND_INPUT)
+        for node in graph.nodes:
+            struct = self.nodes[self.index[node.name]]
+            if isinstance(node, SumPool | MaxPool):
+                self._pool(struct, node)
+            elif isinstance(node, Head):
+                self._head(struct, node)
+            else:
+                self._neurons(struct, node, carries.get(node.name, 0))
+        self.program = self._program(graph)
+
+    def pixels(self, name: str) -> int:
+        """Places of a node: height times width."""
+        return math.prod(self._shapes[name][1:])
+
+    def _lanes(self, graph: Graph) -> dict[str, int]:
+        """Channels as stored: the input's are read by fours, neurons are run in whole blocks."""
+        lanes = {INPUT: _round_up(self._shapes[INPUT][0], 4)}
+        for node in graph.nodes:
+            if isinstance(node, SumPool):
+                lanes[node.name] = lanes[node.source]
+            elif isinstance(node, Head):
+                lanes[node.name] = len(node.bias)
+            else:
+                lanes[node.name] = _round_up(self._shapes[node.name][0], LANES)
+        return lanes
+
+    def _offsets(self, graph: Graph) -> dict[str, int]:
+        """The u8 value that stands for zero, of every node whose spikes fit into u8."""
+        offsets = {INPUT: 128}
+        for node in graph.nodes:
+            if isinstance(node, Neurons | MaxPool):
+                offsets[node.name] = 1
+            elif isinstance(node, SumPool):
+                offset = offsets.get(node.source, QUIET) * math.prod(node.kernel)
+                if 2 * offset <= QUIET:
+                    offsets[node.name] = offset
+        return offsets
+
+    def _activations(self, struct: NodeStruct, name: str, kind: int) -> None:
+        channels, height, width = self._shapes[name]
+        lanes, pixels = self.lanes[name], height * width
+        steps = min(self.chunk, self._steps[name])
+        struct.kind, struct.height, struct.width, struct.channels = kind, height, width, channels
+        struct.lanes, struct.steps, struct.blocks = lanes, steps, lanes // LANES
+        struct.offset, struct.wide = self.offsets.get(name, 0), name not in self.offsets
+        train = pixels * steps * lanes
+        if struct.wide:
+            struct.wide_spikes = self._zeros(train, np.int32)
+            struct.silence = self._zeros(lanes, np.int32)
+        else:
+            struct.spikes = self._zeros(train, np.uint8)
+            struct.silence = self._keep(np.full(lanes, struct.offset, np.uint8))
+        struct.mask = self._zeros(pixels, np.uint64)
+        if name in self._traced:
+            struct.tracer = self._zeros(train, np.int16)
+
+    def _results(self, struct: NodeStruct, name: str) -> None:
+        size = self.pixels(name) * self.lanes[name]
+        self.places[name] = (self.result_size, self.result_size + size)
+        struct.counts_at, struct.activity_at = self.places[name]
+        self.trace_places[name] = struct.trace_at = self.trace_size
+        self.result_size += 2 * size
+        self.trace_size += size
+
+    def _pool(self, struct: NodeStruct, node: SumPool | MaxPool) -> None:
+        struct.source = self.index[node.source]
+        if isinstance(node, SumPool):
+            self._activations(struct, node.name, KIND_SUM_POOL)
+            struct.kernel_h, struct.kernel_w = node.kernel
+            return
+        self._activations(struct, node.name, KIND_MAX_POOL)
+        self._results(struct, node.name)
+        struct.kernel_h = struct.kernel_w = node.kernel
+        struct.stride, struct.padding = node.stride, node.padding
+
+    def _neurons(self, struct: NodeStruct, node: Neurons, carry: int) -> None:
+        name = node.name
+        self._activations(struct, name, KIND_NEURONS)
+        self._results(struct, name)
+        self._synapses(struct, node)
+        lanes = self.lanes[name]
+        struct.n_min, struct.n_max = node.n_min, node.n_max
+        struct.threshold = self._vector(node.threshold, lanes, fill=2)  # a lane too many is silent
+        struct.start = self._vector(node.bias + node.threshold // 2, lanes)
+        struct.v = self._zeros(self.pixels(name) * lanes, np.int32)
+        if node.recurrent is not None:
+            struct.recurrent = self._vector(node.recurrent, lanes)
+            struct.before = self._zeros(self.pixels(name) * lanes, np.int32)
+            struct.carry = carry
+
+    def _head(self, struct: NodeStruct, node: Head) -> None:
+        struct.kind, struct.height, struct.width = KIND_HEAD, 1, 1
+        struct.channels = struct.lanes = len(node.bias)
+        self.places[node.name] = (self.result_size, 0)
+        struct.counts_at = self.result_size
+        self.result_size += len(node.bias)
+        self._synapses(struct, node)
+        struct.start = self._keep(node.bias.astype(np.int32))
+
+    def _synapses(self, struct: NodeStruct, node: Neurons | Head) -> None:
+        """Weights of all synapses side by side, in the order in which a row is gathered."""
+        lanes = self.lanes[node.name]
+        narrow: list[NDArray[np.int8]] = []
+        wide: list[NDArray[np.int8]] = []
+        correction = np.zeros(lanes, np.int64)
+        array = (SynapseStruct * len(node.synapses))()
+        for synapse, out in zip(node.synapses, array, strict=True):
+            out.source, out.stride = self.index[synapse.source], 1
+            out.kernel_h = out.kernel_w = 1
+            if isinstance(synapse, Identity):
+                out.form, out.scale = IDENTITY, self._vector(synapse.weight, lanes)
+                struct.taps += 1
+                continue
+            weight = self._kernel(synapse)
+            out.kernel_h, out.kernel_w = weight.shape[2:]
+            if isinstance(synapse, Conv):
+                out.stride, out.padding = synapse.stride, synapse.padding
+            struct.taps += out.kernel_h * out.kernel_w
+            rows = weight.transpose(0, 2, 3, 1)  # (out, kernel_h, kernel_w, in)
+            if isinstance(node, Head):
+                out.weight = self._keep(np.ascontiguousarray(rows))
+                continue
+            out.width = channels = weight.shape[1]
+            offset = self.offsets.get(synapse.source)
+            if offset is None:
+                out.form = WIDE
+                wide.append(rows.reshape(len(rows), -1))
+                continue
+            out.width = _round_up(channels, 4)
+            padding = ((0, 0), (0, 0), (0, 0), (0, out.width - channels))
+            narrow.append(np.pad(rows, padding).reshape(len(rows), -1))
+            struct.loud |= 2 * offset > QUIET
+            correction[: len(rows)] -= offset * narrow[-1].sum(axis=1, dtype=np.int64)
+        self._arrays.append(array)
+        struct.synapses, struct.synapse = len(array), ctypes.addressof(array)
+        if isinstance(node, Neurons):
+            self._weights(struct, narrow, wide, correction.astype(np.int32))
+
+    def _weights(
+        self,
+        struct: NodeStruct,
+        narrow: list[NDArray[np.int8]],
+        wide: list[NDArray[np.int8]],
+        correction: NDArray[np.int32],
+    ) -> None:
+        weight = _side_by_side(narrow, struct.lanes)
+        struct.row_bytes = weight.shape[1]
+        blocks = weight.reshape(struct.blocks, LANES, struct.row_bytes // 4, 4)
+        struct.weight = self._keep(np.ascontiguousarray(blocks.transpose(0, 2, 1, 3)))
+        struct.correction = self._keep(correction)
+        weight = _side_by_side(wide, struct.lanes)
+        struct.row_words = weight.shape[1]
+        struct.wide_weight = self._keep(np.ascontiguousarray(weight.T))
+
+    def _kernel(self, synapse: Synapse) -> NDArray[np.int8]:
+        """Weights as of a convolution; a dense synapse is one that covers its source."""
+        weight = synapse.weight.astype(np.int8)
+        if isinstance(synapse, Conv):
+            return weight
+        return weight.reshape(len(weight), *self._shapes[synapse.source])
+
+    def _program(self, graph: Graph) -> ProgramStruct:
+        layers = [struct for struct in self.nodes if struct.kind == KIND_NEURONS]
+        row_bytes = max(struct.row_bytes for struct in layers)
+        row_words = max(struct.row_words for struct in layers)
+        rows = max(self.chunk, min(64, ROW_BYTES // max(1, row_bytes)))
+        lanes = max(struct.lanes for struct in layers)
+        program = ProgramStruct()
+        program.nodes, program.node_count = ctypes.addressof(self.nodes), len(self.nodes)
+        program.chunk, program.row_capacity = self.chunk, rows
+        program.rows = self._zeros(rows * row_bytes, np.uint8)
+        program.wide_rows = self._zeros(rows * row_words, np.int32)
+        program.charge = self._zeros(rows * lanes, np.int32)
+        program.taps = self._zeros(2 * max(struct.taps for struct in layers), np.int64)
+        program.vector = self._zeros(self._vector_size(graph), np.int32)
+        return program
+
+    def _vector_size(self, graph: Graph) -> int:
+        """Counts of a head's source and, behind them, of the chain of pools that it ends."""
+        chain = {name: math.prod(shape) for name, shape in self._shapes.items()}
+        for node in graph.nodes:
+            if isinstance(node, SumPool):
+                chain[node.name] += chain[node.source]
+        return max(chain[name] for head in graph.heads() for name in sources(head))
+
+    def _vector(self, values: NDArray[np.int32], lanes: int, fill: int = 0) -> int:
+        padded = np.full(lanes, fill, np.int32)
+        padded[: len(values)] = values
+        return self._keep(padded)
+
+    def _zeros(self, size: int, dtype: type[np.generic]) -> int:
+        return self._keep(np.zeros(size, dtype))
+
+    def _keep(self, array: NDArray[Any]) -> int:
+        self._arrays.append(array)
+        return int(array.ctypes.data)
+
+
+def _round_up(size: int, block: int) -> int:
+    return -(-size // block) * block
+
+
+def _side_by_side(rows: Sequence[NDArray[np.int8]], lanes: int) -> NDArray[np.int8]:
+    """Weights (out, in) of several synapses as one (lanes, all inputs)."""
+    if not rows:
+        return np.zeros((lanes, 0), np.int8)
+    weight = np.concatenate(rows, axis=1)
+    return np.pad(weight, ((0, lanes - len(weight)), (0, 0)))

@@ -1,0 +1,168 @@
+// charge[row][block] = correction + rows x weights: u8 times s8 into int32, exact.
+//
+// The one place with instructions of a particular CPU. A tile keeps R rows of B blocks in registers
+// and goes through the inputs four at a time.
+
+#pragma once
+#include <cstring>
+
+#include "program.h"
+#if defined(NATIVE_AVX512VNNI) || defined(NATIVE_AVXVNNI) || defined(NATIVE_AVX2)
+#include <immintrin.h>
+#endif
+
+namespace native {
+namespace {
+
+// Accumulators stay in registers only if the loops over them are gone early.
+#define NATIVE_UNROLL _Pragma("GCC unroll 16")
+
+struct Product {
+    const uint8_t* rows;
+    long row_bytes;
+    const int8_t* weight;  // of the first block
+    const int32_t* correction;
+    int32_t* charge;
+    long lanes;  // of a row of `charge`
+};
+
+inline int32_t four(const uint8_t* at) {
+    int32_t word;
+    std::memcpy(&word, at, sizeof word);
+    return word;
+}
+
+#if defined(NATIVE_AVX512VNNI)
+constexpr int TILE_ROWS = 12, TILE_BLOCKS = 2;  // 24 accumulators of 32 registers
+
+template <int R, int B, bool Loud>
+void tile(const Product& p) {
+    __m512i sum[R][B];
+    NATIVE_UNROLL
+    for (int b = 0; b < B; ++b) {
+        const __m512i first = _mm512_loadu_si512(p.correction + b * LANES);
+        NATIVE_UNROLL
+        for (int r = 0; r < R; ++r) sum[r][b] = first;
+    }
+    const long panel = p.row_bytes * LANES;
+    const int8_t* weight = p.weight;
+    for (long i = 0; i < p.row_bytes; i += 4, weight += 4 * LANES) {
+        __m512i w[B];
+        NATIVE_UNROLL
+        for (int b = 0; b < B; ++b) w[b] = _mm512_loadu_si512(weight + b * panel);
+        NATIVE_UNROLL
+        for (int r = 0; r < R; ++r) {
+            const __m512i x = _mm512_set1_epi32(four(p.rows + r * p.row_bytes + i));
+            NATIVE_UNROLL
+            for (int b = 0; b < B; ++b) sum[r][b] = _mm512_dpbusd_epi32(sum[r][b], x, w[b]);
+        }
+    }
+    NATIVE_UNROLL
+    for (int r = 0; r < R; ++r)
+        NATIVE_UNROLL
+        for (int b = 0; b < B; ++b)
+            _mm512_storeu_si512(p.charge + r * p.lanes + b * LANES, sum[r][b]);
+}
+
+#elif defined(NATIVE_AVXVNNI) || defined(NATIVE_AVX2)
+constexpr int TILE_ROWS = 5, TILE_BLOCKS = 1;  // 10 accumulators of 16 registers
+
+template <bool Loud>
+inline __m256i dot(__m256i sum, __m256i x, __m256i w) {
+#if defined(NATIVE_AVXVNNI)
+    return _mm256_dpbusd_avx_epi32(sum, x, w);
+#else
+    // maddubs adds two products in int16 and saturates: exact for u8 up to 127. A loud input is
+    // split into its lowest bit and the rest, halved.
+    const __m256i one = _mm256_set1_epi16(1);
+    if (Loud) {
+        const __m256i half = _mm256_and_si256(_mm256_srli_epi16(x, 1), _mm256_set1_epi8(127));
+        const __m256i pairs = _mm256_maddubs_epi16(half, w);
+        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(2)));
+        x = _mm256_and_si256(x, _mm256_set1_epi8(1));
+    }
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(x, w), one));
+#endif
+}
+
+template <int R, int B, bool Loud>
+void tile(const Product& p) {
+    const auto load = [](const void* at) {
+        return _mm256_loadu_si256(static_cast<const __m256i*>(at));
+    };
+    __m256i low[R], high[R];
+    NATIVE_UNROLL
+    for (int r = 0; r < R; ++r) low[r] = load(p.correction), high[r] = load(p.correction + 8);
+    const int8_t* weight = p.weight;
+    for (long i = 0; i < p.row_bytes; i += 4, weight += 4 * LANES) {
+        const __m256i w_low = load(weight), w_high = load(weight + 32);
+        NATIVE_UNROLL
+        for (int r = 0; r < R; ++r) {
+            const __m256i x = _mm256_set1_epi32(four(p.rows + r * p.row_bytes + i));
+            low[r] = dot<Loud>(low[r], x, w_low);
+            high[r] = dot<Loud>(high[r], x, w_high);
+        }
+    }
+    NATIVE_UNROLL
+    for (int r = 0; r < R; ++r) {
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(p.charge + r * p.lanes), low[r]);
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(p.charge + r * p.lanes + 8), high[r]);
+    }
+}
+
+#else
+constexpr int TILE_ROWS = 4, TILE_BLOCKS = 1;
+
+template <int R, int B, bool Loud>
+void tile(const Product& p) {
+    for (int r = 0; r < R; ++r) {
+        const uint8_t* row = p.rows + r * p.row_bytes;
+        int32_t sum[LANES];
+        for (int n = 0; n < LANES; ++n) sum[n] = p.correction[n];
+        const int8_t* weight = p.weight;
+        for (long i = 0; i < p.row_bytes; i += 4, weight += 4 * LANES)
+            for (int n = 0; n < LANES; ++n)
+                for (int k = 0; k < 4; ++k) sum[n] += row[i + k] * weight[4 * n + k];
+        std::memcpy(p.charge + r * p.lanes, sum, sizeof sum);
+    }
+}
+#endif
+
+// The last rows, fewer than a tile has: a tile of exactly that height.
+template <int R, int B, bool Loud>
+void rest(const Product& p, long rows) {
+    if constexpr (R > 0) {
+        if (rows == R) tile<R, B, Loud>(p);
+        else rest<R - 1, B, Loud>(p, rows);
+    }
+}
+
+template <int B, bool Loud>
+void panel(Product p, long rows) {
+    for (; rows >= TILE_ROWS; rows -= TILE_ROWS) {
+        tile<TILE_ROWS, B, Loud>(p);
+        p.rows += TILE_ROWS * p.row_bytes;
+        p.charge += TILE_ROWS * p.lanes;
+    }
+    rest<TILE_ROWS - 1, B, Loud>(p, rows);
+}
+
+template <bool Loud>
+void multiply_all(Product p, long rows, int blocks) {
+    for (; blocks >= TILE_BLOCKS; blocks -= TILE_BLOCKS) {
+        panel<TILE_BLOCKS, Loud>(p, rows);
+        p.weight += TILE_BLOCKS * p.row_bytes * LANES;
+        p.correction += TILE_BLOCKS * LANES;
+        p.charge += TILE_BLOCKS * LANES;
+    }
+    if (blocks > 0) panel<1, Loud>(p, rows);
+}
+
+inline void multiply(const Node& node, const uint8_t* rows, long count, int32_t* charge) {
+    const Product p{rows, node.row_bytes, node.weight, node.correction, charge, node.lanes};
+    if (node.loud) multiply_all<true>(p, count, node.blocks);
+    else multiply_all<false>(p, count, node.blocks);
+}
+
+}  // namespace
+}  // namespace native

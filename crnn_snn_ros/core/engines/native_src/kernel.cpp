@@ -1,0 +1,501 @@
+// One frame of a spiking network, layer by layer within a chunk of time-steps.
+//
+// Compiled once per instruction set (NATIVE_NAME), all alike but for dot.h. A layer gathers, for
+// each output pixel, one row of input spikes per time-step at which anything arrives; multiplies a
+// group of rows; and scans its neurons over time while their charges are still in the cache.
+
+#include "dot.h"
+#include "lanes.h"
+#include "pools.h"
+
+namespace native {
+namespace {
+
+struct Job {  // a pixel whose rows are gathered
+    long pixel, first_row;
+    uint64_t arrivals;  // steps of this chunk at which a source fired
+};
+
+template <class Spike>
+inline void add_scaled(int32_t* charge, const int32_t* scale, const Spike* spikes, int32_t offset,
+                       long count) {
+    if (count % WIDTH) {
+        for (long c = 0; c < count; ++c) charge[c] += scale[c] * (int32_t(spikes[c]) - offset);
+        return;
+    }
+    typedef Spike Spikes __attribute__((vector_size(sizeof(Spike) * WIDTH)));
+    for (long c = 0; c < count; c += WIDTH) {
+        const Ints sent = __builtin_convertvector(load<Spikes>(spikes + c), Ints) - offset;
+        store(charge + c, load<Ints>(charge + c) + load<Ints>(scale + c) * sent);
+    }
+}
+
+// The layers of one frame of one stream.
+class Stream {
+public:
+    Stream(const Program& program, const Call& call, long index)
+        : program(program), call(call), index(index),
+          results(call.results + index * call.result_size) {}
+
+    void run();
+
+private:
+    const Program& program;
+    const Call& call;
+    const long index;
+    float* const results;
+    long start = 0, steps = 0;  // of the chunk: time-steps start + 1 ... start + steps
+    long settled_at = 0;        // last time-step with a spike, or a recurrent one pending
+
+    void load_input(const Node& node);
+    void load_carry(const Node& node);
+    void run_neurons(const Node& node);
+    bool can_rest(const Node& node) const;
+    void keep_tracer(const Node& node, long pixel);
+    uint64_t gather_taps(const Node& node, long pixel);
+    void gather_rows(const Node& node, long pixel, uint64_t arrivals, uint8_t* rows,
+                     int32_t* wide_rows);
+    uint8_t* copy_pixels(uint8_t* to, const Node& node, const Synapse& synapse, long pixel,
+                         bool now);
+    void fire(const Node& node, const Job* jobs, int count, long rows);
+    void add_wide(const Node& node, long rows);
+    void add_identities(const Node& node, const Job& job);
+    void scan(const Node& node, const Job& job);
+    uint64_t scan_lanes(const Node& node, const Job& job, long lane, long reach);
+    void finish_head(const Node& node);
+    void read_counts(const Node& node, int32_t* values) const;
+    bool would_fire() const;
+    void write_trace(const Node& node) const;
+
+    bool restless(const Node& node, long pixel) const {  // at the end of the chunk before
+        return start == 0 || (node.mask[pixel] >> (program.chunk - 1) & 1);
+    }
+    static long spike_size(const Node& node) { return node.wide ? sizeof(int32_t) : 1; }
+    long pixels(const Node& node) const { return long(node.height) * node.width; }
+};
+
+void Stream::run() {
+    Node* const nodes = program.nodes;
+    const long last = program.node_count;
+    for (long i = 0; i < last; ++i)
+        if (nodes[i].recurrent) load_carry(nodes[i]);
+    do {
+        steps = call.limit - start < program.chunk ? call.limit - start : program.chunk;
+        for (long i = 0; i < last; ++i) {
+            const Node& node = nodes[i];
+            if (node.kind == INPUT) load_input(node);
+            else if (node.kind == NEURONS) run_neurons(node);
+            else if (node.kind == SUM_POOL) sum_pool(node, nodes[node.source], steps);
+            else if (node.kind == MAX_POOL)
+                max_pool(node, nodes[node.source], steps, start == 0, results);
+            if (call.trace && (node.kind == NEURONS || node.kind == MAX_POOL)) write_trace(node);
+        }
+        start += steps;
+    } while (settled_at >= start && start < call.limit);
+    for (long i = 0; i < last; ++i)
+        if (nodes[i].kind == HEAD) finish_head(nodes[i]);
+    call.settle_steps[index] = settled_at < call.limit ? settled_at : call.limit;
+    call.busy[index] = settled_at > call.limit || (settled_at == call.limit && would_fire());
+}
+
+// Pixels as u8, x + 128, interleaved. They are sent at the first time-step only.
+void Stream::load_input(const Node& node) {
+    const long count = pixels(node);
+    std::memset(node.mask, 0, count * sizeof *node.mask);
+    if (start > 0) return;
+    const int8_t* frame = call.frame + index * node.channels * count;
+    for (long first = 0; first < node.channels; first += 4) {
+        const long width = node.channels - first < 4 ? node.channels - first : 4;
+        const int8_t* plane = frame + first * count;
+        uint8_t* to = node.spikes + first;
+        if (width == 3) {
+            for (long p = 0; p < count; ++p, to += node.lanes) {
+                const uint32_t word = uint32_t(uint8_t(plane[p])) |
+                                      uint32_t(uint8_t(plane[count + p])) << 8 |
+                                      uint32_t(uint8_t(plane[2 * count + p])) << 16;
+                const uint32_t shifted = word ^ 0x80808080u;
+                std::memcpy(to, &shifted, sizeof shifted);
+            }
+            continue;
+        }
+        for (long p = 0; p < count; ++p, to += node.lanes)
+            for (long c = 0; c < 4; ++c)
+                to[c] = uint8_t((c < width ? plane[c * count + p] : 0) ^ 0x80);
+    }
+    for (long p = 0; p < count; ++p) node.mask[p] = 1;
+}
+
+void Stream::load_carry(const Node& node) {
+    const Carry& carry = call.carry[node.carry];
+    const float* values = carry.values + index * carry.stride_n;
+    int32_t* to = node.before;
+    long reach = 0;
+    for (long y = 0; y < node.height; ++y)
+        for (long x = 0; x < node.width; ++x, to += node.lanes)
+            for (long c = 0; c < node.channels; ++c) {
+                const float* at =
+                    values + c * carry.stride_c + y * carry.stride_h + x * carry.stride_w;
+                to[c] = int32_t(*at);
+                const long size = to[c] < 0 ? -to[c] : to[c];
+                if (size > reach) reach = size;
+            }
+    if (reach > settled_at) settled_at = reach;
+}
+
+// Whether nothing can happen in a layer in this chunk, so that its pixels need not be looked at.
+bool Stream::can_rest(const Node& node) const {
+    if (start == 0 || node.recurrent) return false;
+    for (int s = 0; s < node.synapses; ++s) {
+        const Node& source = program.nodes[node.synapse[s].source];
+        for (long p = 0; p < pixels(source); ++p)
+            if (source.mask[p]) return false;
+    }
+    for (long p = 0; p < pixels(node); ++p)
+        if (restless(node, p)) return false;
+    return true;
+}
+
+// A silent pixel's tracer is its first entry alone.
+void Stream::keep_tracer(const Node& node, long pixel) {
+    if (!node.tracer) return;
+    const float* counts = results + node.counts_at + pixel * node.lanes;
+    int16_t* to = node.tracer + pixel * node.steps * node.lanes;
+    for (long c = 0; c < node.lanes; ++c) to[c] = int16_t(counts[c]);
+}
+
+void Stream::run_neurons(const Node& node) {
+    const long count = pixels(node);
+    if (can_rest(node)) {
+        for (long p = 0; p < count; ++p) {
+            if (node.mask[p]) keep_tracer(node, p);
+            node.mask[p] = 0;
+        }
+        return;
+    }
+    Job jobs[64];
+    int waiting = 0;
+    long rows = 0;
+    for (long pixel = 0; pixel < count; ++pixel) {
+        const uint64_t arrivals = gather_taps(node, pixel);
+        if (!arrivals && !node.recurrent && !restless(node, pixel)) {
+            if (node.mask[pixel]) keep_tracer(node, pixel);
+            node.mask[pixel] = 0;
+            continue;
+        }
+        const long needed = __builtin_popcountll(arrivals);
+        gather_rows(node, pixel, arrivals, program.rows + rows * node.row_bytes,
+                    program.wide_rows + rows * node.row_words);
+        jobs[waiting++] = {pixel, rows, arrivals};
+        rows += needed;
+        if (waiting == 64 || rows + steps > program.row_capacity) {
+            fire(node, jobs, waiting, rows);
+            waiting = 0, rows = 0;
+        }
+    }
+    fire(node, jobs, waiting, rows);
+}
+
+// Note where each tap of a pixel reads: its source, or silence (outside of the image, or a source
+// pixel without a spike). Returns the steps at which any of them fired. The input needs no taps.
+uint64_t Stream::gather_taps(const Node& node, long pixel) {
+    uint64_t arrivals = 0;
+    Tap* tap = program.taps;
+    const long y = pixel / node.width, x = pixel % node.width;
+    for (int s = 0; s < node.synapses; ++s) {
+        const Synapse& synapse = node.synapse[s];
+        const Node& source = program.nodes[synapse.source];
+        if (source.kind == INPUT) {
+            arrivals |= start == 0;
+            continue;
+        }
+        const long height = source.height, width = source.width, size = spike_size(source);
+        const long step = source.lanes * size, train = source.steps * step;
+        const auto* spikes = source.wide ? reinterpret_cast<const uint8_t*>(source.wide_spikes)
+                                         : source.spikes;
+        const uint64_t* masks = source.mask;
+        const Tap silent = {source.silence, 0};
+        const long top = y * synapse.stride - synapse.padding;
+        const long left = x * synapse.stride - synapse.padding;
+        const long bottom = top + synapse.kernel_h, right = left + synapse.kernel_w;
+        for (long sy = top; sy < bottom; ++sy)
+            for (long sx = left; sx < right; ++sx, ++tap) {
+                *tap = silent;
+                if (sy < 0 || sy >= height || sx < 0 || sx >= width) continue;
+                const long at = sy * width + sx;
+                const uint64_t mask = masks[at];
+                arrivals |= mask;
+                if (mask) *tap = {spikes + at * train, step};
+            }
+    }
+    return arrivals;
+}
+
+inline uint8_t* copy(uint8_t* to, const uint8_t* from, long bytes) {  // a multiple of 4
+    for (; bytes >= 16; bytes -= 16, to += 16, from += 16) std::memcpy(to, from, 16);
+    for (; bytes > 0; bytes -= 4, to += 4, from += 4) std::memcpy(to, from, 4);
+    return to;
+}
+
+template <int Bytes>
+inline uint8_t* copy_taps(uint8_t* to, const Tap* tap, long taps, long t, long bytes) {
+    for (long i = 0; i < taps; ++i) {
+        const uint8_t* from = tap[i].from + t * tap[i].step;
+        if (Bytes) std::memcpy(to, from, Bytes), to += Bytes;
+        else to = copy(to, from, bytes);
+    }
+    return to;
+}
+
+// Rows of a kernel lie side by side in the input, which has one time-step only.
+uint8_t* Stream::copy_pixels(uint8_t* to, const Node& node, const Synapse& synapse, long pixel,
+                             bool now) {
+    const Node& source = program.nodes[synapse.source];
+    const long width = synapse.width, kernel_w = synapse.kernel_w;
+    const long top = pixel / node.width * synapse.stride - synapse.padding;
+    const long left = pixel % node.width * synapse.stride - synapse.padding;
+    const long first = left < 0 ? -left : 0;  // columns that are inside of the image
+    const long last = left + kernel_w > source.width ? source.width - left : kernel_w;
+    for (long sy = top; sy < top + synapse.kernel_h; ++sy) {
+        if (!now || sy < 0 || sy >= source.height) {
+            std::memset(to, source.offset, kernel_w * width);
+            to += kernel_w * width;
+            continue;
+        }
+        for (long c = 0; c < first; ++c) to = copy(to, source.silence, width);
+        const uint8_t* row = source.spikes + (sy * source.width + left + first) * width;
+        to = copy(to, row, (last - first) * width);
+        for (long c = last; c < kernel_w; ++c) to = copy(to, source.silence, width);
+    }
+    return to;
+}
+
+void Stream::gather_rows(const Node& node, long pixel, uint64_t arrivals, uint8_t* rows,
+                         int32_t* wide_rows) {
+    for (; arrivals; arrivals &= arrivals - 1) {
+        const long t = __builtin_ctzll(arrivals);
+        Tap* tap = program.taps;
+        for (int s = 0; s < node.synapses; ++s) {
+            const Synapse& synapse = node.synapse[s];
+            const Node& source = program.nodes[synapse.source];
+            if (source.kind == INPUT) {
+                if (synapse.form == NARROW)
+                    rows = copy_pixels(rows, node, synapse, pixel, t == 0 && start == 0);
+                continue;
+            }
+            const long taps = long(synapse.kernel_h) * synapse.kernel_w, width = synapse.width;
+            const long at = t < source.steps ? t : 0;
+            if (t >= source.steps)  // over for good, while another source goes on
+                for (long i = 0; i < taps; ++i) tap[i] = {source.silence, 0};
+            if (synapse.form == WIDE) {
+                auto* to = reinterpret_cast<uint8_t*>(wide_rows);
+                copy_taps<0>(to, tap, taps, at, width * sizeof *wide_rows);
+                wide_rows += taps * width;
+            } else if (synapse.form == NARROW && width == 16) {
+                rows = copy_taps<16>(rows, tap, taps, at, width);
+            } else if (synapse.form == NARROW && width == 32) {
+                rows = copy_taps<32>(rows, tap, taps, at, width);
+            } else if (synapse.form == NARROW && width == 64) {
+                rows = copy_taps<64>(rows, tap, taps, at, width);
+            } else if (synapse.form == NARROW) {
+                rows = copy_taps<0>(rows, tap, taps, at, width);
+            }
+            tap += taps;
+        }
+    }
+}
+
+void Stream::fire(const Node& node, const Job* jobs, int count, long rows) {
+    multiply(node, program.rows, rows, program.charge);
+    if (node.row_words) add_wide(node, rows);
+    for (int i = 0; i < count; ++i) {
+        add_identities(node, jobs[i]);
+        scan(node, jobs[i]);
+    }
+}
+
+void Stream::add_wide(const Node& node, long rows) {
+    for (long r = 0; r < rows; ++r) {
+        int32_t* charge = program.charge + r * node.lanes;
+        const int32_t* row = program.wide_rows + r * node.row_words;
+        for (long i = 0; i < node.row_words; ++i) {
+            const int8_t* weight = node.wide_weight + i * node.lanes;
+            if (row[i])
+                for (long c = 0; c < node.lanes; ++c) charge[c] += row[i] * weight[c];
+        }
+    }
+}
+
+void Stream::add_identities(const Node& node, const Job& job) {
+    for (int s = 0; s < node.synapses; ++s) {
+        const Synapse& synapse = node.synapse[s];
+        if (synapse.form != IDENTITY) continue;
+        const Node& source = program.nodes[synapse.source];
+        const uint64_t fired = source.mask[job.pixel];
+        int32_t* charge = program.charge + job.first_row * node.lanes;
+        for (uint64_t left = job.arrivals; left; left &= left - 1, charge += node.lanes) {
+            const long t = __builtin_ctzll(left);
+            const long at = (job.pixel * source.steps + t) * source.lanes;
+            if (!(fired >> t & 1)) continue;
+            if (source.wide)
+                add_scaled(charge, synapse.scale, source.wide_spikes + at, 0, source.channels);
+            else if (source.kind == INPUT)
+                add_scaled(charge, synapse.scale, source.spikes + at, source.offset,
+                           source.channels);
+            else  // the same, in whole blocks
+                add_scaled(charge, synapse.scale, source.spikes + at, source.offset, node.lanes);
+        }
+    }
+}
+
+void Stream::scan(const Node& node, const Job& job) {
+    long reach = 0;  // steps of this chunk at which a recurrent spike is pending
+    if (node.recurrent) {
+        const int32_t* before = node.before + job.pixel * node.lanes;
+        for (long c = 0; c < node.channels; ++c) {
+            const long size = before[c] < 0 ? -before[c] : before[c];
+            if (size - start > reach) reach = size - start;
+        }
+        if (!reach && !job.arrivals && !restless(node, job.pixel)) {
+            if (node.mask[job.pixel]) keep_tracer(node, job.pixel);
+            node.mask[job.pixel] = 0;
+            return;
+        }
+    }
+    uint64_t fired = 0;
+    for (long lane = 0; lane < node.lanes; lane += WIDTH)
+        fired |= scan_lanes(node, job, lane, reach);
+    node.mask[job.pixel] = fired;
+    if (fired) {
+        const long last = start + 64 - __builtin_clzll(fired);
+        if (last > settled_at) settled_at = last;
+    }
+}
+
+// The neurons of neuron.py, WIDTH at once, over the chunk. Returns the steps at which any fired.
+uint64_t Stream::scan_lanes(const Node& node, const Job& job, long lane, long reach) {
+    const long at = job.pixel * node.lanes + lane;
+    const long end = steps < node.steps ? steps : node.steps;
+    const Ints threshold = load<Ints>(node.threshold + lane);
+    Ints v = load<Ints>(start == 0 ? node.start + lane : node.v + at);
+    float* const counts = results + node.counts_at + at;
+    float* const activity = results + node.activity_at + at;
+    Ints count = {}, fired = {}, size = {}, recurrent = {};
+    if (start > 0) count = to_ints(load<Floats>(counts)), fired = to_ints(load<Floats>(activity));
+    if (reach > 0) {
+        const Ints before = load<Ints>(node.before + at);
+        size = before < 0 ? -before : before;
+        const Ints sign = (before < 0) - (before > 0);  // a true lane is -1
+        recurrent = sign * load<Ints>(node.recurrent + lane);
+    }
+    const int32_t* charge = program.charge + job.first_row * node.lanes + lane;
+    uint8_t* spikes = node.spikes + job.pixel * node.steps * node.lanes + lane;
+    int16_t* tracer = node.tracer ? node.tracer + job.pixel * node.steps * node.lanes + lane
+                                  : nullptr;
+    uint64_t steps_fired = 0;
+    bool awake = true;  // fired at the step before, so it may fire again without any charge
+    for (long t = 0; t < end; ++t, spikes += node.lanes) {
+        const bool charged = job.arrivals >> t & 1;
+        if (charged || awake || t < reach) {
+            if (charged) v += load<Ints>(charge), charge += node.lanes;
+            if (t < reach) v += recurrent & (size > int32_t(start + t));
+            const Ints rises = (v >= threshold) & (count < node.n_max);
+            const Ints falls = (v < 0) & (count > node.n_min);
+            const Ints spike = falls - rises;
+            v += (threshold & falls) - (threshold & rises);
+            count += spike;
+            fired -= rises | falls;
+            awake = store_spikes(spikes, spike);
+            steps_fired |= uint64_t(awake) << t;
+        } else {
+            std::memset(spikes, 1, WIDTH);
+        }
+        if (tracer) store(tracer + t * node.lanes, __builtin_convertvector(count, Shorts));
+    }
+    store(node.v + at, v);
+    store(counts, to_floats(count));
+    store(activity, to_floats(fired));
+    return steps_fired;
+}
+
+// A head only sums, so it sums the spikes before the weights: exact in integers.
+void Stream::finish_head(const Node& node) {
+    float* values = results + node.counts_at;
+    int32_t sums[LANES];
+    for (long first = 0; first < node.channels; first += LANES) {
+        const long count = node.channels - first < LANES ? node.channels - first : LANES;
+        for (long o = 0; o < count; ++o) sums[o] = node.start[first + o];
+        for (int s = 0; s < node.synapses; ++s) {
+            const Synapse& synapse = node.synapse[s];
+            const Node& source = program.nodes[synapse.source];
+            const long inputs = pixels(source) * source.channels;
+            const int32_t* in = program.vector;
+            read_counts(source, program.vector);
+            for (long o = 0; o < count; ++o) {
+                if (synapse.form == IDENTITY) {
+                    sums[o] += synapse.scale[first + o] * in[first + o];
+                    continue;
+                }
+                const int8_t* weight = synapse.weight + (first + o) * inputs;
+                int32_t sum = 0;
+                for (long i = 0; i < inputs; ++i) sum += weight[i] * in[i];
+                sums[o] += sum;
+            }
+        }
+        for (long o = 0; o < count; ++o) values[first + o] = float(sums[o]);
+    }
+}
+
+// All that a node sent in this frame, [pixel][channel].
+void Stream::read_counts(const Node& node, int32_t* values) const {
+    const long count = pixels(node);
+    if (node.kind == SUM_POOL) {
+        const Node& source = program.nodes[node.source];
+        int32_t* whole = values + count * node.channels;  // the larger source, behind the result
+        read_counts(source, whole);
+        add_windows(node, source, whole, values);
+        return;
+    }
+    for (long p = 0; p < count; ++p)
+        for (long c = 0; c < node.channels; ++c)
+            *values++ = node.kind == INPUT ? node.spikes[p * node.lanes + c] - node.offset
+                                           : int32_t(results[node.counts_at + p * node.lanes + c]);
+}
+
+bool Stream::would_fire() const {
+    for (long i = 0; i < program.node_count; ++i) {
+        const Node& node = program.nodes[i];
+        if (node.kind != NEURONS) continue;
+        const float* counts = results + node.counts_at;
+        const int32_t* v = node.v;
+        for (long p = 0; p < pixels(node); ++p, counts += node.lanes, v += node.lanes)
+            for (long c = 0; c < node.channels; ++c)
+                if ((v[c] >= node.threshold[c] && counts[c] < node.n_max) ||
+                    (v[c] < 0 && counts[c] > node.n_min))
+                    return true;
+    }
+    return false;
+}
+
+void Stream::write_trace(const Node& node) const {
+    int8_t* trace = call.trace + (index * call.trace_steps + start) * call.trace_size;
+    trace += node.trace_at;
+    for (long p = 0; p < pixels(node); ++p)
+        for (uint64_t left = node.mask[p]; left; left &= left - 1) {
+            const long t = __builtin_ctzll(left);
+            const uint8_t* spikes = node.spikes + (p * node.steps + t) * node.lanes;
+            int8_t* to = trace + t * call.trace_size + p * node.lanes;
+            for (long c = 0; c < node.lanes; ++c) to[c] = int8_t(spikes[c] - node.offset);
+        }
+    if (node.kind == NEURONS) {
+        int32_t* membranes = call.membranes + index * call.result_size + node.counts_at;
+        std::memcpy(membranes, node.v, pixels(node) * node.lanes * sizeof *membranes);
+    }
+}
+
+}  // namespace
+
+void NATIVE_NAME(const Program& program, const Call& call) {
+    for (long index = 0; index < call.batch; ++index) Stream(program, call, index).run();
+}
+
+}  // namespace native

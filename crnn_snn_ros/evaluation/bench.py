@@ -1,0 +1,186 @@
+"""Time per frame of spiking engines beside the ordinary network, on this machine, in one run.
+
+All take turns frame by frame, so that whatever else the machine does falls on all alike; ratios of
+minima are what to compare, as the minimum is the time least disturbed.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from crnn_snn_ros.core import qann
+from crnn_snn_ros.core.engines.base import Engine
+from crnn_snn_ros.core.graph import Graph
+from crnn_snn_ros.core.verify import verify
+from crnn_snn_ros.evaluation.float_network import OrdinaryNetwork
+
+EAGER, COMPILED, COLLAPSED = "float_eager", "float_compiled", "qann_collapsed"
+CHECKED_FRAMES = 12  # compared with the int64 reference, apart from the timing
+WARM_UP = 5
+
+Heads = dict[str, Tensor]
+Step = Callable[[Tensor, Any], tuple[Heads, Any]]  # frame, state -> heads, state
+
+
+@dataclass
+class _Contender:
+    step: Step
+    start: Any  # state before the first frame
+    exact: bool | None  # None: it is not meant to be
+    state: Any = None
+    times_s: list[float] = field(default_factory=list)
+
+    def run(self, frame: Tensor) -> None:
+        begin = time.perf_counter()
+        _, self.state = self.step(frame, self.state)
+        self.times_s.append(time.perf_counter() - begin)
+
+
+def bench(
+    graph: Graph,
+    engines: Mapping[str, Engine],
+    frames: Sequence[NDArray[np.int8]],
+    *,
+    repeats: int = 3,
+    compiled: bool = False,
+    cuts: Sequence[int] = (),
+    progress: Callable[[int], object] | None = None,
+) -> dict[str, Any]:
+    """Time the engines, the float network and the integers run once, on the same stream of frames.
+
+    Args:
+        graph: The integer network.
+        engines: Spiking engines by name.
+        frames: A stream of inputs, int8 (C, H, W) each; at least one.
+        repeats: How often the stream is run, from empty state each time.
+        compiled: Time the float network compiled by inductor as well, which takes a minute.
+        cuts: Time each engine also when cut at these time-steps; exact there means that every
+            frame had settled.
+        progress: Called after each frame with the number done.
+
+    Returns:
+        ``engines`` (time and ratio of each contender, by name) and ``settle_steps``.
+    """
+    contenders = _contenders(graph, engines, frames, compiled, cuts)
+    inputs = [torch.from_numpy(frame[None]) for frame in frames]
+    with torch.inference_mode():
+        for frame in inputs[:WARM_UP]:
+            for contender in contenders.values():
+                contender.step(frame, contender.start)
+        turns, order = list(contenders.values()), np.random.default_rng(0)
+        for repeat in range(repeats):
+            for contender in turns:
+                contender.state = contender.start
+            for number, frame in enumerate(inputs):
+                for turn in order.permutation(len(turns)):  # nobody always follows the same one
+                    turns[turn].run(frame)
+                if progress is not None:
+                    progress(repeat * len(inputs) + number + 1)
+    return {
+        "frames": len(frames),
+        "repeats": repeats,
+        "settle_steps": _settle_steps(engines, inputs),
+        "engines": _summary(contenders),
+    }
+
+
+def machine() -> dict[str, Any]:
+    """What the times were taken on."""
+    names = []
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo", encoding="utf-8") as info:
+            names = [line.split(":")[1].strip() for line in info if line.startswith("model name")]
+    return {
+        "cpu": names[0] if names else platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def _contenders(
+    graph: Graph,
+    engines: Mapping[str, Engine],
+    frames: Sequence[NDArray[np.int8]],
+    compiled: bool,
+    cuts: Sequence[int],
+) -> dict[str, _Contender]:
+    found: dict[str, _Contender] = {}
+    some = frames[:CHECKED_FRAMES]
+    for name, engine in engines.items():
+        exact = verify(graph, {name: engine}, some).first_difference is None
+        found[name] = _Contender(_spiking(engine, None), engine.initial_carry(), exact)
+        for cut in cuts:
+            settled = _settles(engine, frames, cut)
+            start = engine.initial_carry()
+            found[f"{name} T={cut}"] = _Contender(_spiking(engine, cut), start, exact and settled)
+    eager = OrdinaryNetwork(graph, quantized=False).eval()
+    found[EAGER] = _Contender(eager, {}, None)
+    if compiled:
+        found[COMPILED] = _Contender(torch.compile(eager, dynamic=False), {}, None)
+    collapsed = OrdinaryNetwork(graph, quantized=True).eval()
+    found[COLLAPSED] = _Contender(collapsed, {}, _is_qann(graph, collapsed, some))
+    return found
+
+
+def _spiking(engine: Engine, cut: int | None) -> Step:
+    def step(frame: Tensor, carry: Any) -> tuple[Heads, Any]:
+        result, carry = engine.step(frame, carry, num_steps=cut)
+        return result.heads, carry
+
+    return step
+
+
+def _settles(engine: Engine, frames: Sequence[NDArray[np.int8]], cut: int) -> bool:
+    carry = engine.initial_carry()
+    for frame in frames:
+        _, carry = engine.step(torch.from_numpy(frame[None]), carry, num_steps=cut)
+    return bool(carry.exact.all())
+
+
+def _is_qann(graph: Graph, network: OrdinaryNetwork, frames: Sequence[NDArray[np.int8]]) -> bool:
+    state: dict[str, Tensor] = {}
+    carry = qann.initial_carry(graph)
+    for frame in frames:
+        reference, carry = qann.run_frame(graph, frame[None], carry)
+        heads, state = network(torch.from_numpy(frame[None]), state)
+        if any((heads[name].numpy() != want).any() for name, want in reference.heads.items()):
+            return False
+    return True
+
+
+def _settle_steps(engines: Mapping[str, Engine], inputs: Sequence[Tensor]) -> dict[str, float]:
+    """Of the first engine: all engines settle alike."""
+    engine = next(iter(engines.values()))
+    carry, steps = engine.initial_carry(), []
+    for frame in inputs:
+        result, carry = engine.step(frame, carry)
+        steps.append(int(result.settle_steps[0]))
+    bound = engine.bounds.settling_steps
+    return {"mean": float(np.mean(steps)), "max": max(steps), "bound": bound}
+
+
+def _summary(contenders: Mapping[str, _Contender]) -> dict[str, dict[str, Any]]:
+    best = {name: min(contender.times_s) for name, contender in contenders.items()}
+    return {
+        name: {
+            "ms_min": best[name] * 1e3,
+            "ms_median": float(np.median(contender.times_s)) * 1e3,
+            "ms_p99": float(np.percentile(contender.times_s, 99)) * 1e3,
+            "ratio_to_float_eager": best[name] / best[EAGER],
+            "ratio_to_float_compiled": best[name] / best[COMPILED] if COMPILED in best else None,
+            "exact": contender.exact,
+        }
+        for name, contender in contenders.items()
+    }

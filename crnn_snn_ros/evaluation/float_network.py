@@ -1,0 +1,140 @@
+"""What a graph costs as an ordinary network: in float32, and as integers run once.
+
+Both have the graph's shapes and weights. They are yardsticks for speed, in plain torch.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from crnn_snn_ros.core.graph import (
+    INPUT,
+    Conv,
+    Graph,
+    Head,
+    Identity,
+    MaxPool,
+    Neurons,
+    SumPool,
+    Synapse,
+)
+
+State = dict[str, Tensor]  # activation of each recurrent layer in the frame before
+
+
+class _Layer(NamedTuple):
+    node: Neurons | Head
+    weights: list[Tensor]
+    bias: Tensor
+    recurrent: Tensor | None
+    threshold: Tensor | None  # None: folded into the weights
+
+
+class OrdinaryNetwork(nn.Module):
+    """A graph as an ordinary recurrent network, one pass a frame.
+
+    Args:
+        graph: A valid graph.
+        quantized: Round and clip as the spiking network counts, which gives its settled output;
+            else ReLU (or the clip of a signed layer) of the same numbers, unrounded: the float
+            network, with thresholds folded into its weights as a converter would find them.
+    """
+
+    def __init__(self, graph: Graph, *, quantized: bool) -> None:
+        super().__init__()
+        self._graph = graph
+        self._layers = {
+            node.name: _layer(node, quantized)
+            for node in graph.nodes
+            if isinstance(node, Neurons | Head)
+        }
+
+    def forward(self, frame: Tensor, state: State) -> tuple[dict[str, Tensor], State]:
+        """One frame of N streams.
+
+        Args:
+            frame: int8 (N, C, H, W).
+            state: Empty before the first frame.
+
+        Returns:
+            Heads in units of charge, float (N, outputs), and the state for the next frame.
+        """
+        values = {INPUT: frame.to(torch.float32)}
+        heads, after = {}, {}
+        for node in self._graph.nodes:
+            if isinstance(node, SumPool):
+                values[node.name] = functional.avg_pool2d(
+                    values[node.source], node.kernel, divisor_override=1
+                )
+            elif isinstance(node, MaxPool):
+                values[node.name] = functional.max_pool2d(
+                    values[node.source], node.kernel, node.stride, node.padding
+                )
+            else:
+                layer = self._layers[node.name]
+                total = _charge(layer, values)
+                if isinstance(node, Head):
+                    heads[node.name] = total
+                    continue
+                if layer.recurrent is not None and node.name in state:
+                    total = total + layer.recurrent * state[node.name]
+                values[node.name] = _activate(layer, node, total)
+                if layer.recurrent is not None:
+                    after[node.name] = values[node.name]
+        return heads, after
+
+
+def _layer(node: Neurons | Head, quantized: bool) -> _Layer:
+    first = node.synapses[0].weight
+    ndim = 4 if first.ndim == 4 or isinstance(node.synapses[0], Identity) else 2
+    scale = 1.0 if isinstance(node, Head) or quantized else 1.0 / node.threshold
+    weights = [
+        _tensor(synapse.weight * np.reshape(scale, (-1,) + (1,) * (synapse.weight.ndim - 1)))
+        for synapse in node.synapses
+    ]
+    recurrent = threshold = None
+    if isinstance(node, Neurons):
+        shape = (-1,) + (1,) * (ndim - 2)
+        if node.recurrent is not None:
+            recurrent = _tensor(node.recurrent * scale).reshape(shape)
+        if quantized:
+            threshold = _tensor(node.threshold).reshape(shape)
+    return _Layer(node, weights, _tensor(node.bias * scale), recurrent, threshold)
+
+
+def _tensor(values: NDArray[np.generic]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+
+
+def _charge(layer: _Layer, values: dict[str, Tensor]) -> Tensor:
+    total: Tensor | None = None
+    for synapse, weight in zip(layer.node.synapses, layer.weights, strict=True):
+        bias = layer.bias if total is None else None
+        charge = _product(synapse, values[synapse.source], weight, bias)
+        total = charge if total is None else total + charge
+    assert total is not None  # a valid layer has a synapse
+    return total
+
+
+def _product(synapse: Synapse, source: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    if isinstance(synapse, Conv):
+        return functional.conv2d(source, weight, bias, synapse.stride, synapse.padding)
+    if isinstance(synapse, Identity):
+        shape = (-1,) + (1,) * (source.ndim - 2)
+        out = source * weight.reshape(shape)
+        return out if bias is None else out + bias.reshape(shape)
+    return functional.linear(source.flatten(1), weight, bias)
+
+
+def _activate(layer: _Layer, node: Neurons, total: Tensor) -> Tensor:
+    if layer.threshold is not None:
+        # Exact: a quotient within the clip is below 2^9, so its fraction keeps 15 bits.
+        total = torch.floor((total + layer.threshold // 2) / layer.threshold)
+        return total.clamp(node.n_min, node.n_max)
+    return functional.relu(total) if node.n_min == 0 else total.clamp(node.n_min, node.n_max)
