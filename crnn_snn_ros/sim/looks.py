@@ -50,6 +50,7 @@ class Look:
     light_direction: tuple[float, float, float]
     diffuse: Colour
     ambient: Colour
+    fill: Colour  # of a second light from the other side, which casts no shadow
     sky: tuple[Colour, Colour]  # zenith and horizon, where there is no ceiling
     ceiling_m: float | None  # height above the walls' foot; None under the sky
     shadows: bool  # about six times the cost of a picture
@@ -69,23 +70,25 @@ class Look:
         saturation = 1.0 if held_out else float(random.uniform(0.2, 1.0))
         surfaces = tuple(texture(random, patterns, saturation) for _ in range(TEXTURES))
         sizes = tuple(float(s) for s in random.uniform(0.3, 1.5, TEXTURES))
-        tints = random.uniform(0.55, 1.0, (64, 1)) * random.uniform(0.75, 1.0, (64, 3))
-        indoors = bool(random.random() < 0.6)
-        steep = random.uniform(0.3, 0.7) if held_out else random.uniform(0.7, 1.5)
+        tints = random.uniform(0.6, 1.0, (64, 1)) * random.uniform(0.75, 1.0, (64, 3))
+        indoors = bool(random.random() < 0.6) and not held_out  # a ceiling would shade it all
+        steep = random.uniform(0.6, 0.9) if held_out else random.uniform(0.9, 1.5)
         turn = random.uniform(-math.pi, math.pi)
         direction = (
             math.cos(turn) * math.cos(steep), math.sin(turn) * math.cos(steep), -math.sin(steep)
         )  # fmt: skip
-        bright = random.uniform(0.2, 0.35) if held_out else random.uniform(0.35, 0.75)
-        ambient = random.uniform(0.1, 0.25) if held_out else random.uniform(0.25, 0.5)
+        bright = random.uniform(0.5, 0.8) if held_out else random.uniform(0.4, 0.8)
+        ambient = random.uniform(0.5, 0.7) if held_out else random.uniform(0.35, 0.6)
+        fill = random.uniform(0.15, 0.3) if held_out else random.uniform(0.2, 0.45)
         return cls(
             seed=seed,
             textures=surfaces,
             texture_sizes_m=sizes,
             tints=tints,
             light_direction=direction,
-            diffuse=_tinted(random, bright * (2.0 if held_out else 1.0)),
+            diffuse=_tinted(random, bright),
             ambient=_tinted(random, ambient),
+            fill=_tinted(random, fill),
             sky=(_tinted(random, random.uniform(0.3, 0.8)), _tinted(random, 0.85)),
             ceiling_m=float(random.uniform(2.2, 3.2)) if indoors else None,
             shadows=held_out,

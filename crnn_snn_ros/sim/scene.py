@@ -202,8 +202,12 @@ def _add_robot_and_sun(mujoco: Any, spec: Any, look: Look, width: int, height: i
     x, y, z = look.light_direction
     sun.add_light(
         name="sun", type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, pos=(-9 * x, -9 * y, -9 * z),
-        dir=look.light_direction, diffuse=look.diffuse, ambient=look.ambient,
+        dir=look.light_direction, diffuse=look.diffuse, ambient=(0.0, 0.0, 0.0),
         specular=(0.1, 0.1, 0.1), castshadow=look.shadows,
+    )  # fmt: skip
+    sun.add_light(  # ambient light too is of this one: what casts shadows gives none there
+        name="fill", type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, dir=(-x, -y, -0.3),
+        diffuse=look.fill, ambient=look.ambient, specular=(0.0, 0.0, 0.0), castshadow=False,
     )  # fmt: skip
 
 

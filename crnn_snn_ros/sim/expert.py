@@ -1,0 +1,260 @@
+"""The expert that teaches: it sees all around, knows how things move, and tries out what to do.
+
+What it knows is what a camera with a memory could know: the shapes that a ray from the robot
+reaches. It rolls out paths of every steering angle, at a fixed speed however fast the robot is
+(a path that grew with the present speed could not be read from a picture), and takes a soft
+minimum of their costs around the best one, so that its steering changes smoothly with the view.
+Only then does it choose how fast to go.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from crnn_snn_ros.core.types import Command
+from crnn_snn_ros.sim.course import Course
+from crnn_snn_ros.sim.geometry import Floats, Shapes, cast, point_distance
+from crnn_snn_ros.sim.robot import RobotConfig, RobotState
+from crnn_snn_ros.sim.simulator import Observation
+
+_RAYS = 120
+_REACH_M = 5.0
+_SIGHT_M = 4.0  # further free space is worth no more
+
+
+@dataclass(frozen=True)
+class ExpertConfig:
+    """What the expert aims at.
+
+    The steering is in the units of the node: yaw rate = steering * yaw_gain for a differential
+    drive, the wheels' angle for a car.
+    """
+
+    speed_mps: float = 1.0  # where the way is free
+    rollout_mps: float = 1.0  # at least this, whatever the present speed
+    horizon_s: float = 2.2
+    samples: int = 12  # of a path
+    candidates: int = 25
+    max_steering_rad: float = 0.6
+    yaw_gain: float = 2.0
+    clearance_m: float = 0.8  # more room than this is worth no more
+    margin_m: float = 0.06  # less room than this is as bad as contact
+    straight: float = 0.06  # cost of a rad of steering
+    spot_cost: float = 0.5  # cost of turning on the spot
+    temperature: float = 0.04  # of the soft minimum
+    neighbours: float = 3.0  # width of the soft minimum, in candidates
+
+
+class Expert:
+    """Steering, speed and labels for one robot on one course.
+
+    Args:
+        course: what it may look at.
+        robot: the base that it drives.
+        config: what it aims at.
+    """
+
+    def __init__(
+        self, course: Course, robot: RobotConfig, config: ExpertConfig | None = None
+    ) -> None:
+        self.course = course
+        self.robot = robot
+        self.config = config or ExpertConfig()
+        most = self.config.max_steering_rad
+        self._steering = np.linspace(-most, most, self.config.candidates)
+        self._times = np.linspace(0.0, self.config.horizon_s, self.config.samples + 1)[1:]
+        # How long a path steers before it goes straight on: a bend, a swerve, a nudge.
+        self._holds = np.array([self.config.horizon_s, 1.1, 0.55])
+
+    def reset(self) -> None:
+        """Nothing: it remembers nothing."""
+
+    def act(self, observation: Observation) -> Command:
+        """What the expert would do."""
+        state, time_s = observation.state, observation.time_s
+        view = _View(self.course, state, self.robot, time_s)
+        steering = self._choose(view, state)
+        speed = self._speed(view, state, steering)
+        return Command(speed, self.yaw_rate(steering, speed))
+
+    def yaw_rate(self, steering_rad: float, speed_mps: float) -> float:
+        """Yaw rate of a steering angle."""
+        if self.robot.drive == "ackermann":
+            return speed_mps * math.tan(steering_rad) / self.robot.wheelbase_m
+        return steering_rad * self.config.yaw_gain
+
+    def steering_label(self, state: RobotState, time_s: float) -> float:
+        """Steering that the expert would choose there and then, rad, positive to the left."""
+        return self._choose(_View(self.course, state, self.robot, time_s), state)
+
+    def time_to_contact_s(
+        self, state: RobotState, time_s: float, horizon_s: float = 1.5, least_mps: float = 0.5
+    ) -> float:
+        """When the robot's tube of motion first meets something, were it to go on as it does.
+
+        Args:
+            state: now; it keeps its yaw rate, and its speed, but at least ``least_mps``.
+            time_s: now; movers go on as they do.
+            horizon_s: how far to look ahead.
+            least_mps: a robot that stands has no tube, and would be told to drive into a wall.
+
+        Returns:
+            s; infinite where there is no contact within the horizon.
+        """
+        times = np.linspace(0.0, horizon_s, 31)
+        speed = max(state.speed_mps, least_mps)
+        paths = _arcs(state, np.array([speed]), np.array([state.yaw_rate_radps]), times, times[-1:])
+        view = _View(self.course, state, self.robot, time_s)
+        room = view.room(paths, times)[0]
+        hit = np.flatnonzero(room <= 0.0)
+        return float(times[hit[0]]) if len(hit) else math.inf
+
+    def collision_label(self, state: RobotState, time_s: float, horizon_s: float = 1.5) -> float:
+        """1.0 where an obstacle is in the robot's tube within the horizon, else 0.0."""
+        return float(self.time_to_contact_s(state, time_s, horizon_s) <= horizon_s)
+
+    def _choose(self, view: _View, state: RobotState) -> float:
+        config = self.config
+        speed = np.full(1, config.rollout_mps)
+        rates = np.array([self.yaw_rate(s, speed[0]) for s in self._steering])
+        count, holds = len(rates), len(self._holds)
+        paths = _arcs(
+            state, speed, np.repeat(rates, holds), self._times, np.tile(self._holds, count)
+        )
+        cost = self._cost(view, paths).reshape(count, holds).min(axis=1)
+        cost = cost + config.straight * np.abs(self._steering)
+        best = int(cost.argmin())
+        if cost[best] > config.spot_cost and self.robot.drive == "differential":
+            turn, spot_cost = self._turn_on_the_spot(view, state)
+            if spot_cost < cost[best]:
+                return min(max(2.0 * turn, self._steering[0]), self._steering[-1])
+        near = np.exp(-0.5 * ((np.arange(count) - best) / config.neighbours) ** 2)
+        weights = near * np.exp(-(cost - cost[best]) / config.temperature)
+        return float((weights * self._steering).sum() / weights.sum())
+
+    def _turn_on_the_spot(self, view: _View, state: RobotState) -> tuple[float, float]:
+        """Turn, rad, to the best way straight out of here, and its cost."""
+        turns = np.linspace(-np.pi, np.pi, 25)
+        paths = _arcs(state, np.full(1, self.config.rollout_mps), np.zeros(len(turns)),
+                      self._times, np.zeros(len(turns)), state.yaw_rad + turns)  # fmt: skip
+        cost = self._cost(view, paths) + self.config.spot_cost + 0.25 * np.abs(turns)
+        best = int(cost.argmin())
+        return float(turns[best]), float(cost[best])
+
+    def _cost(self, view: _View, paths: Floats) -> Floats:
+        """(P, T, 3) paths -> (P,): contact, the sooner the worse, want of room, a shut view."""
+        config = self.config
+        room = view.room(paths, self._times)
+        cramped = 1.0 - np.clip(room, 0.0, config.clearance_m) / config.clearance_m
+        discount = np.linspace(1.0, 0.5, room.shape[1])
+        touching = room < self._margin(view)
+        first = np.where(touching.any(axis=1), touching.argmax(axis=1), room.shape[1])
+        sooner = 1.0 - first / room.shape[1]
+        closed = view.closed(paths[:, -1, 2])
+        return np.asarray((cramped**2 * discount).mean(axis=1) + 2.0 * sooner + 0.25 * closed)
+
+    def _margin(self, view: _View) -> float:
+        """Room to keep: less where there is less already, or it could never leave."""
+        return min(self.config.margin_m, max(view.here - 0.01, 0.005))
+
+    def _speed(self, view: _View, state: RobotState, steering: float) -> float:
+        """The fastest speed at which the chosen steering keeps its room."""
+        config = self.config
+        speeds = config.speed_mps * np.linspace(0.0, 1.0, 6)
+        times = np.linspace(0.1, 1.3, 9)
+        holds = np.array([0.4, 0.8, 1.3])  # it will not hold this steering for all that time
+        fast = np.repeat(speeds, len(holds))
+        rates = np.array([self.yaw_rate(steering, max(s, 0.1)) for s in fast])
+        room = view.room(_arcs(state, fast, rates, times, np.tile(holds, len(speeds))), times)
+        safe = room.min(axis=1).reshape(len(speeds), len(holds)).max(axis=1)
+        enough = safe > self._margin(view)
+        if enough.any():
+            return float(speeds[np.flatnonzero(enough)[-1]])
+        return float(speeds[int(safe.argmax())])
+
+
+class _View:
+    """What can be seen from the robot, and how it will move."""
+
+    def __init__(
+        self, course: Course, state: RobotState, robot: RobotConfig, time_s: float
+    ) -> None:
+        self._robot = robot
+        self._time_s = time_s
+        self._course = course
+        ahead = np.array([math.cos(state.yaw_rad), math.sin(state.yaw_rad)])
+        self._origin = np.array([state.x_m, state.y_m]) + 0.5 * robot.length_m * ahead
+        shapes = course.at(time_s)
+        self.here = float(point_distance(self._origin[None], shapes).min()) - robot.radius_m
+        self._angles = np.linspace(0.0, 2.0 * np.pi, _RAYS, endpoint=False)
+        self._ranges, seen = cast(self._origin, self._angles, shapes, _REACH_M)
+        fixed = len(course.fixed.radius)
+        visible = seen > 0.0
+        self._fixed = course.fixed.take(visible[:fixed])
+        self._moving_index = np.flatnonzero(visible[fixed:])
+        self._moving = shapes.take(fixed + self._moving_index)
+
+    def room(self, paths: Floats, times_s: Floats) -> Floats:
+        """Room around the footprint along paths: (P, T, 3) -> (P, T), m."""
+        robot = self._robot
+        room = np.full(paths.shape[:2], np.inf)
+        future = self._future(times_s)
+        for along in np.linspace(0.0, robot.length_m, 1 if robot.length_m == 0.0 else 3):
+            x = paths[..., 0] + along * np.cos(paths[..., 2])
+            y = paths[..., 1] + along * np.sin(paths[..., 2])
+            points = np.stack([x, y], axis=-1)[..., None, :]
+            if len(self._fixed.radius):
+                room = np.minimum(room, point_distance(points, self._fixed).min(axis=-1))
+            if len(self._moving_index):
+                moved = points + (self._moving.centre - future)  # as if the mover stood
+                room = np.minimum(room, point_distance(moved, self._moving).min(axis=-1))
+        return room - robot.radius_m
+
+    def _future(self, times_s: Floats) -> Floats:
+        """(T, M, 2): where the visible movers will be."""
+        return self._course.mover_positions(self._time_s + times_s)[:, self._moving_index]
+
+    def closed(self, headings: Floats) -> Floats:
+        """How little can be seen in some directions: (P,) -> (P,), 0 open to 1 shut."""
+        index = np.floor(headings / (2.0 * np.pi) * _RAYS + 0.5).astype(int) % _RAYS
+        # The nearest of three rays, so that no path aims at a slit.
+        around = np.minimum(self._ranges, np.minimum(np.roll(self._ranges, 1),
+                                                     np.roll(self._ranges, -1)))  # fmt: skip
+        return np.asarray(1.0 - np.minimum(around[index], _SIGHT_M) / _SIGHT_M)
+
+
+def _arcs(
+    state: RobotState,
+    speeds: Floats,
+    rates: Floats,
+    times_s: Floats,
+    holds_s: Floats,
+    headings: Floats | None = None,
+) -> Floats:
+    """Poses along arcs that become straight after a while.
+
+    Args:
+        state: where they begin.
+        speeds: (P,) or (1,), m/s.
+        rates: (P,) yaw rate, rad/s.
+        times_s: (T,) ascending.
+        holds_s: (P,) how long each one turns.
+        headings: (P,) where they begin with another heading than the state's, rad.
+
+    Returns:
+        (P, T, 3): x m, y m, yaw rad.
+    """
+    turning = np.minimum(times_s, holds_s[:, None])
+    straight = times_s - turning
+    turned = rates[:, None] * turning
+    half = 0.5 * turned
+    chord = speeds[:, None] * turning * np.sinc(half / np.pi)
+    first = np.full(len(rates), state.yaw_rad) if headings is None else headings
+    yaw = first[:, None] + turned
+    rest = speeds[:, None] * straight
+    x = state.x_m + chord * np.cos(yaw - half) + rest * np.cos(yaw)
+    y = state.y_m + chord * np.sin(yaw - half) + rest * np.sin(yaw)
+    return np.stack([x, y, yaw], axis=-1)
