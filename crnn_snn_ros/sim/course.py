@@ -118,6 +118,15 @@ class Course:
         nearest = int(apart.argmin())
         return float(lengths[:nearest].sum() + along[nearest] * lengths[nearest])
 
+    def route_pose(self, distance_m: float) -> tuple[float, float, float]:
+        """Point of the route, x m and y m, and its heading there, rad."""
+        points, lengths = self._legs
+        ends = np.cumsum(lengths)
+        leg = min(int(np.searchsorted(ends, distance_m)), len(lengths) - 1)
+        unit = (points[leg + 1] - points[leg]) / lengths[leg]
+        x, y = points[leg] + (distance_m - ends[leg] + lengths[leg]) * unit
+        return float(x), float(y), math.atan2(unit[1], unit[0])
+
     @cached_property
     def _legs(self) -> tuple[Floats, Floats]:
         points = np.array(self.route)

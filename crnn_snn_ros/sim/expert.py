@@ -43,6 +43,7 @@ class ExpertConfig:
     clearance_m: float = 0.8  # more room than this is worth no more
     margin_m: float = 0.06  # less room than this is as bad as contact
     straight: float = 0.06  # cost of a rad of steering
+    backward: float = 2.0  # cost of a path that leads straight back through a corridor
     spot_cost: float = 0.5  # cost of turning on the spot
     temperature: float = 0.04  # of the soft minimum
     neighbours: float = 3.0  # width of the soft minimum, in candidates
@@ -153,8 +154,11 @@ class Expert:
         touching = room < self._margin(view)
         first = np.where(touching.any(axis=1), touching.argmax(axis=1), room.shape[1])
         sooner = 1.0 - first / room.shape[1]
-        closed = view.closed(paths[:, -1, 2])
-        return np.asarray((cramped**2 * discount).mean(axis=1) + 2.0 * sooner + 0.25 * closed)
+        want = (cramped**2 * discount).mean(axis=1)
+        heading = paths[:, -1, 2]
+        # Back is no way out of a corridor; who has been there remembers it.
+        astray = 0.25 * view.closed(heading) + config.backward * view.backward(heading)
+        return np.asarray(want + 2.0 * sooner + astray)
 
     def _margin(self, view: _View) -> float:
         """Room to keep: less where there is less already, or it could never leave."""
@@ -188,6 +192,10 @@ class _View:
         ahead = np.array([math.cos(state.yaw_rad), math.sin(state.yaw_rad)])
         self._origin = np.array([state.x_m, state.y_m]) + 0.5 * robot.length_m * ahead
         shapes = course.at(time_s)
+        self._onward: float | None = None  # which way a corridor leads here
+        if course.route:
+            progress = course.progress_m(state.x_m, state.y_m)
+            self._onward = course.route_pose(progress + 0.5)[2]
         self.here = float(point_distance(self._origin[None], shapes).min()) - robot.radius_m
         self._angles = np.linspace(0.0, 2.0 * np.pi, _RAYS, endpoint=False)
         self._ranges, seen = cast(self._origin, self._angles, shapes, _REACH_M)
@@ -216,6 +224,12 @@ class _View:
     def _future(self, times_s: Floats) -> Floats:
         """(T, M, 2): where the visible movers will be."""
         return self._course.mover_positions(self._time_s + times_s)[:, self._moving_index]
+
+    def backward(self, headings: Floats) -> Floats:
+        """How much some directions lead back whence a corridor comes: (P,) -> (P,), 0 to 1."""
+        if self._onward is None:
+            return np.zeros(len(headings))
+        return np.maximum(-np.cos(headings - self._onward), 0.0)
 
     def closed(self, headings: Floats) -> Floats:
         """How little can be seen in some directions: (P,) -> (P,), 0 open to 1 shut."""
