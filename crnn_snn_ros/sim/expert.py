@@ -42,8 +42,11 @@ class ExpertConfig:
     yaw_gain: float = 2.0
     clearance_m: float = 0.8  # more room than this is worth no more
     margin_m: float = 0.06  # less room than this is as bad as contact
+    squeeze_m: float = 0.015  # room that it makes do with at the least speed
     straight: float = 0.06  # cost of a rad of steering
-    backward: float = 2.0  # cost of a path that leads straight back through a corridor
+    slow_mps: float = 0.4  # of the paths that are tried where there is no good one at speed
+    slow_cost: float = 0.3  # cost of such a path
+    backward: float = 1.0  # cost of a path that leads straight back through a corridor
     spot_cost: float = 0.5  # cost of turning on the spot
     temperature: float = 0.04  # of the soft minimum
     neighbours: float = 3.0  # width of the soft minimum, in candidates
@@ -75,11 +78,19 @@ class Expert:
 
     def act(self, observation: Observation) -> Command:
         """What the expert would do."""
-        state, time_s = observation.state, observation.time_s
-        view = _View(self.course, state, self.robot, time_s)
-        steering = self._choose(view, state)
-        speed = self._speed(view, state, steering)
+        steering, speed = self.decide(observation.state, observation.time_s)
         return Command(speed, self.yaw_rate(steering, speed))
+
+    def decide(self, state: RobotState, time_s: float) -> tuple[float, float]:
+        """Steering, rad, and speed, m/s, for a place and a moment; the robot's motion is ignored."""
+        view = _View(self.course, state, self.robot, time_s)
+        steering, on_the_spot = self._choose(view, state)
+        if on_the_spot:
+            return steering, 0.0
+        speed = self._speed(view, state, steering)
+        if speed == 0.0 and self.robot.drive == "differential":
+            steering = self._toward(self._turn_on_the_spot(view, state)[0])
+        return steering, speed
 
     def yaw_rate(self, steering_rad: float, speed_mps: float) -> float:
         """Yaw rate of a steering angle."""
@@ -89,7 +100,7 @@ class Expert:
 
     def steering_label(self, state: RobotState, time_s: float) -> float:
         """Steering that the expert would choose there and then, rad, positive to the left."""
-        return self._choose(_View(self.course, state, self.robot, time_s), state)
+        return self.decide(state, time_s)[0]
 
     def time_to_contact_s(
         self, state: RobotState, time_s: float, horizon_s: float = 1.5, least_mps: float = 0.5
@@ -117,31 +128,45 @@ class Expert:
         """1.0 where an obstacle is in the robot's tube within the horizon, else 0.0."""
         return float(self.time_to_contact_s(state, time_s, horizon_s) <= horizon_s)
 
-    def _choose(self, view: _View, state: RobotState) -> float:
+    def _choose(self, view: _View, state: RobotState) -> tuple[float, bool]:
+        """Steering, rad, and whether it is for turning on the spot."""
         config = self.config
-        speed = np.full(1, config.rollout_mps)
-        rates = np.array([self.yaw_rate(s, speed[0]) for s in self._steering])
-        count, holds = len(rates), len(self._holds)
-        paths = _arcs(
-            state, speed, np.repeat(rates, holds), self._times, np.tile(self._holds, count)
-        )
-        cost = self._cost(view, paths).reshape(count, holds).min(axis=1)
-        cost = cost + config.straight * np.abs(self._steering)
+        cost = self._arcs_cost(view, state, config.rollout_mps)
         best = int(cost.argmin())
+        if cost[best] > config.slow_cost:  # no good way at speed: look for a tighter one
+            cost = np.minimum(
+                cost, config.slow_cost + self._arcs_cost(view, state, config.slow_mps)
+            )
+            best = int(cost.argmin())
         if cost[best] > config.spot_cost and self.robot.drive == "differential":
             turn, spot_cost = self._turn_on_the_spot(view, state)
             if spot_cost < cost[best]:
-                return min(max(2.0 * turn, self._steering[0]), self._steering[-1])
-        near = np.exp(-0.5 * ((np.arange(count) - best) / config.neighbours) ** 2)
+                return self._toward(turn), True
+        near = np.exp(-0.5 * ((np.arange(len(cost)) - best) / config.neighbours) ** 2)
         weights = near * np.exp(-(cost - cost[best]) / config.temperature)
-        return float((weights * self._steering).sum() / weights.sum())
+        return float((weights * self._steering).sum() / weights.sum()), False
+
+    def _arcs_cost(self, view: _View, state: RobotState, speed_mps: float) -> Floats:
+        """(C,) cost of the best path that begins with each steering."""
+        count, holds = len(self._steering), len(self._holds)
+        rates = np.array([self.yaw_rate(s, speed_mps) for s in self._steering])
+        paths = _arcs(state, np.full(1, speed_mps), np.repeat(rates, holds), self._times,
+                      np.tile(self._holds, count))  # fmt: skip
+        cost = self._cost(view, paths).reshape(count, holds).min(axis=1)
+        return np.asarray(cost + self.config.straight * np.abs(self._steering))
+
+    def _toward(self, turn_rad: float) -> float:
+        """Steering of a turn on the spot, gentler near its end."""
+        most = self.config.max_steering_rad
+        return min(max(2.0 * turn_rad, -most), most)
 
     def _turn_on_the_spot(self, view: _View, state: RobotState) -> tuple[float, float]:
         """Turn, rad, to the best way straight out of here, and its cost."""
-        turns = np.linspace(-np.pi, np.pi, 25)
-        paths = _arcs(state, np.full(1, self.config.rollout_mps), np.zeros(len(turns)),
+        config = self.config
+        turns = np.linspace(-np.pi, np.pi, 49)
+        paths = _arcs(state, np.full(1, config.slow_mps), np.zeros(len(turns)),
                       self._times, np.zeros(len(turns)), state.yaw_rad + turns)  # fmt: skip
-        cost = self._cost(view, paths) + self.config.spot_cost + 0.25 * np.abs(turns)
+        cost = self._cost(view, paths) + config.spot_cost + 0.25 * np.abs(turns)
         best = int(cost.argmin())
         return float(turns[best]), float(cost[best])
 
@@ -174,10 +199,11 @@ class Expert:
         rates = np.array([self.yaw_rate(steering, max(s, 0.1)) for s in fast])
         room = view.room(_arcs(state, fast, rates, times, np.tile(holds, len(speeds))), times)
         safe = room.min(axis=1).reshape(len(speeds), len(holds)).max(axis=1)
-        enough = safe > self._margin(view)
-        if enough.any():
-            return float(speeds[np.flatnonzero(enough)[-1]])
-        return float(speeds[int(safe.argmax())])
+        enough = np.flatnonzero(safe > self._margin(view))
+        if len(enough) and enough[-1] > 0:
+            return float(speeds[enough[-1]])
+        # It squeezes through a gap with less room than it likes, rather than stand before it.
+        return float(speeds[1] if safe[1] > config.squeeze_m else speeds[int(safe.argmax())])
 
 
 class _View:
