@@ -84,16 +84,11 @@ class Course:
         """Walls and obstacles."""
         return shapes_of((*self.walls, *self.obstacles))
 
-    @cached_property
-    def moving(self) -> Shapes:
-        """Movers, at time 0."""
-        return self._moving_at(np.zeros(()))
-
     def at(self, time_s: float) -> Shapes:
         """Every shape at one moment: walls, obstacles, movers, in this order."""
         if not self.movers:
             return self.fixed
-        moved = self._moving_at(np.asarray(time_s))
+        moved = self._moving._replace(centre=self.mover_positions(np.asarray(time_s)))
         return Shapes(*(np.concatenate(pair) for pair in zip(self.fixed, moved, strict=True)))
 
     def mover_positions(self, times_s: Floats) -> Floats:
@@ -101,10 +96,6 @@ class Course:
         if not self.movers:
             return np.zeros((*times_s.shape, 0, 2))
         return np.stack([mover.position(times_s) for mover in self.movers], axis=-2)
-
-    def _moving_at(self, time_s: Floats) -> Shapes:
-        shapes = shapes_of(tuple(mover.shape for mover in self.movers))
-        return shapes._replace(centre=self.mover_positions(time_s))
 
     def progress_m(self, x_m: float, y_m: float) -> float:
         """How far along the route the nearest point of it lies; 0 where there is none."""
@@ -128,6 +119,10 @@ class Course:
         return float(x), float(y), math.atan2(unit[1], unit[0])
 
     @cached_property
+    def _moving(self) -> Shapes:
+        return shapes_of(tuple(mover.shape for mover in self.movers))
+
+    @cached_property
     def _legs(self) -> tuple[Floats, Floats]:
         points = np.array(self.route)
         return points, np.hypot(*np.diff(points, axis=0).T)
@@ -143,3 +138,12 @@ def shapes_of(shapes: tuple[Shape, ...]) -> Shapes:
         half=np.where(is_round[:, None], 0.0, given[:, 3:5]),
         radius=np.where(is_round, given[:, 3], 0.0),
     )
+
+
+def corners(box: Shape) -> Floats:
+    """Corners of a box, or of the square around a cylinder: (4, 2), m, anticlockwise."""
+    along = np.array([math.cos(box.yaw_rad), math.sin(box.yaw_rad)])
+    across = np.array([-along[1], along[0]])
+    signs = np.array([(1, 1), (-1, 1), (-1, -1), (1, -1)])
+    half = np.array([box.half_x_m, box.half_y_m])
+    return np.asarray(np.array([box.x_m, box.y_m]) + (signs * half) @ np.stack([along, across]))

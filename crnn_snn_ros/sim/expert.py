@@ -11,17 +11,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from crnn_snn_ros.core.types import Command
 from crnn_snn_ros.sim.course import Course
-from crnn_snn_ros.sim.geometry import Floats, Shapes, cast, point_distance
+from crnn_snn_ros.sim.floor import furnished
+from crnn_snn_ros.sim.geometry import Floats, cast, point_distance
 from crnn_snn_ros.sim.robot import RobotConfig, RobotState
 from crnn_snn_ros.sim.simulator import Observation
 
 _RAYS = 120
 _REACH_M = 5.0
+_WAY_MARGIN_M = 0.08  # beside the robot, on the way to a corridor's goal
 _SIGHT_M = 4.0  # further free space is worth no more
 
 
@@ -46,10 +49,23 @@ class ExpertConfig:
     straight: float = 0.06  # cost of a rad of steering
     slow_mps: float = 0.4  # of the paths that are tried where there is no good one at speed
     slow_cost: float = 0.3  # cost of such a path
-    backward: float = 1.0  # cost of a path that leads straight back through a corridor
+    astray: float = 0.35  # cost of coming no nearer to a corridor's goal
     spot_cost: float = 0.5  # cost of turning on the spot
     temperature: float = 0.04  # of the soft minimum
     neighbours: float = 3.0  # width of the soft minimum, in candidates
+
+
+class Labels(NamedTuple):
+    """What a camera frame is labelled with."""
+
+    steering_rad: float  # the expert's, positive to the left
+    speed_mps: float  # the expert's
+    time_to_contact_s: float  # infinite where there is none within the horizon
+
+    @property
+    def collision(self) -> float:
+        """1.0 where an obstacle is in the robot's tube within the horizon, else 0.0."""
+        return float(math.isfinite(self.time_to_contact_s))
 
 
 class Expert:
@@ -70,6 +86,8 @@ class Expert:
         most = self.config.max_steering_rad
         self._steering = np.linspace(-most, most, self.config.candidates)
         self._times = np.linspace(0.0, self.config.horizon_s, self.config.samples + 1)[1:]
+        self._floor = furnished(course, _WAY_MARGIN_M)
+        self._to_goal = self._floor.to_goal() if course.route else None
         # How long a path steers before it goes straight on: a bend, a swerve, a nudge.
         self._holds = np.array([self.config.horizon_s, 1.1, 0.55])
 
@@ -78,12 +96,36 @@ class Expert:
 
     def act(self, observation: Observation) -> Command:
         """What the expert would do."""
-        steering, speed = self.decide(observation.state, observation.time_s)
+        view = _View(self.course, observation.state, self.robot, observation.time_s)
+        steering, speed = self._decide(view, observation.state)
         return Command(speed, self.yaw_rate(steering, speed))
 
-    def decide(self, state: RobotState, time_s: float) -> tuple[float, float]:
-        """Steering, rad, and speed, m/s, for a place and a moment; the robot's motion is ignored."""
+    def labels(
+        self, state: RobotState, time_s: float, horizon_s: float = 1.5, least_mps: float = 0.5
+    ) -> Labels:
+        """What the expert would do there and then, and when the robot would hit something.
+
+        Contact is looked for in the robot's tube of motion, were it to go on as it does: at its
+        yaw rate and its speed, but at least at ``least_mps`` (one that stands has no tube, and
+        would be told to drive into the wall before it). Steering and speed do not depend on its
+        motion. Stored states can be labelled again at any time.
+
+        Args:
+            state: of the robot.
+            time_s: places the movers.
+            horizon_s: how far to look ahead for contact.
+            least_mps: least speed of the tube.
+        """
         view = _View(self.course, state, self.robot, time_s)
+        steering, speed = self._decide(view, state)
+        times = np.linspace(0.0, horizon_s, 31)
+        tube = _arcs(state, np.full(1, max(state.speed_mps, least_mps)),
+                     np.array([state.yaw_rate_radps]), times, times[-1:])  # fmt: skip
+        hit = np.flatnonzero(view.room(tube, times)[0] <= 0.0)
+        return Labels(steering, speed, float(times[hit[0]]) if len(hit) else math.inf)
+
+    def _decide(self, view: _View, state: RobotState) -> tuple[float, float]:
+        """Steering, rad, and speed, m/s."""
         steering, on_the_spot = self._choose(view, state)
         if on_the_spot:
             return steering, 0.0
@@ -97,36 +139,6 @@ class Expert:
         if self.robot.drive == "ackermann":
             return speed_mps * math.tan(steering_rad) / self.robot.wheelbase_m
         return steering_rad * self.config.yaw_gain
-
-    def steering_label(self, state: RobotState, time_s: float) -> float:
-        """Steering that the expert would choose there and then, rad, positive to the left."""
-        return self.decide(state, time_s)[0]
-
-    def time_to_contact_s(
-        self, state: RobotState, time_s: float, horizon_s: float = 1.5, least_mps: float = 0.5
-    ) -> float:
-        """When the robot's tube of motion first meets something, were it to go on as it does.
-
-        Args:
-            state: now; it keeps its yaw rate, and its speed, but at least ``least_mps``.
-            time_s: now; movers go on as they do.
-            horizon_s: how far to look ahead.
-            least_mps: a robot that stands has no tube, and would be told to drive into a wall.
-
-        Returns:
-            s; infinite where there is no contact within the horizon.
-        """
-        times = np.linspace(0.0, horizon_s, 31)
-        speed = max(state.speed_mps, least_mps)
-        paths = _arcs(state, np.array([speed]), np.array([state.yaw_rate_radps]), times, times[-1:])
-        view = _View(self.course, state, self.robot, time_s)
-        room = view.room(paths, times)[0]
-        hit = np.flatnonzero(room <= 0.0)
-        return float(times[hit[0]]) if len(hit) else math.inf
-
-    def collision_label(self, state: RobotState, time_s: float, horizon_s: float = 1.5) -> float:
-        """1.0 where an obstacle is in the robot's tube within the horizon, else 0.0."""
-        return float(self.time_to_contact_s(state, time_s, horizon_s) <= horizon_s)
 
     def _choose(self, view: _View, state: RobotState) -> tuple[float, bool]:
         """Steering, rad, and whether it is for turning on the spot."""
@@ -180,10 +192,18 @@ class Expert:
         first = np.where(touching.any(axis=1), touching.argmax(axis=1), room.shape[1])
         sooner = 1.0 - first / room.shape[1]
         want = (cramped**2 * discount).mean(axis=1)
-        heading = paths[:, -1, 2]
-        # Back is no way out of a corridor; who has been there remembers it.
-        astray = 0.25 * view.closed(heading) + config.backward * view.backward(heading)
-        return np.asarray(want + 2.0 * sooner + astray)
+        closed = view.closed(paths[:, -1, 2])
+        astray = self._astray(paths)
+        return np.asarray(want + 2.0 * sooner + 0.25 * closed + config.astray * astray)
+
+    def _astray(self, paths: Floats) -> Floats:
+        """How little nearer to a corridor's goal paths end than they could: (P,), 0 to 2."""
+        if self._to_goal is None:
+            return np.zeros(len(paths))
+        far = self._to_goal[self._floor.cells(paths[:, [0, -1], :2])]
+        reach = np.hypot(*(paths[:, -1, :2] - paths[:, 0, :2]).T).max()
+        gained = np.clip((far[:, 0] - far[:, 1]) / max(reach, 0.1), -1.0, 1.0)
+        return np.asarray(1.0 - np.nan_to_num(gained, nan=-1.0))
 
     def _margin(self, view: _View) -> float:
         """Room to keep: less where there is less already, or it could never leave."""
@@ -218,10 +238,6 @@ class _View:
         ahead = np.array([math.cos(state.yaw_rad), math.sin(state.yaw_rad)])
         self._origin = np.array([state.x_m, state.y_m]) + 0.5 * robot.length_m * ahead
         shapes = course.at(time_s)
-        self._onward: float | None = None  # which way a corridor leads here
-        if course.route:
-            progress = course.progress_m(state.x_m, state.y_m)
-            self._onward = course.route_pose(progress + 0.5)[2]
         self.here = float(point_distance(self._origin[None], shapes).min()) - robot.radius_m
         self._angles = np.linspace(0.0, 2.0 * np.pi, _RAYS, endpoint=False)
         self._ranges, seen = cast(self._origin, self._angles, shapes, _REACH_M)
@@ -250,12 +266,6 @@ class _View:
     def _future(self, times_s: Floats) -> Floats:
         """(T, M, 2): where the visible movers will be."""
         return self._course.mover_positions(self._time_s + times_s)[:, self._moving_index]
-
-    def backward(self, headings: Floats) -> Floats:
-        """How much some directions lead back whence a corridor comes: (P,) -> (P,), 0 to 1."""
-        if self._onward is None:
-            return np.zeros(len(headings))
-        return np.maximum(-np.cos(headings - self._onward), 0.0)
 
     def closed(self, headings: Floats) -> Floats:
         """How little can be seen in some directions: (P,) -> (P,), 0 open to 1 shut."""

@@ -68,10 +68,10 @@ def segment_distance(start: Floats, end: Floats, shapes: Shapes) -> Floats:
     Returns:
         (S,), m; where they overlap, some value <= 0.
     """
-    ends = np.minimum(
-        point_distance(start[None], shapes),
-        point_distance(end[None], shapes),
-    )
+    ends = point_distance(start[None], shapes)
+    if (start == end).all():
+        return ends
+    ends = np.minimum(ends, point_distance(end[None], shapes))
     ax, ay = local(start[None], shapes)
     bx, by = local(end[None], shapes)
     crossing = _crosses(ax, ay, bx - ax, by - ay, shapes.half)

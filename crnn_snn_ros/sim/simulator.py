@@ -80,6 +80,10 @@ class Simulator:
         self.robot = robot or RobotConfig()
         self.rate_hz = rate_hz
         self._substeps = math.ceil(1.0 / (rate_hz * MOST_SUBSTEP_S))
+        movers = [mover.speed_mps for mover in course.movers]
+        self._fastest_mps = max(movers, default=0.0) + self.robot.max_speed_mps
+        # The front of a long footprint swings as well.
+        self._fastest_mps += self.robot.length_m * self.robot.max_yaw_rate_radps
         self._scene = Scene(course, look, *camera) if look is not None else None
         self._lens = Lens(look.camera, look.seed) if look is not None else None
         self.reset()
@@ -90,6 +94,7 @@ class Simulator:
         self._time_s = 0.0
         self._distance_m = 0.0
         self._state = RobotState(*self.course.start)
+        self._room_m = 0.0  # at least so much, were it measured
         self._observation = self._observe(collided=False)
         return self._observation
 
@@ -113,7 +118,11 @@ class Simulator:
             self._state = step(before, command, dt_s, self.robot)
             self._distance_m += 0.5 * (before.speed_mps + self._state.speed_mps) * dt_s
             self._time_s = (self._count - 1) / self.rate_hz + (number + 1) * dt_s
-            collided = self.clearance_m() <= 0.0
+            # Nothing can have come nearer by more than both have moved since it was measured.
+            self._room_m -= self._fastest_mps * dt_s
+            if self._room_m <= 0.0:
+                self._room_m = self.clearance_m()
+            collided = self._room_m <= 0.0
             if collided:
                 break
         self._observation = self._observe(collided)
