@@ -36,12 +36,13 @@ def load_mujoco() -> Any:
     """
     if sys.platform == "linux":
         os.environ.setdefault("MUJOCO_GL", "osmesa")
+        # Draw in the calling thread: processes side by side would only get in each other's way.
+        os.environ.setdefault("LP_NUM_THREADS", "0")
     try:
         import mujoco
-        from mujoco import gl_context  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise ConfigError(NO_MUJOCO if error.name == "mujoco" else str(error)) from None
-    except Exception as error:
+    except ModuleNotFoundError:
+        raise ConfigError(NO_MUJOCO) from None
+    except Exception as error:  # it loads OpenGL, whose absence shows in many ways
         raise ConfigError(NO_GL.format(reason=_brief(error))) from None
     return mujoco
 
