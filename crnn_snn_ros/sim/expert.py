@@ -18,14 +18,12 @@ import numpy as np
 from crnn_snn_ros.core.types import Command
 from crnn_snn_ros.sim.course import Course
 from crnn_snn_ros.sim.floor import furnished
-from crnn_snn_ros.sim.geometry import Floats, cast, point_distance
+from crnn_snn_ros.sim.geometry import Floats
 from crnn_snn_ros.sim.robot import RobotConfig, RobotState
+from crnn_snn_ros.sim.rollouts import View, arcs
 from crnn_snn_ros.sim.simulator import Observation
 
-_RAYS = 120
-_REACH_M = 5.0
 _WAY_MARGIN_M = 0.08  # beside the robot, on the way to a corridor's goal
-_SIGHT_M = 4.0  # further free space is worth no more
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ class Expert:
 
     def act(self, observation: Observation) -> Command:
         """What the expert would do."""
-        view = _View(self.course, observation.state, self.robot, observation.time_s)
+        view = View(self.course, observation.state, self.robot, observation.time_s)
         steering, speed = self._decide(view, observation.state)
         return Command(speed, self.yaw_rate(steering, speed))
 
@@ -116,15 +114,15 @@ class Expert:
             horizon_s: how far to look ahead for contact.
             least_mps: least speed of the tube.
         """
-        view = _View(self.course, state, self.robot, time_s)
+        view = View(self.course, state, self.robot, time_s)
         steering, speed = self._decide(view, state)
         times = np.linspace(0.0, horizon_s, 31)
-        tube = _arcs(state, np.full(1, max(state.speed_mps, least_mps)),
+        tube = arcs(state, np.full(1, max(state.speed_mps, least_mps)),
                      np.array([state.yaw_rate_radps]), times, times[-1:])  # fmt: skip
         hit = np.flatnonzero(view.room(tube, times)[0] <= 0.0)
         return Labels(steering, speed, float(times[hit[0]]) if len(hit) else math.inf)
 
-    def _decide(self, view: _View, state: RobotState) -> tuple[float, float]:
+    def _decide(self, view: View, state: RobotState) -> tuple[float, float]:
         """Steering, rad, and speed, m/s."""
         steering, on_the_spot = self._choose(view, state)
         if on_the_spot:
@@ -140,7 +138,7 @@ class Expert:
             return speed_mps * math.tan(steering_rad) / self.robot.wheelbase_m
         return steering_rad * self.config.yaw_gain
 
-    def _choose(self, view: _View, state: RobotState) -> tuple[float, bool]:
+    def _choose(self, view: View, state: RobotState) -> tuple[float, bool]:
         """Steering, rad, and whether it is for turning on the spot."""
         config = self.config
         cost = self._arcs_cost(view, state, config.rollout_mps)
@@ -158,11 +156,11 @@ class Expert:
         weights = near * np.exp(-(cost - cost[best]) / config.temperature)
         return float((weights * self._steering).sum() / weights.sum()), False
 
-    def _arcs_cost(self, view: _View, state: RobotState, speed_mps: float) -> Floats:
+    def _arcs_cost(self, view: View, state: RobotState, speed_mps: float) -> Floats:
         """(C,) cost of the best path that begins with each steering."""
         count, holds = len(self._steering), len(self._holds)
         rates = np.array([self.yaw_rate(s, speed_mps) for s in self._steering])
-        paths = _arcs(state, np.full(1, speed_mps), np.repeat(rates, holds), self._times,
+        paths = arcs(state, np.full(1, speed_mps), np.repeat(rates, holds), self._times,
                       np.tile(self._holds, count))  # fmt: skip
         cost = self._cost(view, paths).reshape(count, holds).min(axis=1)
         return np.asarray(cost + self.config.straight * np.abs(self._steering))
@@ -172,17 +170,17 @@ class Expert:
         most = self.config.max_steering_rad
         return min(max(2.0 * turn_rad, -most), most)
 
-    def _turn_on_the_spot(self, view: _View, state: RobotState) -> tuple[float, float]:
+    def _turn_on_the_spot(self, view: View, state: RobotState) -> tuple[float, float]:
         """Turn, rad, to the best way straight out of here, and its cost."""
         config = self.config
         turns = np.linspace(-np.pi, np.pi, 49)
-        paths = _arcs(state, np.full(1, config.slow_mps), np.zeros(len(turns)),
+        paths = arcs(state, np.full(1, config.slow_mps), np.zeros(len(turns)),
                       self._times, np.zeros(len(turns)), state.yaw_rad + turns)  # fmt: skip
         cost = self._cost(view, paths) + config.spot_cost + 0.25 * np.abs(turns)
         best = int(cost.argmin())
         return float(turns[best]), float(cost[best])
 
-    def _cost(self, view: _View, paths: Floats) -> Floats:
+    def _cost(self, view: View, paths: Floats) -> Floats:
         """(P, T, 3) paths -> (P,): contact, the sooner the worse, want of room, a shut view."""
         config = self.config
         room = view.room(paths, self._times)
@@ -205,11 +203,11 @@ class Expert:
         gained = np.clip((far[:, 0] - far[:, 1]) / max(reach, 0.1), -1.0, 1.0)
         return np.asarray(1.0 - np.nan_to_num(gained, nan=-1.0))
 
-    def _margin(self, view: _View) -> float:
+    def _margin(self, view: View) -> float:
         """Room to keep: less where there is less already, or it could never leave."""
         return min(self.config.margin_m, max(view.here - 0.01, 0.005))
 
-    def _speed(self, view: _View, state: RobotState, steering: float) -> float:
+    def _speed(self, view: View, state: RobotState, steering: float) -> float:
         """The fastest speed at which the chosen steering keeps its room."""
         config = self.config
         speeds = config.speed_mps * np.linspace(0.0, 1.0, 6)
@@ -217,94 +215,10 @@ class Expert:
         holds = np.array([0.4, 0.8, 1.3])  # it will not hold this steering for all that time
         fast = np.repeat(speeds, len(holds))
         rates = np.array([self.yaw_rate(steering, max(s, 0.1)) for s in fast])
-        room = view.room(_arcs(state, fast, rates, times, np.tile(holds, len(speeds))), times)
+        room = view.room(arcs(state, fast, rates, times, np.tile(holds, len(speeds))), times)
         safe = room.min(axis=1).reshape(len(speeds), len(holds)).max(axis=1)
         enough = np.flatnonzero(safe > self._margin(view))
         if len(enough) and enough[-1] > 0:
             return float(speeds[enough[-1]])
         # It squeezes through a gap with less room than it likes, rather than stand before it.
         return float(speeds[1] if safe[1] > config.squeeze_m else speeds[int(safe.argmax())])
-
-
-class _View:
-    """What can be seen from the robot, and how it will move."""
-
-    def __init__(
-        self, course: Course, state: RobotState, robot: RobotConfig, time_s: float
-    ) -> None:
-        self._robot = robot
-        self._time_s = time_s
-        self._course = course
-        ahead = np.array([math.cos(state.yaw_rad), math.sin(state.yaw_rad)])
-        self._origin = np.array([state.x_m, state.y_m]) + 0.5 * robot.length_m * ahead
-        shapes = course.at(time_s)
-        self.here = float(point_distance(self._origin[None], shapes).min()) - robot.radius_m
-        self._angles = np.linspace(0.0, 2.0 * np.pi, _RAYS, endpoint=False)
-        self._ranges, seen = cast(self._origin, self._angles, shapes, _REACH_M)
-        fixed = len(course.fixed.radius)
-        visible = seen > 0.0
-        self._fixed = course.fixed.take(visible[:fixed])
-        self._moving_index = np.flatnonzero(visible[fixed:])
-        self._moving = shapes.take(fixed + self._moving_index)
-
-    def room(self, paths: Floats, times_s: Floats) -> Floats:
-        """Room around the footprint along paths: (P, T, 3) -> (P, T), m."""
-        robot = self._robot
-        room = np.full(paths.shape[:2], np.inf)
-        future = self._future(times_s)
-        for along in np.linspace(0.0, robot.length_m, 1 if robot.length_m == 0.0 else 3):
-            x = paths[..., 0] + along * np.cos(paths[..., 2])
-            y = paths[..., 1] + along * np.sin(paths[..., 2])
-            points = np.stack([x, y], axis=-1)[..., None, :]
-            if len(self._fixed.radius):
-                room = np.minimum(room, point_distance(points, self._fixed).min(axis=-1))
-            if len(self._moving_index):
-                moved = points + (self._moving.centre - future)  # as if the mover stood
-                room = np.minimum(room, point_distance(moved, self._moving).min(axis=-1))
-        return room - robot.radius_m
-
-    def _future(self, times_s: Floats) -> Floats:
-        """(T, M, 2): where the visible movers will be."""
-        return self._course.mover_positions(self._time_s + times_s)[:, self._moving_index]
-
-    def closed(self, headings: Floats) -> Floats:
-        """How little can be seen in some directions: (P,) -> (P,), 0 open to 1 shut."""
-        index = np.floor(headings / (2.0 * np.pi) * _RAYS + 0.5).astype(int) % _RAYS
-        # The nearest of three rays, so that no path aims at a slit.
-        around = np.minimum(self._ranges, np.minimum(np.roll(self._ranges, 1),
-                                                     np.roll(self._ranges, -1)))  # fmt: skip
-        return np.asarray(1.0 - np.minimum(around[index], _SIGHT_M) / _SIGHT_M)
-
-
-def _arcs(
-    state: RobotState,
-    speeds: Floats,
-    rates: Floats,
-    times_s: Floats,
-    holds_s: Floats,
-    headings: Floats | None = None,
-) -> Floats:
-    """Poses along arcs that become straight after a while.
-
-    Args:
-        state: where they begin.
-        speeds: (P,) or (1,), m/s.
-        rates: (P,) yaw rate, rad/s.
-        times_s: (T,) ascending.
-        holds_s: (P,) how long each one turns.
-        headings: (P,) where they begin with another heading than the state's, rad.
-
-    Returns:
-        (P, T, 3): x m, y m, yaw rad.
-    """
-    turning = np.minimum(times_s, holds_s[:, None])
-    straight = times_s - turning
-    turned = rates[:, None] * turning
-    half = 0.5 * turned
-    chord = speeds[:, None] * turning * np.sinc(half / np.pi)
-    first = np.full(len(rates), state.yaw_rad) if headings is None else headings
-    yaw = first[:, None] + turned
-    rest = speeds[:, None] * straight
-    x = state.x_m + chord * np.cos(yaw - half) + rest * np.cos(yaw)
-    y = state.y_m + chord * np.sin(yaw - half) + rest * np.sin(yaw)
-    return np.stack([x, y, yaw], axis=-1)

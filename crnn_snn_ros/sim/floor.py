@@ -43,12 +43,13 @@ class Floor:
     def room_with(self, shape: Shape) -> Floats:
         """Distance of every cell to what is nearest, were ``shape`` there too: (rows, columns)."""
         one = shapes_of((shape,))
-        return np.minimum(self.room, point_distance(self._centres[..., None, :], one)[..., 0])
+        apart = point_distance(self._centres[..., None, :], one)[..., 0]
+        return np.asarray(np.minimum(self.room, apart))
 
     def cells(self, points: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Rows and columns of points (..., 2), m; of the nearest cell where one lies outside."""
         index = np.floor((points - self._low) / CELL_M + 0.5).astype(np.intp)
-        rows, columns = self.room.shape
+        rows, columns = self._centres.shape[:2]
         return np.clip(index[..., 1], 0, rows - 1), np.clip(index[..., 0], 0, columns - 1)
 
     def cell(self, point: tuple[float, float]) -> tuple[int, int]:

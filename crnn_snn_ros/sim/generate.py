@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -31,7 +32,7 @@ class Difficulty:
     corridor_obstacles: tuple[int, int] = (6, 10)
     scale: float = 1.0  # of the obstacles' sizes
     margin_m: float = 0.17  # room beside the robot, left and right, at the least
-    movers: tuple[int, int] = (0, 0)
+    movers: tuple[int, int] = (0, 0)  # three times as many on open ground
 
 
 NARROW = Difficulty((1.15, 1.5), (3, 6), 0.6, 0.10)
@@ -52,7 +53,8 @@ def generate(kind: str, seed: int, difficulty: Difficulty | None = None) -> Cour
     course = build(stream(seed, Stream.GEOMETRY), seed, asked)
     random = stream(seed, Stream.MOVERS)
     count = int(random.integers(asked.movers[0], asked.movers[1] + 1))
-    return with_movers(course, count, random)
+    # Open ground is so wide that as few as elsewhere would hardly ever be met.
+    return with_movers(course, count * (3 if kind == "open" else 1), random)
 
 
 def _corridor(random: np.random.Generator, seed: int, asked: Difficulty) -> Course:
@@ -100,7 +102,7 @@ def _route(
 def _apart(line: Floats) -> float:
     """About the least distance between legs of a line that are not neighbours, m."""
     along = np.linspace(0.0, 1.0, 12)[:, None]
-    legs = [a + along * (b - a) for a, b in zip(line[:-1], line[1:], strict=True)]
+    legs = [a + along * (b - a) for a, b in pairwise(line)]
     gaps = [
         float(np.linalg.norm(first[:, None] - second, axis=-1).min())
         for i, first in enumerate(legs)
@@ -120,7 +122,7 @@ def _side_walls(
     mitres /= (mitres * normals[1:]).sum(axis=1, keepdims=True)
     offsets = np.concatenate([normals[:1], mitres, normals[-1:]])
     left, right = (line + side * 0.5 * (width + WALL_M) * offsets for side in (1.0, -1.0))
-    rails = [*zip(left[:-1], left[1:], strict=True), *zip(right[:-1], right[1:], strict=True)]
+    rails = [*pairwise(left), *pairwise(right)]
     ends = [(left[0], right[0]), (left[-1], right[-1])]
     return tuple(_wall(a, b, height) for a, b in [*rails, *ends])
 

@@ -51,7 +51,7 @@ def point_distance(points: Floats, shapes: Shapes) -> Floats:
     y = np.abs(y) - shapes.half[:, 1]
     outside_x, outside_y = np.maximum(x, 0.0), np.maximum(y, 0.0)
     outside = np.sqrt(outside_x * outside_x + outside_y * outside_y)
-    return outside + np.minimum(np.maximum(x, y), 0.0) - shapes.radius
+    return np.asarray(outside + np.minimum(np.maximum(x, y), 0.0) - shapes.radius)
 
 
 def segment_distance(start: Floats, end: Floats, shapes: Shapes) -> Floats:
@@ -91,9 +91,7 @@ def _crosses(ax: Floats, ay: Floats, dx: Floats, dy: Floats, half: Floats) -> ND
     return np.asarray((near <= far) & (near <= 1.0) & (far >= 0.0))
 
 
-def _slabs(
-    ax: Floats, ay: Floats, dx: Floats, dy: Floats, half: Floats
-) -> tuple[Floats, Floats]:
+def _slabs(ax: Floats, ay: Floats, dx: Floats, dy: Floats, half: Floats) -> tuple[Floats, Floats]:
     """Parameters at which the line a + u d enters and leaves the rectangle +-half."""
     # A direction along a side would divide by zero; so small a tilt changes no distance.
     dx = np.where(np.abs(dx) < 1e-12, 1e-12, dx)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +67,11 @@ def draw_map(
 
 
 def _fill(
-    image: NDArray[np.uint8], one: Shapes, colour: tuple[int, int, int], pixels, metre_px: float
+    image: NDArray[np.uint8],
+    one: Shapes,
+    colour: tuple[int, int, int],
+    pixels: Callable[[Floats], NDArray[np.int32]],
+    metre_px: float,
 ) -> None:
     if one.radius[0] > 0.0:
         centre = tuple(int(v) for v in pixels(one.centre[0]))

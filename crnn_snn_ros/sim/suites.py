@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from multiprocessing import get_context
 from typing import NamedTuple, Protocol
@@ -143,7 +143,7 @@ BLIND: dict[str, PolicyFactory] = {"expert": expert, "straight": straight}  # th
 class Setup:
     """What is the same on all courses of a comparison."""
 
-    robot: RobotConfig = RobotConfig()
+    robot: RobotConfig = field(default_factory=RobotConfig)
     camera: tuple[int, int] = (96, 64)  # width, height, pixels
     rate_hz: float = 20.0
     draw: bool = True  # False: no frames, for policies that need none
