@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from crnn_snn_ros.sim.course import Course
-from crnn_snn_ros.sim.geometry import Floats, Shapes
+from crnn_snn_ros.sim.course import Course, Shape, corners
+from crnn_snn_ros.sim.geometry import Floats
 
+Colour = tuple[int, int, int]
 _WALL, _OBSTACLE, _MOVER = (70, 70, 70), (60, 100, 170), (200, 60, 40)
-_ROUTE, _PATH = (200, 215, 200), (30, 140, 60)
-_FRACTION = 4  # bits of a pixel that OpenCV draws with
+_ROUTE, _PATH, _PAPER = (200, 215, 200), (30, 140, 60), 250
+_BITS = 4  # of a pixel's fraction that OpenCV draws with
+_BORDER_M = 0.3
 
 
 def draw_map(
@@ -35,50 +35,51 @@ def draw_map(
     Returns:
         (H, W, 3) uint8 RGB.
     """
-    low_x, low_y, high_x, high_y = course.bounds
-    width, height = (int(metre_px * (span + 0.6)) for span in (high_x - low_x, high_y - low_y))
-    image = np.full((height, width, 3), 250, np.uint8)
-
-    def pixels(points: Floats) -> NDArray[np.int32]:
-        flipped = np.stack([points[..., 0] - low_x + 0.3, high_y + 0.3 - points[..., 1]], axis=-1)
-        return np.asarray(flipped * metre_px * 2**_FRACTION, np.int32)
-
-    def line(points: Floats, colour: tuple[int, int, int], thickness: int) -> None:
-        cv2.polylines(image, [pixels(points)], False, colour, thickness, cv2.LINE_AA, _FRACTION)
-
+    canvas = _Canvas(course.bounds, metre_px)
     if course.route:
-        line(np.array(course.route), _ROUTE, 2)
+        canvas.line(np.array(course.route), _ROUTE, 2)
+    for wall in course.walls:
+        canvas.shape(wall, _WALL)
+    for obstacle in course.obstacles:
+        canvas.shape(obstacle, _OBSTACLE)
     for mover in course.movers:
-        line(np.array([mover.start, mover.end]), _MOVER, 1)
-    shapes = course.at(time_s)
-    kinds = [_WALL] * len(course.walls) + [_OBSTACLE] * len(course.obstacles)
-    for number in range(len(shapes.radius)):
-        colour = kinds[number] if number < len(kinds) else _MOVER
-        _fill(image, shapes.take(np.array([number])), colour, pixels, metre_px)
+        canvas.line(np.array([mover.start, mover.end]), _MOVER, 1)
+        x, y = mover.position(np.asarray(time_s))
+        canvas.shape(mover.shape._replace(x_m=float(x), y_m=float(y)), _MOVER)
     x, y, yaw = course.start
-    line(np.array([(x, y), (x + 0.5 * np.cos(yaw), y + 0.5 * np.sin(yaw))]), _PATH, 1)
+    canvas.line(np.array([(x, y), (x + 0.5 * np.cos(yaw), y + 0.5 * np.sin(yaw))]), _PATH, 1)
     if path is not None and len(path):
-        line(path, _PATH, 2)
+        canvas.line(path, _PATH, 2)
         x, y = path[-1]
-    radius = round(robot_radius_m * metre_px * 2**_FRACTION)
-    centre = tuple(int(v) for v in pixels(np.array([x, y])))
-    cv2.circle(image, centre, radius, _PATH, 2, cv2.LINE_AA, _FRACTION)
-    return image
+    canvas.disc(np.array([x, y]), robot_radius_m, _PATH, 2)
+    return canvas.image
 
 
-def _fill(
-    image: NDArray[np.uint8],
-    one: Shapes,
-    colour: tuple[int, int, int],
-    pixels: Callable[[Floats], NDArray[np.int32]],
-    metre_px: float,
-) -> None:
-    if one.radius[0] > 0.0:
-        centre = tuple(int(v) for v in pixels(one.centre[0]))
-        radius = round(float(one.radius[0]) * metre_px * 2**_FRACTION)
-        cv2.circle(image, centre, radius, colour, -1, cv2.LINE_AA, _FRACTION)
-        return
-    signs = np.array([(1, 1), (-1, 1), (-1, -1), (1, -1)])
-    across = np.array([-one.axis[0, 1], one.axis[0, 0]])
-    corners = one.centre + (signs * one.half) @ np.stack([one.axis[0], across])
-    cv2.fillPoly(image, [pixels(corners)], colour, cv2.LINE_AA, _FRACTION)
+class _Canvas:
+    """A picture in metres."""
+
+    def __init__(self, bounds: tuple[float, float, float, float], metre_px: float) -> None:
+        low_x, low_y, high_x, high_y = bounds
+        self._corner = np.array([low_x - _BORDER_M, high_y + _BORDER_M])
+        self._scale = metre_px
+        spans = (high_y - low_y + 2 * _BORDER_M, high_x - low_x + 2 * _BORDER_M)
+        self.image = np.full((*(int(metre_px * span) for span in spans), 3), _PAPER, np.uint8)
+
+    def line(self, points: Floats, colour: Colour, thickness: int) -> None:
+        pixels = [self._pixels(points)]
+        cv2.polylines(self.image, pixels, False, colour, thickness, cv2.LINE_AA, _BITS)
+
+    def shape(self, shape: Shape, colour: Colour) -> None:
+        if shape.kind == "cylinder":
+            self.disc(np.array([shape.x_m, shape.y_m]), shape.half_x_m, colour, cv2.FILLED)
+        else:
+            cv2.fillPoly(self.image, [self._pixels(corners(shape))], colour, cv2.LINE_AA, _BITS)
+
+    def disc(self, centre: Floats, radius_m: float, colour: Colour, thickness: int) -> None:
+        x, y = (int(v) for v in self._pixels(centre))
+        radius = round(radius_m * self._scale * 2**_BITS)
+        cv2.circle(self.image, (x, y), radius, colour, thickness, cv2.LINE_AA, _BITS)
+
+    def _pixels(self, points: Floats) -> NDArray[np.int32]:
+        pixels = (points - self._corner) * (1.0, -1.0) * self._scale
+        return np.asarray(pixels * 2**_BITS, np.int32)
