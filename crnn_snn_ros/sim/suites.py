@@ -82,6 +82,21 @@ class Straight:
         return self._command
 
 
+class Unsteered:
+    """A policy's speeds without its steering: what its caution alone is worth."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+
+    def reset(self) -> None:
+        """Reset the policy."""
+        self._policy.reset()
+
+    def act(self, observation: Observation) -> Command:
+        """The policy's command, straight ahead."""
+        return self._policy.act(observation)._replace(angular_radps=0.0)
+
+
 class PipelinePolicy:
     """A network at the wheel: the very pipeline that the node runs."""
 
