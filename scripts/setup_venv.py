@@ -11,14 +11,17 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import venv
+from ctypes.util import find_library
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = ((3, 10), (3, 12))  # first and last for which there are ROS wheels
-EXTRAS = ("tools", "report", "test", "dev")
+EXTRAS = ("tools", "report", "sim", "test", "dev")
+OSMESA = "libosmesa6"
 OPENCV = "opencv-python-headless"
 
 # Printed as JSON: version of each module that can be imported (None: it cannot), and whether torch
@@ -70,6 +73,7 @@ def main() -> int:
         )
     python = _make(target, ros, system_packages=ros or bool(outside.get("accelerated")))
     _install(python, ros)
+    _install_osmesa()
     return 0
 
 
@@ -103,6 +107,21 @@ def _install(python: Path, ros: bool) -> None:
         needs = [need for need in needs if not need.startswith(OPENCV)]
     print("install what it needs; this can take minutes", flush=True)
     subprocess.run([*pip, *limit, *needs], check=True)
+
+
+def _install_osmesa() -> None:
+    """Install what the simulator draws with where that may be done; else say how."""
+    if not sys.platform.startswith("linux") or find_library("OSMesa") is not None:
+        return
+    packages = ("apt-get", "install", "--yes", "--quiet", "--no-install-recommends", OSMESA)
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        print(f"install {OSMESA}, with which the simulator draws", flush=True)
+        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        # Neither failure matters: what was listed before may do, and the rest works without it.
+        subprocess.run(["apt-get", "update", "--quiet"], env=quiet, stdout=subprocess.DEVNULL)
+        subprocess.run(packages, env=quiet, stdout=subprocess.DEVNULL)
+    if find_library("OSMesa") is None:
+        print(f"setup: the simulator cannot draw yet; run: sudo apt-get install {OSMESA}")
 
 
 def _constraints(found: dict[str, str | None], ros: bool) -> str:

@@ -23,6 +23,7 @@ PACKAGE = ROOT / "crnn_snn_ros"
 # rosdistro's python.yaml of 2026-08), so ROS users install it with pip.
 OUTSIDE_ROS: dict[str, tuple[str, str | None]] = {
     "cv2": ("opencv-python-headless", "python3-opencv"),
+    "mujoco": ("mujoco", None),
     "numpy": ("numpy", "python3-numpy"),
     "rich": ("rich", "python3-rich"),
     "rosbags": ("rosbags", "python3-rosbags-pip"),

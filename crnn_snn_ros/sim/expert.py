@@ -1,0 +1,224 @@
+"""The expert that teaches: it sees all around, knows how things move, and tries out what to do.
+
+What it knows is what a camera with a memory could know: the shapes that a ray from the robot
+reaches. It rolls out paths of every steering angle, at a fixed speed however fast the robot is
+(a path that grew with the present speed could not be read from a picture), and takes a soft
+minimum of their costs around the best one, so that its steering changes smoothly with the view.
+Only then does it choose how fast to go.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from crnn_snn_ros.core.types import Command
+from crnn_snn_ros.sim.course import Course
+from crnn_snn_ros.sim.floor import furnished
+from crnn_snn_ros.sim.geometry import Floats
+from crnn_snn_ros.sim.robot import RobotConfig, RobotState
+from crnn_snn_ros.sim.rollouts import View, arcs
+from crnn_snn_ros.sim.simulator import Observation
+
+_WAY_MARGIN_M = 0.08  # beside the robot, on the way to a corridor's goal
+
+
+@dataclass(frozen=True)
+class ExpertConfig:
+    """What the expert aims at.
+
+    The steering is in the units of the node: yaw rate = steering * yaw_gain for a differential
+    drive, the wheels' angle for a car.
+    """
+
+    speed_mps: float = 1.0  # where the way is free
+    rollout_mps: float = 1.0  # at least this, whatever the present speed
+    horizon_s: float = 2.2
+    samples: int = 12  # of a path
+    candidates: int = 25
+    max_steering_rad: float = 0.6
+    yaw_gain: float = 2.0
+    clearance_m: float = 0.8  # more room than this is worth no more
+    margin_m: float = 0.06  # less room than this is as bad as contact
+    squeeze_m: float = 0.015  # room that it makes do with at the least speed
+    straight: float = 0.06  # cost of a rad of steering
+    slow_mps: float = 0.4  # of the paths that are tried where there is no good one at speed
+    slow_cost: float = 0.3  # cost of such a path
+    astray: float = 0.35  # cost of coming no nearer to a corridor's goal
+    spot_cost: float = 0.5  # cost of turning on the spot
+    temperature: float = 0.04  # of the soft minimum
+    neighbours: float = 3.0  # width of the soft minimum, in candidates
+
+
+class Labels(NamedTuple):
+    """What a camera frame is labelled with."""
+
+    steering_rad: float  # the expert's, positive to the left
+    speed_mps: float  # the expert's
+    time_to_contact_s: float  # infinite where there is none within the horizon
+
+    @property
+    def collision(self) -> float:
+        """1.0 where an obstacle is in the robot's tube within the horizon, else 0.0."""
+        return float(math.isfinite(self.time_to_contact_s))
+
+
+class Expert:
+    """Steering, speed and labels for one robot on one course.
+
+    Args:
+        course: what it may look at.
+        robot: the base that it drives.
+        config: what it aims at.
+    """
+
+    def __init__(
+        self, course: Course, robot: RobotConfig, config: ExpertConfig | None = None
+    ) -> None:
+        self.course = course
+        self.robot = robot
+        self.config = config or ExpertConfig()
+        most = self.config.max_steering_rad
+        self._steering = np.linspace(-most, most, self.config.candidates)
+        self._times = np.linspace(0.0, self.config.horizon_s, self.config.samples + 1)[1:]
+        self._floor = furnished(course, _WAY_MARGIN_M)
+        self._to_goal = self._floor.to_goal() if course.route else None
+        # How long a path steers before it goes straight on: a bend, a swerve, a nudge.
+        self._holds = np.array([self.config.horizon_s, 1.1, 0.55])
+
+    def reset(self) -> None:
+        """Nothing: it remembers nothing."""
+
+    def act(self, observation: Observation) -> Command:
+        """What the expert would do."""
+        view = View(self.course, observation.state, self.robot, observation.time_s)
+        steering, speed = self._decide(view, observation.state)
+        return Command(speed, self.yaw_rate(steering, speed))
+
+    def labels(
+        self, state: RobotState, time_s: float, horizon_s: float = 1.5, least_mps: float = 0.5
+    ) -> Labels:
+        """What the expert would do there and then, and when the robot would hit something.
+
+        Contact is looked for in the robot's tube of motion, were it to go on as it does: at its
+        yaw rate and its speed, but at least at ``least_mps`` (one that stands has no tube, and
+        would be told to drive into the wall before it). Steering and speed do not depend on its
+        motion. Stored states can be labelled again at any time.
+
+        Args:
+            state: of the robot.
+            time_s: places the movers.
+            horizon_s: how far to look ahead for contact.
+            least_mps: least speed of the tube.
+        """
+        view = View(self.course, state, self.robot, time_s)
+        steering, speed = self._decide(view, state)
+        times = np.linspace(0.0, horizon_s, 31)
+        tube = arcs(state, np.full(1, max(state.speed_mps, least_mps)),
+                     np.array([state.yaw_rate_radps]), times, times[-1:])  # fmt: skip
+        hit = np.flatnonzero(view.room(tube, times)[0] <= 0.0)
+        return Labels(steering, speed, float(times[hit[0]]) if len(hit) else math.inf)
+
+    def _decide(self, view: View, state: RobotState) -> tuple[float, float]:
+        """Steering, rad, and speed, m/s."""
+        steering, on_the_spot = self._choose(view, state)
+        if on_the_spot:
+            return steering, 0.0
+        speed = self._speed(view, state, steering)
+        if speed == 0.0 and self.robot.drive == "differential":
+            steering = self._toward(self._turn_on_the_spot(view, state)[0])
+        return steering, speed
+
+    def yaw_rate(self, steering_rad: float, speed_mps: float) -> float:
+        """Yaw rate of a steering angle."""
+        if self.robot.drive == "ackermann":
+            return speed_mps * math.tan(steering_rad) / self.robot.wheelbase_m
+        return steering_rad * self.config.yaw_gain
+
+    def _choose(self, view: View, state: RobotState) -> tuple[float, bool]:
+        """Steering, rad, and whether it is for turning on the spot."""
+        config = self.config
+        cost = self._arcs_cost(view, state, config.rollout_mps)
+        best = int(cost.argmin())
+        if cost[best] > config.slow_cost:  # no good way at speed: look for a tighter one
+            cost = np.minimum(
+                cost, config.slow_cost + self._arcs_cost(view, state, config.slow_mps)
+            )
+            best = int(cost.argmin())
+        if cost[best] > config.spot_cost and self.robot.drive == "differential":
+            turn, spot_cost = self._turn_on_the_spot(view, state)
+            if spot_cost < cost[best]:
+                return self._toward(turn), True
+        near = np.exp(-0.5 * ((np.arange(len(cost)) - best) / config.neighbours) ** 2)
+        weights = near * np.exp(-(cost - cost[best]) / config.temperature)
+        return float((weights * self._steering).sum() / weights.sum()), False
+
+    def _arcs_cost(self, view: View, state: RobotState, speed_mps: float) -> Floats:
+        """(C,) cost of the best path that begins with each steering."""
+        count, holds = len(self._steering), len(self._holds)
+        rates = np.array([self.yaw_rate(s, speed_mps) for s in self._steering])
+        paths = arcs(state, np.full(1, speed_mps), np.repeat(rates, holds), self._times,
+                      np.tile(self._holds, count))  # fmt: skip
+        cost = self._cost(view, paths).reshape(count, holds).min(axis=1)
+        return np.asarray(cost + self.config.straight * np.abs(self._steering))
+
+    def _toward(self, turn_rad: float) -> float:
+        """Steering of a turn on the spot, gentler near its end."""
+        most = self.config.max_steering_rad
+        return min(max(2.0 * turn_rad, -most), most)
+
+    def _turn_on_the_spot(self, view: View, state: RobotState) -> tuple[float, float]:
+        """Turn, rad, to the best way straight out of here, and its cost."""
+        config = self.config
+        turns = np.linspace(-np.pi, np.pi, 49)
+        paths = arcs(state, np.full(1, config.slow_mps), np.zeros(len(turns)),
+                      self._times, np.zeros(len(turns)), state.yaw_rad + turns)  # fmt: skip
+        cost = self._cost(view, paths) + config.spot_cost + 0.25 * np.abs(turns)
+        best = int(cost.argmin())
+        return float(turns[best]), float(cost[best])
+
+    def _cost(self, view: View, paths: Floats) -> Floats:
+        """(P, T, 3) paths -> (P,): contact, the sooner the worse, want of room, a shut view."""
+        config = self.config
+        room = view.room(paths, self._times)
+        cramped = 1.0 - np.clip(room, 0.0, config.clearance_m) / config.clearance_m
+        discount = np.linspace(1.0, 0.5, room.shape[1])
+        touching = room < self._margin(view)
+        first = np.where(touching.any(axis=1), touching.argmax(axis=1), room.shape[1])
+        sooner = 1.0 - first / room.shape[1]
+        want = (cramped**2 * discount).mean(axis=1)
+        closed = view.closed(paths[:, -1, 2])
+        astray = self._astray(paths)
+        return np.asarray(want + 2.0 * sooner + 0.25 * closed + config.astray * astray)
+
+    def _astray(self, paths: Floats) -> Floats:
+        """How little nearer to a corridor's goal paths end than they could: (P,), 0 to 2."""
+        if self._to_goal is None:
+            return np.zeros(len(paths))
+        far = self._to_goal[self._floor.cells(paths[:, [0, -1], :2])]
+        reach = np.hypot(*(paths[:, -1, :2] - paths[:, 0, :2]).T).max()
+        gained = np.clip((far[:, 0] - far[:, 1]) / max(reach, 0.1), -1.0, 1.0)
+        return np.asarray(1.0 - np.nan_to_num(gained, nan=-1.0))
+
+    def _margin(self, view: View) -> float:
+        """Room to keep: less where there is less already, or it could never leave."""
+        return min(self.config.margin_m, max(view.here - 0.01, 0.005))
+
+    def _speed(self, view: View, state: RobotState, steering: float) -> float:
+        """The fastest speed at which the chosen steering keeps its room."""
+        config = self.config
+        speeds = config.speed_mps * np.linspace(0.0, 1.0, 6)
+        times = np.linspace(0.1, 1.3, 9)
+        holds = np.array([0.4, 0.8, 1.3])  # it will not hold this steering for all that time
+        fast = np.repeat(speeds, len(holds))
+        rates = np.array([self.yaw_rate(steering, max(s, 0.1)) for s in fast])
+        room = view.room(arcs(state, fast, rates, times, np.tile(holds, len(speeds))), times)
+        safe = room.min(axis=1).reshape(len(speeds), len(holds)).max(axis=1)
+        enough = np.flatnonzero(safe > self._margin(view))
+        if len(enough) and enough[-1] > 0:
+            return float(speeds[enough[-1]])
+        # It squeezes through a gap with less room than it likes, rather than stand before it.
+        return float(speeds[1] if safe[1] > config.squeeze_m else speeds[int(safe.argmax())])
