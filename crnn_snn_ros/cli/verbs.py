@@ -9,6 +9,7 @@ from crnn_snn_ros.cli.convert_verb import convert_verb
 from crnn_snn_ros.cli.import_verb import import_verb
 from crnn_snn_ros.cli.info_verb import info_verb
 from crnn_snn_ros.cli.replay_verb import replay_verb
+from crnn_snn_ros.cli.simulate_verb import simulate_verb
 from crnn_snn_ros.cli.train_verb import train_verb
 from crnn_snn_ros.cli.verify_verb import verify_verb
 
@@ -18,6 +19,7 @@ VERBS: dict[str, Callable[..., int]] = {
     "convert": convert_verb,
     "verify": verify_verb,
     "replay": replay_verb,
+    "simulate": simulate_verb,
     "bench": bench_verb,
     "info": info_verb,
 }

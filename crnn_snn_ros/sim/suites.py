@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from multiprocessing import get_context
@@ -200,6 +201,7 @@ def run_suite(
     seeds: Iterable[int],
     setup: Setup | None = None,
     processes: int = 1,
+    progress: Callable[[Outcome], object] | None = None,
 ) -> list[Outcome]:
     """One policy on many courses, in the order of the seeds however many processes there are.
 
@@ -210,6 +212,7 @@ def run_suite(
         seeds: of the courses.
         setup: robot and camera.
         processes: how many to spread the courses over; 1 runs them here.
+        progress: called with each outcome, in the order of the seeds.
 
     Raises:
         ConfigError: no such suite, or nothing can be drawn on this machine.
@@ -217,11 +220,18 @@ def run_suite(
     if suite not in SUITES:
         raise ConfigError(f"suite is '{suite}'; it must be one of {', '.join(SUITES)}")
     one = partial(_run_seed, policy, suite, setup or Setup())
-    if processes <= 1:
-        return [one(seed) for seed in seeds]
-    # Not forked: a copy of a process that has drawn, or started threads, may hang.
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        return list(pool.map(one, seeds))
+    with ExitStack() as stack:
+        outcomes: Iterator[Outcome] = map(one, seeds)
+        if processes > 1:
+            # Not forked: a copy of a process that has drawn, or started threads, may hang.
+            pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
+            outcomes = stack.enter_context(pool).map(one, seeds)
+        done = []
+        for outcome in outcomes:
+            done.append(outcome)
+            if progress is not None:
+                progress(outcome)
+        return done
 
 
 def _run_seed(policy: PolicyFactory, suite: str, setup: Setup, seed: int) -> Outcome:

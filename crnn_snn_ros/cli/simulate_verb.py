@@ -1,0 +1,111 @@
+"""``crnn-snn simulate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tyro.conf import Positional
+
+from crnn_snn_ros.cli.output import STDOUT, print_json, progress_bar
+from crnn_snn_ros.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from crnn_snn_ros.sim.suites import PolicyFactory, Setup, Summary
+
+
+def simulate_verb(
+    model: Positional[Path | None] = None,
+    suite: Literal["static", "movers", "narrow", "looks"] = "static",
+    courses: int = 20,
+    seeds: Literal["train", "validation", "test"] = "validation",
+    policies: tuple[Literal["expert", "straight", "snn"], ...] = ("expert", "straight", "snn"),
+    speed: float = 1.0,
+    processes: int = 1,
+    engine: str = "auto",
+    device: str = "cpu",
+    json: bool = False,
+) -> int:
+    """Judge a model in closed loop: how often it gets through, what it hits, how fast it is.
+
+    Example: crnn-snn simulate model.snn --suite movers --courses 100 --processes 2
+
+    Args:
+        model: The model file; without it only expert and straight drive.
+        suite: What the courses ask for.
+        courses: How many, from the first of the seeds on.
+        seeds: Which courses; those of "test" are for the last measurement only.
+        policies: Who drives: the privileged expert, straight ahead, the model's spiking network.
+        speed: Of the model where it expects no collision, m/s.
+        processes: Courses to simulate at the same time.
+        engine: Engine of the spiking network.
+        device: auto, cpu or cuda.
+        json: One JSON object on stdout.
+    """
+    from crnn_snn_ros.core.command import ControlConfig
+    from crnn_snn_ros.io.model_file import load
+
+    try:
+        from crnn_snn_ros.sim import suites
+        from crnn_snn_ros.sim.expert import ExpertConfig
+    except ImportError as error:
+        raise ConfigError(f"{error}; pip install 'crnn_snn_ros[sim]'") from None
+
+    ranges = {
+        "train": suites.TRAIN_SEEDS,
+        "validation": suites.VALIDATION_SEEDS,
+        "test": suites.TEST_SEEDS,
+    }
+    if not 1 <= courses <= len(ranges[seeds]):
+        raise ConfigError(f"--courses is {courses}, allowed is 1 to {len(ranges[seeds])}")
+    if not policies:
+        raise ConfigError("--policies names none; leave it out for all of them")
+    chosen = ranges[seeds][:courses]
+    # Steering means to the model what it means to the expert whose labels it learns.
+    control = ControlConfig(v_max_mps=speed, yaw_gain=ExpertConfig().yaw_gain)
+    drivers: dict[str, tuple[PolicyFactory, Setup]] = {
+        name: (suites.BLIND[name], suites.Setup(draw=False)) for name in policies if name != "snn"
+    }
+    if model is not None and "snn" in policies:
+        driver = suites.ModelDriver(str(model), control, engine, device)
+        drivers["snn"] = driver, suites.Setup(rate_hz=load(model).frame_rate_hz)
+    summaries: dict[str, Summary] = {}
+    with progress_bar(len(drivers) * courses, quiet=json) as bar:
+        for name in drivers:
+            policy, setup = drivers[name]
+            outcomes = suites.run_suite(
+                policy,
+                suite,
+                chosen,
+                setup,
+                processes,
+                lambda _: bar.update(bar.task_ids[0], advance=1),
+            )
+            summaries[name] = suites.summarize(outcomes)
+    if json:
+        table = {name: summary._asdict() for name, summary in summaries.items()}
+        span = [chosen[0], chosen[-1]]
+        print_json({"suite": suite, "courses": courses, "seeds": span, "policies": table})
+    else:
+        _print(f"{suite}, {courses} courses of the {seeds} seeds", summaries)
+    return 0
+
+
+def _print(title: str, summaries: dict[str, Summary]) -> None:
+    from rich.table import Table
+
+    table = Table("policy", "success", "collisions/km", "mean speed", "timeouts", title=title)
+    for name, summary in summaries.items():
+        table.add_row(
+            name,
+            _interval(100.0, summary.success, summary.success_ci95, "%"),
+            _interval(1.0, summary.collisions_per_km, summary.collisions_per_km_ci95, ""),
+            f"{summary.mean_speed:.2f} m/s",
+            _interval(100.0, summary.timeouts, summary.timeouts_ci95, "%"),
+        )
+    STDOUT.print(table)
+
+
+def _interval(factor: float, value: float, ends: Any, unit: str) -> str:
+    low, high = ends
+    return f"{value * factor:.1f}{unit} ({low * factor:.1f}..{high * factor:.1f})"

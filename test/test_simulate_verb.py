@@ -1,0 +1,53 @@
+"""``crnn-snn simulate`` as a user runs it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from sim_support import needs_pictures
+
+from crnn_snn_ros.cli import main
+from crnn_snn_ros.io.resources import resource_path
+
+FIGURES = {"success", "success_ci95", "collisions_per_km", "mean_speed", "timeouts"}
+
+
+def simulate(capsys, *options: str) -> dict:
+    code = main(["simulate", *options, "--json"])
+    out, err = capsys.readouterr()
+    assert code == 0, err
+    return json.loads(out)
+
+
+def test_the_expert_beats_driving_straight(capsys) -> None:
+    result = simulate(capsys, "--suite", "static", "--courses", "4", "--seeds", "train")
+    assert (result["suite"], result["courses"], result["seeds"]) == ("static", 4, [1000, 1003])
+    assert set(result["policies"]) == {"expert", "straight"}, "no model, so no network drives"
+    assert all(set(figures) >= FIGURES for figures in result["policies"].values())
+    assert result["policies"]["expert"]["success"] > result["policies"]["straight"]["success"]
+
+
+@needs_pictures
+def test_a_model_drives(capsys) -> None:
+    model = str(resource_path("models", "donkeycar_mit.snn"))
+    options = ("--policies", "snn", "--courses", "1", "--engine", "folded")
+    first, again = (simulate(capsys, model, *options) for _ in range(2))
+    assert first == again, "the same course, to the last bit"
+    assert first["policies"]["snn"]["mean_speed"] > 0.0
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--courses", "0"], "--courses is 0"),
+        (["--courses", "101", "--seeds", "test"], "allowed is 1 to 100"),
+        (["--policies"], "--policies names none"),
+        (["missing.snn", "--courses", "1"], "missing.snn"),
+    ],
+)
+def test_what_it_refuses(options, line, capsys) -> None:
+    assert main(["simulate", *options]) == 2
+    err = capsys.readouterr().err
+    assert line in err
+    assert err.count("\n") == 1
