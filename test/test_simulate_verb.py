@@ -43,6 +43,8 @@ def test_a_model_drives(capsys) -> None:
         (["--courses", "0"], "--courses is 0"),
         (["--courses", "101", "--seeds", "test"], "allowed is 1 to 100"),
         (["--policies"], "--policies names none"),
+        (["--record", "drives"], "--record needs one of --policies"),
+        (["--record", "drives", "--policies", "expert", "--seeds", "test"], "--seeds test"),
         (["missing.snn", "--courses", "1"], "missing.snn"),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,9 +20,11 @@ def simulate_verb(
     model: Positional[Path | None] = None,
     suite: Literal["static", "movers", "narrow", "looks"] = "static",
     courses: int = 20,
-    seeds: Literal["train", "validation", "test"] = "validation",
+    seeds: Literal["train", "dagger", "validation", "test"] = "validation",
     policies: tuple[Literal["expert", "straight", "snn"], ...] = ("expert", "straight", "snn"),
     speed: float = 1.0,
+    record: Path | None = None,
+    noise: float = 0.0,
     processes: int = 1,
     engine: str = "auto",
     device: str = "cpu",
@@ -37,6 +41,9 @@ def simulate_verb(
         seeds: Which courses; those of "test" are for the last measurement only.
         policies: Who drives: the privileged expert, straight ahead, the model's spiking network.
         speed: Of the model where it expects no collision, m/s.
+        record: Write every drive as a bag into this folder, with the expert's labels, and data.yaml
+            for train; needs a single policy. Drives that are there already are left as they are.
+        noise: Disturb the yaw rate of a recorded driver by this much, rad/s.
         processes: Courses to simulate at the same time.
         engine: Engine of the spiking network.
         device: auto, cpu or cuda.
@@ -48,11 +55,13 @@ def simulate_verb(
     try:
         from crnn_snn_ros.sim import suites
         from crnn_snn_ros.sim.expert import ExpertConfig
+        from crnn_snn_ros.sim.record import Recording, record_suite
     except ImportError as error:
         raise ConfigError(f"{error}; pip install 'crnn_snn_ros[sim]'") from None
 
     ranges = {
-        "train": suites.TRAIN_SEEDS,
+        "train": [seed for seed in suites.TRAIN_SEEDS if seed not in suites.VALIDATION_SEEDS],
+        "dagger": suites.DAGGER_SEEDS,
         "validation": suites.VALIDATION_SEEDS,
         "test": suites.TEST_SEEDS,
     }
@@ -69,19 +78,29 @@ def simulate_verb(
     if model is not None and "snn" in policies:
         driver = suites.ModelDriver(str(model), control, engine, device)
         drivers["snn"] = driver, suites.Setup(rate_hz=load(model).frame_rate_hz)
+    if record is not None and len(drivers) != 1:
+        raise ConfigError(f"--record needs one of --policies, got {len(drivers)}")
+    if record is not None and seeds == "test":
+        raise ConfigError("--record with --seeds test: nothing may be trained on these courses")
     summaries: dict[str, Summary] = {}
     with progress_bar(len(drivers) * courses, quiet=json) as bar:
-        for name in drivers:
-            policy, setup = drivers[name]
-            outcomes = suites.run_suite(
+        for name, (policy, setup) in drivers.items():
+            run = suites.run_suite
+            if record is not None:
+                split = "validation" if seeds == "validation" else "train"
+                setup = replace(setup, draw=True)
+                recording = Recording(record, split, noise)
+                run = partial(record_suite, recording=recording)
+            outcomes = run(
                 policy,
                 suite,
                 chosen,
                 setup,
-                processes,
-                lambda _: bar.update(bar.task_ids[0], advance=1),
+                processes=processes,
+                progress=lambda _: bar.update(bar.task_ids[0], advance=1),
             )
-            summaries[name] = suites.summarize(outcomes)
+            if outcomes:
+                summaries[name] = suites.summarize(outcomes)
     if json:
         table = {name: summary._asdict() for name, summary in summaries.items()}
         span = [chosen[0], chosen[-1]]

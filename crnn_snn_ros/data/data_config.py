@@ -10,8 +10,8 @@
 
 ``path`` is relative to the file. ``image`` may be left out where a bag has one image topic;
 ``steering`` and ``collision`` where there is no such label. A split is a contiguous stretch of
-every bag, in fractions of its frames; neighbours in a drive are near-copies, so splits of single
-frames would test on what was trained.
+every bag, in fractions of its frames, or whole bags, where they say ``split: train``; neighbours
+in a drive are near-copies, so splits of single frames would test on what was trained.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class BagConfig:
     image: str | None = None  # None: the only image topic of the bag
     steering: str | None = None  # std_msgs/Float32, rad, positive to the left
     collision: str | None = None  # std_msgs/Float32, 0..1
+    split: str | None = None  # the whole bag belongs to this split; None: ``DataConfig.splits``
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,10 @@ class DataConfig:
         """Validate."""
         if not self.bags:
             raise ConfigError("bags is empty, expected at least one")
+        for bag in self.bags:
+            if bag.split is not None and bag.split not in self.splits:
+                known = ", ".join(self.splits)
+                raise ConfigError(f"bag {bag.path.name}: split '{bag.split}' is not one of {known}")
         if not self.splits:
             raise ConfigError(f"splits is empty, expected some of {', '.join(SPLITS)}")
         for name, (begin, end) in self.splits.items():
@@ -113,7 +118,7 @@ def _data_config(content: object, folder: Path) -> DataConfig:
 
 
 def _bag(content: object, where: str, folder: Path) -> BagConfig:
-    fields = _mapping(content, where, ("path",), ("image", "steering", "collision"))
+    fields = _mapping(content, where, ("path",), ("image", "steering", "collision", "split"))
     for key, value in fields.items():
         if not isinstance(value, str) or not value:
             raise ConfigError(f"{where}.{key} is {value!r}, expected text")

@@ -50,7 +50,7 @@ class Sequence:
 
 
 def load_sequences(config: DataConfig, split: str, cache_dir: Path) -> list[Sequence]:
-    """One sequence per bag: the part of it that belongs to ``split``.
+    """One sequence per bag: the part of it that belongs to ``split``, if any.
 
     A label belongs to a frame when it is the nearest and at most half a frame period away.
 
@@ -67,7 +67,8 @@ def load_sequences(config: DataConfig, split: str, cache_dir: Path) -> list[Sequ
     """
     if split not in config.splits:
         raise ConfigError(f"split '{split}' is not in the data set: {', '.join(config.splits)}")
-    return [_load_sequence(config, bag, split, cache_dir) for bag in config.bags]
+    bags = [bag for bag in config.bags if bag.split in (None, split)]
+    return [_load_sequence(config, bag, split, cache_dir) for bag in bags]
 
 
 def synchronise(signal: Signal, stamps_ns: Stamps, tolerance_ns: int) -> Floats:
@@ -99,7 +100,8 @@ def _load_sequence(config: DataConfig, bag: BagConfig, split: str, cache_dir: Pa
     frames, stamps = _frames(bag, config.contract, cache_dir)
     _require_rate(bag.path, stamps, config.frame_rate_hz)
     # Rounded once per boundary, so that splits which touch neither share nor lose a frame.
-    begin, end = (math.floor(at * len(stamps) + 0.5) for at in config.splits[split])
+    span = config.splits[split] if bag.split is None else (0.0, 1.0)
+    begin, end = (math.floor(at * len(stamps) + 0.5) for at in span)
     if begin >= end:
         raise DataError(f"bag {bag.path}: split '{split}' is empty, of {len(stamps)} frames")
     stamps = stamps[begin:end]

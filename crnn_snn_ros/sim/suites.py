@@ -219,13 +219,22 @@ def run_suite(
     """
     if suite not in SUITES:
         raise ConfigError(f"suite is '{suite}'; it must be one of {', '.join(SUITES)}")
-    one = partial(_run_seed, policy, suite, setup or Setup())
+    return spread(partial(_run_seed, policy, suite, setup or Setup()), seeds, processes, progress)
+
+
+def spread(
+    run: Callable[[int], Outcome],
+    seeds: Iterable[int],
+    processes: int,
+    progress: Callable[[Outcome], object] | None,
+) -> list[Outcome]:
+    """Run seeds over processes (1: here); outcomes in the order of the seeds, as they come."""
     with ExitStack() as stack:
-        outcomes: Iterator[Outcome] = map(one, seeds)
+        outcomes: Iterator[Outcome] = map(run, seeds)
         if processes > 1:
             # Not forked: a copy of a process that has drawn, or started threads, may hang.
             pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
-            outcomes = stack.enter_context(pool).map(one, seeds)
+            outcomes = stack.enter_context(pool).map(run, seeds)
         done = []
         for outcome in outcomes:
             done.append(outcome)

@@ -1,0 +1,183 @@
+"""Simulated drives as bags: what ``train`` learns from, in the form of any recorded drive.
+
+| topic | type | |
+|---|---|---|
+| ``/image/compressed`` | sensor_msgs/CompressedImage | PNG, what the camera saw, nothing lost |
+| ``/steering`` | std_msgs/Float32 | label: what the expert would steer, rad, left positive |
+| ``/collision`` | std_msgs/Float32 | label: 1 where the robot's tube meets something in 1.5 s |
+| ``/cmd_vel`` | geometry_msgs/TwistStamped | what drove |
+
+Whoever drives, the labels are the expert's: a drive by the network itself is a round of DAgger.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import yaml
+
+from crnn_snn_ros.core.errors import DataError
+from crnn_snn_ros.core.types import Command, Frame
+from crnn_snn_ros.data.bag_writer import BagWriter
+from crnn_snn_ros.data.bags import read_info
+from crnn_snn_ros.io.atomic import replacing
+from crnn_snn_ros.sim.expert import Expert
+from crnn_snn_ros.sim.simulator import Observation, Simulator
+from crnn_snn_ros.sim.suites import SUITES, Outcome, Policy, PolicyFactory, Setup, spread
+
+NOISE_STREAM = 7  # of the seed: noise of the driver, apart from geometry, movers and looks
+NOISE_MEMORY_S = 0.7
+SPLIT = "split"  # what a bag notes of what it is for
+
+
+class Wandering:
+    """A policy whose yaw rate is disturbed, so that its drives show how to come back.
+
+    The noise is an Ornstein-Uhlenbeck process: smooth, forgotten after ``NOISE_MEMORY_S``.
+
+    Args:
+        policy: who drives.
+        seed: of the noise.
+        spread_radps: its standard deviation.
+        rate_hz: commands a second.
+    """
+
+    def __init__(self, policy: Policy, seed: int, spread_radps: float, rate_hz: float) -> None:
+        self._policy = policy
+        self._seed = np.random.SeedSequence([seed, NOISE_STREAM])
+        self._spread = spread_radps
+        self._keep = math.exp(-1.0 / (rate_hz * NOISE_MEMORY_S))
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin the same noise anew."""
+        self._policy.reset()
+        self._rng = np.random.default_rng(self._seed)
+        self._noise = 0.0
+
+    def act(self, observation: Observation) -> Command:
+        """The policy's command, disturbed."""
+        fresh = self._spread * math.sqrt(1.0 - self._keep**2)
+        self._noise = self._keep * self._noise + fresh * float(self._rng.standard_normal())
+        command = self._policy.act(observation)
+        return command._replace(angular_radps=command.angular_radps + self._noise)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """How courses are recorded.
+
+    Args:
+        folder: where the bags go, one for each course.
+        split: "train" or "validation": what they are for.
+        noise_radps: the driver's yaw rate is disturbed by this much.
+    """
+
+    folder: Path
+    split: str = "train"
+    noise_radps: float = 0.0
+
+
+def record_suite(
+    policy: PolicyFactory,
+    suite: str,
+    seeds: Iterable[int],
+    setup: Setup,
+    recording: Recording,
+    processes: int = 1,
+    progress: Callable[[Outcome], object] | None = None,
+) -> list[Outcome]:
+    """Record many courses, and write ``data.yaml`` of all bags in the folder, for ``train``.
+
+    A course that was recorded before is not driven again, so that a run may be cut off and
+    repeated; it is left out of the outcomes.
+
+    Args:
+        policy: makes the driver of a course, as for ``suites.run_suite``.
+        suite: a key of ``SUITES``.
+        seeds: of the courses.
+        setup: robot and camera.
+        recording: where to, and how.
+        processes: how many to spread the courses over.
+        progress: called with each outcome.
+
+    Raises:
+        DataError: a bag cannot be written.
+        ConfigError: nothing can be drawn on this machine.
+    """
+    new = [seed for seed in seeds if not _bag(recording, suite, seed).exists()]
+    run = partial(record_course, policy, suite, setup, recording)
+    outcomes = spread(run, new, processes, progress)
+    _write_data_file(recording.folder, setup)
+    return outcomes
+
+
+def record_course(
+    policy: PolicyFactory, suite: str, setup: Setup, recording: Recording, seed: int
+) -> Outcome:
+    """Drive one course from the start to the end, and write it as a bag."""
+    course, look = SUITES[suite].course(seed), SUITES[suite].look(seed)
+    about = {"source": "crnn_snn_ros simulator", "licence": "Apache-2.0", "labels": "expert"}
+    about |= {"suite": suite, "seed": str(seed), SPLIT: recording.split}
+    about["noise_radps"] = str(recording.noise_radps)
+    with (
+        Simulator(course, look, setup.robot, setup.camera, setup.rate_hz) as simulator,
+        BagWriter(_bag(recording, suite, seed), about) as writer,
+    ):
+        teacher = Expert(course, setup.robot)
+        driver = Wandering(policy(simulator), seed, recording.noise_radps, setup.rate_hz)
+        seen = simulator.observation
+        while seen.finished is None:
+            command = driver.act(seen)
+            _write(writer, seen, teacher, command)
+            seen = simulator.step(command)
+    return Outcome(seed, course.kind, seen.finished, seen.distance_m, seen.time_s)
+
+
+def _bag(recording: Recording, suite: str, seed: int) -> Path:
+    return recording.folder / f"{suite}_{seed}"
+
+
+def _write_data_file(folder: Path, setup: Setup) -> None:
+    bags = [
+        {
+            "path": metadata.parent.name,
+            "steering": "/steering",
+            "collision": "/collision",
+            "split": read_info(metadata.parent).about[SPLIT],
+        }
+        for metadata in sorted(folder.glob("*/metadata.yaml"))
+    ]
+    width, height = setup.camera
+    content = {
+        "bags": bags,
+        "splits": {"train": [0.0, 0.5], "validation": [0.5, 1.0]},  # for bags without a split
+        "frame_rate_hz": setup.rate_hz,
+        "input": {"width": width, "height": height, "colour": "rgb"},
+    }
+    with replacing(folder / "data.yaml") as temporary:
+        temporary.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+
+
+def _write(writer: BagWriter, seen: Observation, teacher: Expert, command: Command) -> None:
+    frame = seen.frame
+    assert frame is not None
+    stamp_ns = frame.stamp_ns
+    writer.compressed_image("/image/compressed", stamp_ns, "png", _png(frame))
+    labels = teacher.labels(seen.state, seen.time_s)
+    writer.float32("/steering", stamp_ns, labels.steering_rad)
+    writer.float32("/collision", stamp_ns, labels.collision)
+    writer.twist_stamped("/cmd_vel", stamp_ns, command)
+
+
+def _png(frame: Frame) -> bytes:
+    done, data = cv2.imencode(".png", frame.image[:, :, ::-1])  # OpenCV means BGR
+    if not done:
+        raise DataError(f"frame of {frame.stamp_ns} ns cannot be encoded as PNG")
+    return data.tobytes()

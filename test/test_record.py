@@ -1,0 +1,72 @@
+"""Simulated drives as bags."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sim_support import needs_pictures
+
+from crnn_snn_ros.core.errors import ConfigError
+from crnn_snn_ros.core.types import Command
+from crnn_snn_ros.data.bags import read_frames, read_info, read_signal
+from crnn_snn_ros.data.data_config import BagConfig, DataConfig, load_data_config
+from crnn_snn_ros.data.dataset import load_sequences
+from crnn_snn_ros.io.preprocess import InputContract
+from crnn_snn_ros.sim.expert import Expert
+from crnn_snn_ros.sim.record import Recording, Wandering, record_course, record_suite
+from crnn_snn_ros.sim.simulator import Simulator
+from crnn_snn_ros.sim.suites import BLIND, SUITES, Setup, Straight, run_course
+
+SEED = 1003  # an easy corridor
+
+
+@needs_pictures
+def test_a_drive_and_its_labels_come_back_from_the_bag(tmp_path) -> None:
+    bag, setup = tmp_path / f"static_{SEED}", Setup()
+    outcome = record_course(BLIND["straight"], "static", setup, Recording(tmp_path), SEED)
+    suite = SUITES["static"]
+    frames = list(read_frames(bag))
+    stamps, steering = read_signal(bag, "/steering")
+    _, collision = read_signal(bag, "/collision")
+    assert read_info(bag).about["seed"] == str(SEED)
+    assert [frame.stamp_ns for frame in frames] == list(stamps)
+    assert collision[-1] == 1.0, "driving straight ends at a wall, and the label saw it coming"
+    with Simulator(suite.course(SEED), suite.look(SEED)) as simulator:
+        teacher, driver, seen = Expert(simulator.course, simulator.robot), Straight(), None
+        for frame, label in zip(frames, steering, strict=True):
+            seen = simulator.observation if seen is None else simulator.step(driver.act(seen))
+            assert np.array_equal(frame.image, seen.frame.image)
+            assert np.float32(teacher.labels(seen.state, seen.time_s).steering_rad) == label
+    assert outcome == run_course(BLIND["straight"], suite.course(SEED), suite.look(SEED))
+
+
+@needs_pictures
+def test_a_folder_of_drives_is_a_data_set(tmp_path) -> None:
+    for split, seeds in (("train", (SEED, SEED + 1)), ("validation", (2000,))):
+        recording = Recording(tmp_path, split, noise_radps=0.3)
+        record_suite(BLIND["straight"], "static", seeds, Setup(), recording)
+    config = load_data_config(tmp_path / "data.yaml")
+    drives = load_sequences(config, "train", tmp_path / "cache")
+    assert [drive.name for drive in drives] == [f"static_{SEED + n}:train" for n in range(2)]
+    assert len(drives[0]) == len(list(read_frames(tmp_path / f"static_{SEED}"))), "all of it"
+    assert all(np.isfinite(drive.steering_rad).all() for drive in drives)
+    (held_out,) = load_sequences(config, "validation", tmp_path / "cache")
+    assert held_out.name == "static_2000:validation"
+    again = Recording(tmp_path, "train", noise_radps=0.3)
+    assert record_suite(BLIND["straight"], "static", (SEED,), Setup(), again) == []
+
+
+def test_a_bag_names_a_split_that_there_is(tmp_path) -> None:
+    bag = BagConfig(tmp_path, split="holiday")
+    with pytest.raises(ConfigError, match="split 'holiday'"):
+        DataConfig((bag,), {"train": (0.0, 1.0)}, 20.0, InputContract(96, 64, "rgb"))
+
+
+def test_noise_is_smooth_of_the_right_size_and_repeats() -> None:
+    driver = Wandering(Straight(), 5, 0.3, 20.0)
+    noise = np.array([driver.act(None).angular_radps for _ in range(4000)])
+    driver.reset()
+    assert [driver.act(None).angular_radps for _ in range(10)] == list(noise[:10])
+    assert 0.2 < noise.std() < 0.4
+    assert np.abs(np.diff(noise)).max() < 0.5
+    assert Wandering(Straight(), 5, 0.0, 20.0).act(None) == Command(1.0, 0.0)
