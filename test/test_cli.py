@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -392,14 +393,22 @@ def test_unwritable_folders(chain, tmp_path, capsys, verb, out):
     assert {path.name for path in tmp_path.iterdir()} == {"file"}
 
 
-def test_a_full_disk_is_one_line(chain, tmp_path):
+def small_files() -> None:
     """A limit on the size of files is the nearest thing to a full disk that needs no root."""
-    import resource
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 
-    def small_files() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 
+def test_a_full_disk_while_training_is_one_line(chain):
+    before = {path: path.read_bytes() for path in chain.out.glob("*.safetensors")}
+    options = ("--out", chain.out, "--float-epochs", 1, "--qat-epochs", 1)  # the cache is there
+    message = one_line(crnn_snn("train", chain.data, *options, preexec_fn=small_files))
+    assert "File too large" in message
+    assert {path: path.read_bytes() for path in chain.out.glob("*.safetensors")} == before
+    assert not [path for path in chain.out.iterdir() if ".tmp" in path.name]
+
+
+def test_a_full_disk_while_converting_is_one_line(chain, tmp_path):
     message = one_line(
         crnn_snn("convert", chain.checkpoint, tmp_path / "m.snn", preexec_fn=small_files)
     )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from crnn_snn_ros.training.augment import Look, augment
 from crnn_snn_ros.training.checkpoint import Checkpoint, Origin
 from crnn_snn_ros.training.config import TrainConfig
 from crnn_snn_ros.training.convert import convert
+from crnn_snn_ros.training.network import Crnn
 from crnn_snn_ros.training.streams import chunks
 from crnn_snn_ros.training.train import evaluate, predict, train
 
@@ -152,6 +154,26 @@ def test_divergence_is_told(tmp_path):
     drive = bar_drive(40)
     with pytest.raises(DataError, match="lower the learning rate"):
         run(tmp_path, [drive], [drive], learning_rate=1e30)
+
+
+def test_state_crosses_from_window_to_window(tmp_path, monkeypatch):
+    calls, forward = [], Crnn.forward
+
+    def spied(self, pixels, carry=None):
+        out = forward(self, pixels, carry)
+        if self.training:
+            calls.append((dict(carry or {}), out.carry["rnn1"]))
+        return out
+
+    monkeypatch.setattr(Crnn, "forward", spied)
+    run(tmp_path, [bar_drive(40)], [bar_drive(20)], streams=1)
+    starts = [number for number, (carry, _) in enumerate(calls) if not carry]
+    assert len(starts) == 2  # one drive, an epoch of each phase
+    assert len(calls) >= 8
+    for (_, left), (entered, _) in pairwise(calls):
+        if entered:
+            assert torch.equal(entered["rnn1"], left)
+            assert not entered["rnn1"].requires_grad  # back-propagation is truncated
 
 
 def test_unknown_device_is_refused(tmp_path):

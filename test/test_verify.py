@@ -229,7 +229,7 @@ def test_command_fails_and_names_the_place(
     ("options", "message"),
     [
         (["--frames", "0"], "must be at least 1"),
-        (["--engines"], "at least one engine"),
+        (["--engines"], "--engines names none"),
         (["--engines", "warp"], "'warp' is unknown"),
         (["--device", "abacus"], "'abacus' is unknown"),
     ],
