@@ -19,6 +19,7 @@ from model_samples import GOLDEN
 from training_samples import bar_image, bar_path
 
 from crnn_snn_ros.cli import main
+from crnn_snn_ros.core.engines import ENGINES
 from crnn_snn_ros.data.bags import read_info
 from crnn_snn_ros.io.model_file import header
 
@@ -209,7 +210,7 @@ def test_verify(chain, capsys):
     )
     for result, frames in zip(results, (40, FRAMES), strict=True):
         assert (result["max_abs_diff"], result["first_difference"]) == (0, None)
-        assert (result["frames"], result["engines"]) == (frames, ["stepwise", "folded"])
+        assert (result["frames"], result["engines"]) == (frames, list(ENGINES))
         assert result["activations"] > 1000
         steps = result["settle_steps"]
         assert 0 < steps["mean"] <= steps["p99"] <= steps["max"] <= steps["bound"]

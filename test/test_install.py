@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 
 import pytest
 
@@ -29,7 +30,7 @@ SCRIPTS = {
     "crnn-snn": "crnn_snn_ros.cli:main",
     "collision_avoidance": "crnn_snn_ros.ros.node:main",
 }
-COLCON = shutil.which("colcon", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+COLCON = which("colcon", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
 needs_pip = pytest.mark.skipif(find_spec("pip") is None, reason="this environment has no pip")
 needs_colcon = pytest.mark.skipif(COLCON is None, reason="colcon is not installed: extra [dev]")
 
@@ -207,6 +208,34 @@ def test_pip_uninstall_leaves_nothing(tree: Path, python: Path) -> None:
     left = [path for path in python.parents[1].rglob("*crnn*") if path.name != "__pycache__"]
     assert not installed.share.exists()
     assert left == []
+
+
+PATHS = "from crnn_snn_ros.core.engines.native import native_paths as p; print(' '.join(p()))"
+needs_compiler = pytest.mark.skipif(
+    which("g++") is None, reason="there is no C++ compiler: apt-get install g++"
+)
+
+
+@needs_pip
+@needs_compiler
+@pytest.mark.parametrize("options", [(), ("--editable",)])
+def test_native_engine_is_built_where_there_is_a_compiler(
+    tree: Path, python: Path, options: tuple[str, ...]
+) -> None:
+    installed = pip_install(python, *options, str(tree))
+    assert "portable" in installed.run([str(python), "-c", PATHS]).split()
+
+
+@needs_pip
+@pytest.mark.parametrize("options", [(), ("--editable",)])
+def test_package_installs_without_a_compiler(
+    tree: Path, python: Path, options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for compiler in ("CC", "CXX"):
+        monkeypatch.setenv(compiler, "/bin/false")
+    installed = pip_install(python, *options, str(tree))
+    check(installed, python, resources_of(tree))
+    assert installed.run([str(python), "-c", PATHS]).strip() == ""
 
 
 @needs_pip

@@ -105,7 +105,10 @@ def _print(result: dict[str, Any]) -> None:
         f"max {steps['max']}, bound {steps['bound']}",
         highlight=False,
     )
-    table = Table("", "min ms", "median", "p99", "x float eager", "x float compiled", "exact")
+    table = Table(title="ms per frame, and minimum by that of the float network")
+    table.add_column(min_width=max(map(len, result["engines"])), no_wrap=True)
+    for heading in ("min", "median", "p99", "/ eager", "/ compiled", "exact"):
+        table.add_column(heading)
     for name, entry in result["engines"].items():
         compiled = entry["ratio_to_float_compiled"]
         table.add_row(

@@ -17,7 +17,7 @@ def verify_verb(
     model: Positional[Path],
     bags: Positional[tuple[Path, ...]] = (),
     frames: int = 1000,
-    engines: tuple[str, ...] = ("stepwise", "folded"),
+    engines: tuple[str, ...] | None = None,
     device: str = "auto",
     seed: int = 0,
     image_topic: str | None = None,
@@ -34,25 +34,28 @@ def verify_verb(
         model: The model file.
         bags: Recorded drives.
         frames: Length of the generated video; at most this many frames of each bag.
-        engines: Engines to compare with the int64 reference: stepwise, folded, native.
+        engines: Engines to compare with the int64 reference: stepwise, folded, native where it was
+            built; all of them if none is named.
         device: auto, cpu or cuda.
         seed: Of the generated video.
         image_topic: Image topic of the bags; needed only where they have several.
         json: One JSON object on stdout.
     """
     from crnn_snn_ros.cli.videos import bag_frames
-    from crnn_snn_ros.core.engines import make_engine
+    from crnn_snn_ros.core.device import choose_device
+    from crnn_snn_ros.core.engines import engines_on, make_engine
     from crnn_snn_ros.core.errors import ConfigError
     from crnn_snn_ros.core.verify import random_video, verify
     from crnn_snn_ros.io.model_file import load
 
     if frames < 1:
         raise ConfigError(f"--frames is {frames}, must be at least 1")
-    if not engines:
+    if engines == ():
         raise ConfigError("--engines names none; leave it out for all of them")
     single_thread()
     loaded = load(model)
-    chosen = {name: make_engine(name, loaded.graph, device) for name in engines}
+    names = engines_on(choose_device(device).type) if engines is None else engines
+    chosen = {name: make_engine(name, loaded.graph, device) for name in names}
     videos = [bag_frames(bag, image_topic, loaded.contract, frames) for bag in bags]
     if not videos:
         videos = [random_video(loaded.graph.input_shape, frames, seed)]

@@ -300,7 +300,7 @@ class Packed:
         program.chunk, program.row_capacity = self.chunk, rows
         program.rows = self._zeros(rows * row_bytes, np.uint8)
         program.wide_rows = self._zeros(rows * row_words, np.int32)
-        program.charge = self._zeros(rows * lanes, np.int32)
+        program.charge = self._zeros((rows + 1) * lanes, np.int32)  # the scan reads one row ahead
         program.taps = self._zeros(2 * max(struct.taps for struct in layers), np.int64)
         program.vector = self._zeros(self._vector_size(graph), np.int32)
         return program

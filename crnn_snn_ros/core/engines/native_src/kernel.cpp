@@ -101,7 +101,9 @@ void Stream::run() {
 // Pixels as u8, x + 128, interleaved. They are sent at the first time-step only.
 void Stream::load_input(const Node& node) {
     const long count = pixels(node);
-    std::memset(node.mask, 0, count * sizeof *node.mask);
+    const uint64_t mask = start == 0;
+    if (node.mask[0] != mask)  // from one frame to the next it is mostly the same
+        for (long p = 0; p < count; ++p) node.mask[p] = mask;
     if (start > 0) return;
     const int8_t* frame = call.frame + index * node.channels * count;
     for (long first = 0; first < node.channels; first += 4) {
@@ -122,7 +124,6 @@ void Stream::load_input(const Node& node) {
             for (long c = 0; c < 4; ++c)
                 to[c] = uint8_t((c < width ? plane[c * count + p] : 0) ^ 0x80);
     }
-    for (long p = 0; p < count; ++p) node.mask[p] = 1;
 }
 
 void Stream::load_carry(const Node& node) {
@@ -147,7 +148,7 @@ bool Stream::can_rest(const Node& node) const {
     if (start == 0 || node.recurrent) return false;
     for (int s = 0; s < node.synapses; ++s) {
         const Node& source = program.nodes[node.synapse[s].source];
-        for (long p = 0; p < pixels(source); ++p)
+        for (long p = 0; p < pixels(source) && source.kind != INPUT; ++p)
             if (source.mask[p]) return false;
     }
     for (long p = 0; p < pixels(node); ++p)
@@ -391,24 +392,30 @@ uint64_t Stream::scan_lanes(const Node& node, const Job& job, long lane, long re
     uint8_t* spikes = node.spikes + job.pixel * node.steps * node.lanes + lane;
     int16_t* tracer = node.tracer ? node.tracer + job.pixel * node.steps * node.lanes + lane
                                   : nullptr;
+    // Up to the last arrival every step is computed, without asking what happens at it: a branch
+    // that is guessed wrong costs more. After it, only as long as something fires.
+    const long arrived = job.arrivals ? 64 - __builtin_clzll(job.arrivals) : 0;
+    const long expected = arrived > reach ? arrived : reach;
     uint64_t steps_fired = 0;
     bool awake = true;  // fired at the step before, so it may fire again without any charge
-    for (long t = 0; t < end; ++t, spikes += node.lanes) {
-        const bool charged = job.arrivals >> t & 1;
-        if (charged || awake || t < reach) {
-            if (charged) v += load<Ints>(charge), charge += node.lanes;
-            if (t < reach) v += recurrent & (size > int32_t(start + t));
-            const Ints rises = (v >= threshold) & (count < node.n_max);
-            const Ints falls = (v < 0) & (count > node.n_min);
-            const Ints spike = falls - rises;
-            v += (threshold & falls) - (threshold & rises);
-            count += spike;
-            fired -= rises | falls;
-            awake = store_spikes(spikes, spike);
-            steps_fired |= uint64_t(awake) << t;
-        } else {
-            std::memset(spikes, 1, WIDTH);
-        }
+    long t = 0;
+    for (; t < end && (t < expected || awake); ++t, spikes += node.lanes) {
+        const long charged = job.arrivals >> t & 1;
+        v += load<Ints>(charge) & -int32_t(charged);
+        charge += charged * node.lanes;
+        if (t < reach) v += recurrent & (size > int32_t(start + t));
+        const Ints rises = (v >= threshold) & (count < node.n_max);
+        const Ints falls = (v < 0) & (count > node.n_min);
+        const Ints spike = falls - rises;
+        v += (threshold & falls) - (threshold & rises);
+        count += spike;
+        fired -= rises | falls;
+        awake = store_spikes(spikes, spike);
+        steps_fired |= uint64_t(awake) << t;
+        if (tracer) store(tracer + t * node.lanes, __builtin_convertvector(count, Shorts));
+    }
+    for (; t < end; ++t, spikes += node.lanes) {
+        std::memset(spikes, 1, WIDTH);
         if (tracer) store(tracer + t * node.lanes, __builtin_convertvector(count, Shorts));
     }
     store(node.v + at, v);
