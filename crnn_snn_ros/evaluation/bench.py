@@ -73,11 +73,26 @@ def bench(
     """
     contenders = _contenders(graph, engines, frames, compiled, cuts)
     inputs = [torch.from_numpy(frame[None]) for frame in frames]
+    _take_turns(list(contenders.values()), inputs, repeats, progress)
+    return {
+        "frames": len(frames),
+        "repeats": repeats,
+        "settle_steps": _settle_steps(engines, inputs),
+        "engines": _summary(contenders),
+    }
+
+
+def _take_turns(
+    turns: Sequence[_Contender],
+    inputs: Sequence[Tensor],
+    repeats: int,
+    progress: Callable[[int], object] | None,
+) -> None:
+    order = np.random.default_rng(0)
     with torch.inference_mode():
         for frame in inputs[:WARM_UP]:
-            for contender in contenders.values():
+            for contender in turns:
                 contender.step(frame, contender.start)
-        turns, order = list(contenders.values()), np.random.default_rng(0)
         for repeat in range(repeats):
             for contender in turns:
                 contender.state = contender.start
@@ -86,12 +101,6 @@ def bench(
                     turns[turn].run(frame)
                 if progress is not None:
                     progress(repeat * len(inputs) + number + 1)
-    return {
-        "frames": len(frames),
-        "repeats": repeats,
-        "settle_steps": _settle_steps(engines, inputs),
-        "engines": _summary(contenders),
-    }
 
 
 def machine() -> dict[str, Any]:

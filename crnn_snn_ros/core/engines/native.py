@@ -16,12 +16,8 @@ import torch
 from torch import Tensor
 
 from crnn_snn_ros.core.engines.base import Carry, Engine, FrameResult, Trace
-from crnn_snn_ros.core.engines.native_pack import (
-    STRUCTURES,
-    CallStruct,
-    CarryStruct,
-    Packed,
-)
+from crnn_snn_ros.core.engines.native_pack import Packed
+from crnn_snn_ros.core.engines.native_structs import STRUCTURES, CallStruct, CarryStruct
 from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.core.graph import Graph
 from crnn_snn_ros.core.neuron import canonical_spike

@@ -1,17 +1,17 @@
-"""A graph packed for the native library: its memory, and the structures of ``program.h``."""
+"""A graph packed for the native library: all the memory that it works in."""
 
 from __future__ import annotations
 
 import ctypes
 import math
 from collections.abc import Sequence
-from ctypes import c_int32, c_int64, c_void_p
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crnn_snn_ros.core.bounds import Bounds
+from crnn_snn_ros.core.engines.native_structs import NodeStruct, ProgramStruct, SynapseStruct
 from crnn_snn_ros.core.graph import (
     INPUT,
     Conv,
@@ -33,71 +33,6 @@ ROW_BYTES = 2**15  # of a group of rows that is multiplied at once: about a leve
 QUIET = 127  # largest u8 whose products the AVX2 instruction adds up without saturation
 KIND_INPUT, KIND_NEURONS, KIND_SUM_POOL, KIND_MAX_POOL, KIND_HEAD = range(5)
 NARROW, WIDE, IDENTITY = range(3)
-
-
-class SynapseStruct(ctypes.Structure):
-    """``native::Synapse``."""
-
-    _fields_ = [
-        *((name, c_int32) for name in ("source", "form", "kernel_h", "kernel_w", "stride")),
-        *((name, c_int32) for name in ("padding", "width")),
-        *((name, c_void_p) for name in ("scale", "weight")),
-    ]
-
-
-class NodeStruct(ctypes.Structure):
-    """``native::Node``."""
-
-    _fields_ = [
-        *((name, c_int32) for name in ("kind", "height", "width", "channels", "lanes", "steps")),
-        *((name, c_int32) for name in ("offset", "wide")),
-        *((name, c_void_p) for name in ("spikes", "wide_spikes", "mask", "tracer", "silence")),
-        *((name, c_int32) for name in ("source", "kernel_h", "kernel_w", "stride", "padding")),
-        *((name, c_int32) for name in ("synapses", "blocks")),
-        ("synapse", c_void_p),
-        *((name, c_int32) for name in ("row_bytes", "loud")),
-        *((name, c_void_p) for name in ("weight", "correction")),
-        *((name, c_int32) for name in ("row_words", "n_min", "n_max", "taps")),
-        *((name, c_void_p) for name in ("wide_weight", "threshold", "start", "recurrent")),
-        *((name, c_void_p) for name in ("before", "v")),
-        *((name, c_int64) for name in ("counts_at", "activity_at", "trace_at", "carry")),
-    ]
-
-
-class CarryStruct(ctypes.Structure):
-    """``native::Carry``."""
-
-    _fields_ = [
-        ("values", c_void_p),
-        *((name, c_int64) for name in ("stride_n", "stride_c", "stride_h", "stride_w")),
-    ]
-
-
-class ProgramStruct(ctypes.Structure):
-    """``native::Program``."""
-
-    _fields_ = [
-        ("nodes", c_void_p),
-        *((name, c_int64) for name in ("node_count", "chunk", "row_capacity")),
-        *((name, c_void_p) for name in ("rows", "wide_rows", "charge", "taps", "vector")),
-    ]
-
-
-class CallStruct(ctypes.Structure):
-    """``native::Call``."""
-
-    _fields_ = [
-        ("frame", c_void_p),
-        *((name, c_int64) for name in ("batch", "limit")),
-        *((name, c_void_p) for name in ("carry", "results")),
-        ("result_size", c_int64),
-        *((name, c_void_p) for name in ("settle_steps", "busy", "trace")),
-        *((name, c_int64) for name in ("trace_steps", "trace_size")),
-        ("membranes", c_void_p),
-    ]
-
-
-STRUCTURES = (SynapseStruct, NodeStruct, CarryStruct, ProgramStruct, CallStruct)
 
 
 class Packed:

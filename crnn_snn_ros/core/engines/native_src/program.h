@@ -1,4 +1,4 @@
-// What native.py hands over: a packed graph and one batch of frames. native_pack.py mirrors these
+// What native.py hands over: a packed graph and one batch of frames. native_structs.py mirrors these
 // structures field by field; `native_layout` lets it check that both sides were built alike.
 //
 // All memory belongs to Python: nothing here allocates.

@@ -1,0 +1,59 @@
+// One frame of one stream: what it knows, and its parts (gather.h, kernel.cpp).
+
+#pragma once
+#include "lanes.h"
+
+namespace native {
+namespace {
+
+struct Job {  // a pixel whose rows are gathered
+    long pixel, first_row;
+    uint64_t arrivals;  // steps of this chunk at which a source fired
+};
+
+// The layers of one frame of one stream.
+class Stream {
+public:
+    Stream(const Program& program, const Call& call, long index)
+        : program(program), call(call), index(index),
+          results(call.results + index * call.result_size) {}
+
+    void run();
+
+private:
+    const Program& program;
+    const Call& call;
+    const long index;
+    float* const results;
+    long start = 0, steps = 0;  // of the chunk: time-steps start + 1 ... start + steps
+    long settled_at = 0;        // last time-step with a spike, or a recurrent one pending
+
+    void load_input(const Node& node);
+    void load_carry(const Node& node);
+    void run_neurons(const Node& node);
+    bool can_rest(const Node& node) const;
+    void keep_tracer(const Node& node, long pixel);
+    uint64_t gather_taps(const Node& node, long pixel);
+    void gather_rows(const Node& node, long pixel, uint64_t arrivals, uint8_t* rows,
+                     int32_t* wide_rows);
+    uint8_t* copy_pixels(uint8_t* to, const Node& node, const Synapse& synapse, long pixel,
+                         bool now);
+    void fire(const Node& node, const Job* jobs, int count, long rows);
+    void add_wide(const Node& node, long rows);
+    void add_identities(const Node& node, const Job& job);
+    void scan(const Node& node, const Job& job);
+    uint64_t scan_lanes(const Node& node, const Job& job, long lane, long reach);
+    void finish_head(const Node& node);
+    void read_counts(const Node& node, int32_t* values) const;
+    bool would_fire() const;
+    void write_trace(const Node& node) const;
+
+    bool restless(const Node& node, long pixel) const {  // at the end of the chunk before
+        return start == 0 || (node.mask[pixel] >> (program.chunk - 1) & 1);
+    }
+    static long spike_size(const Node& node) { return node.wide ? sizeof(int32_t) : 1; }
+    long pixels(const Node& node) const { return long(node.height) * node.width; }
+};
+
+}  // namespace
+}  // namespace native

@@ -1,0 +1,71 @@
+"""The structures of ``native_src/program.h``, field by field."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import c_int32, c_int64, c_void_p
+
+
+class SynapseStruct(ctypes.Structure):
+    """``native::Synapse``."""
+
+    _fields_ = [
+        *((name, c_int32) for name in ("source", "form", "kernel_h", "kernel_w", "stride")),
+        *((name, c_int32) for name in ("padding", "width")),
+        *((name, c_void_p) for name in ("scale", "weight")),
+    ]
+
+
+class NodeStruct(ctypes.Structure):
+    """``native::Node``."""
+
+    _fields_ = [
+        *((name, c_int32) for name in ("kind", "height", "width", "channels", "lanes", "steps")),
+        *((name, c_int32) for name in ("offset", "wide")),
+        *((name, c_void_p) for name in ("spikes", "wide_spikes", "mask", "tracer", "silence")),
+        *((name, c_int32) for name in ("source", "kernel_h", "kernel_w", "stride", "padding")),
+        *((name, c_int32) for name in ("synapses", "blocks")),
+        ("synapse", c_void_p),
+        *((name, c_int32) for name in ("row_bytes", "loud")),
+        *((name, c_void_p) for name in ("weight", "correction")),
+        *((name, c_int32) for name in ("row_words", "n_min", "n_max", "taps")),
+        *((name, c_void_p) for name in ("wide_weight", "threshold", "start", "recurrent")),
+        *((name, c_void_p) for name in ("before", "v")),
+        *((name, c_int64) for name in ("counts_at", "activity_at", "trace_at", "carry")),
+    ]
+
+
+class CarryStruct(ctypes.Structure):
+    """``native::Carry``."""
+
+    _fields_ = [
+        ("values", c_void_p),
+        *((name, c_int64) for name in ("stride_n", "stride_c", "stride_h", "stride_w")),
+    ]
+
+
+class ProgramStruct(ctypes.Structure):
+    """``native::Program``."""
+
+    _fields_ = [
+        ("nodes", c_void_p),
+        *((name, c_int64) for name in ("node_count", "chunk", "row_capacity")),
+        *((name, c_void_p) for name in ("rows", "wide_rows", "charge", "taps", "vector")),
+    ]
+
+
+class CallStruct(ctypes.Structure):
+    """``native::Call``."""
+
+    _fields_ = [
+        ("frame", c_void_p),
+        *((name, c_int64) for name in ("batch", "limit")),
+        *((name, c_void_p) for name in ("carry", "results")),
+        ("result_size", c_int64),
+        *((name, c_void_p) for name in ("settle_steps", "busy", "trace")),
+        *((name, c_int64) for name in ("trace_steps", "trace_size")),
+        ("membranes", c_void_p),
+    ]
+
+
+STRUCTURES = (SynapseStruct, NodeStruct, CarryStruct, ProgramStruct, CallStruct)
