@@ -30,12 +30,13 @@ class Difficulty:
 
     corridor_m: tuple[float, float] = (1.7, 2.5)  # width
     corridor_obstacles: tuple[int, int] = (6, 10)
-    scale: float = 1.0  # of the obstacles' sizes
+    corridor_scale: float = 1.0  # of the obstacles' sizes
+    crowd: float = 1.0  # factor on the number of obstacles in rooms and on open ground
     margin_m: float = 0.17  # room beside the robot, left and right, at the least
     movers: tuple[int, int] = (0, 0)  # three times as many on open ground
 
 
-NARROW = Difficulty((1.15, 1.5), (3, 6), 0.6, 0.10)
+NARROW = Difficulty((1.15, 1.5), (3, 6), 0.6, 2.0, 0.10)
 
 
 def generate(kind: str, seed: int, difficulty: Difficulty | None = None) -> Course:
@@ -171,7 +172,7 @@ def _arena(
         x, y = random.uniform(-half, half)
         return float(x), float(y)
 
-    return _furnish(course, random, asked, count, anywhere)
+    return _furnish(course, random, asked, round(asked.crowd * count), anywhere)
 
 
 def _arena_start(
@@ -196,10 +197,11 @@ def _furnish(
     """Put obstacles where they leave the way open and the start clear; else leave one out."""
     floor = Floor(course, asked.margin_m)
     start = np.array(course.start[:2])
+    scale = asked.corridor_scale if course.route else 1.0
     obstacles: list[Shape] = []
     for number in range(count):
         for _ in range(_TRIES):
-            shape = _obstacle(random, *somewhere(number), asked.scale)
+            shape = _obstacle(random, *somewhere(number), scale)
             if float(point_distance(start[None], shapes_of((shape,)))[0]) < _CLEAR_START_M:
                 continue
             room = floor.room_with(shape)
