@@ -11,11 +11,12 @@ from sim_support import course
 from crnn_snn_ros.core.types import Command
 from crnn_snn_ros.sim.course import Mover, Shape
 from crnn_snn_ros.sim.expert import Expert, ExpertConfig
+from crnn_snn_ros.sim.figures import summarize
 from crnn_snn_ros.sim.geometry import cast
 from crnn_snn_ros.sim.robot import CAR, RobotConfig, RobotState
 from crnn_snn_ros.sim.rollouts import View, arcs
 from crnn_snn_ros.sim.simulator import Simulator
-from crnn_snn_ros.sim.suites import BLIND, SUCCESSES, Setup, run_suite, summarize
+from crnn_snn_ros.sim.suites import BLIND, SUCCESSES, Setup, run_suite
 
 ROBOT = RobotConfig()
 HERE = RobotState(0.0, 0.0, 0.0)

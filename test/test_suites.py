@@ -11,6 +11,7 @@ from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.core.types import Command
 from crnn_snn_ros.pipeline import load_pipeline
 from crnn_snn_ros.sim.course import KINDS
+from crnn_snn_ros.sim.figures import byar, summarize, wilson
 from crnn_snn_ros.sim.simulator import CONTACT, GOAL, TIMEOUT, Observation, Simulator
 from crnn_snn_ros.sim.suites import (
     BLIND,
@@ -24,11 +25,8 @@ from crnn_snn_ros.sim.suites import (
     Setup,
     Straight,
     Unsteered,
-    byar,
     run_course,
     run_suite,
-    summarize,
-    wilson,
 )
 
 BLINDLY = Setup(draw=False)

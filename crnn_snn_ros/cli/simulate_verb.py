@@ -13,7 +13,8 @@ from crnn_snn_ros.cli.output import STDOUT, print_json, progress_bar
 from crnn_snn_ros.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from crnn_snn_ros.sim.suites import PolicyFactory, Setup, Summary
+    from crnn_snn_ros.sim.figures import Summary
+    from crnn_snn_ros.sim.suites import PolicyFactory, Setup
 
 
 def simulate_verb(
@@ -55,6 +56,7 @@ def simulate_verb(
     try:
         from crnn_snn_ros.sim import suites
         from crnn_snn_ros.sim.expert import ExpertConfig
+        from crnn_snn_ros.sim.figures import summarize
         from crnn_snn_ros.sim.record import Recording, record_suite
     except ImportError as error:
         raise ConfigError(f"{error}; pip install 'crnn_snn_ros[sim]'") from None
@@ -100,7 +102,7 @@ def simulate_verb(
                 progress=lambda _: bar.update(bar.task_ids[0], advance=1),
             )
             if outcomes:
-                summaries[name] = suites.summarize(outcomes)
+                summaries[name] = summarize(outcomes)
     if json:
         table = {name: summary._asdict() for name, summary in summaries.items()}
         span = [chosen[0], chosen[-1]]
