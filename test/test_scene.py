@@ -6,6 +6,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -118,8 +119,8 @@ print((after - before) * resource.getpagesize() / 2**20)
     assert grown < 40.0, f"{grown:.0f} MiB over 60 courses"
 
 
+@pytest.mark.skipif(find_spec("mujoco") is None, reason="MuJoCo is not installed: extra [sim]")
 def test_without_opengl_one_line_says_what_to_install() -> None:
-    pytest.importorskip("mujoco")
     code = """
 import ctypes
 class Loader(ctypes.CDLL):

@@ -34,13 +34,6 @@ BLINDLY = Setup(draw=False)
 BOLD = ControlConfig(v_max_mps=1.0, stop_threshold=1.0, go_threshold=0.99, go_frames=1)
 
 
-def test_processes_change_nothing() -> None:
-    alone = run_suite(BLIND["expert"], "movers", range(1000, 1004), BLINDLY)
-    together = run_suite(BLIND["expert"], "movers", range(1000, 1004), BLINDLY, processes=2)
-    assert alone == together
-    assert [outcome.seed for outcome in alone] == list(range(1000, 1004))
-
-
 def test_each_suite_has_every_kind_and_what_it_asks_for() -> None:
     for name, suite in SUITES.items():
         courses = [suite.course(seed) for seed in range(1000, 1010)]
@@ -65,6 +58,7 @@ def test_a_network_drives_the_same_way_twice() -> None:
     here = run_suite(driver, "static", (1000, 1002), small)
     there = run_suite(driver, "static", (1000, 1002), small, processes=2)
     assert here == there
+    assert [outcome.seed for outcome in here] == [1000, 1002]
     assert all(outcome.distance_m > 0.0 for outcome in here)
 
 

@@ -53,7 +53,7 @@ class Look:
     fill: Colour  # of a second light from the other side, which casts no shadow
     sky: tuple[Colour, Colour]  # zenith and horizon, where there is no ceiling
     ceiling_m: float | None  # height above the walls' foot; None under the sky
-    shadows: bool  # about six times the cost of a picture
+    shadows: bool  # about five times the cost of a picture
     camera: Camera
 
     @classmethod

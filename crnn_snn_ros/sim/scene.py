@@ -154,8 +154,8 @@ def _set_visual(spec: Any, look: Look, width: int, height: int) -> None:
     spec.stat.extent = 1.0  # so that the distances below are metres
     spec.visual.map.znear = 0.02
     spec.visual.map.zfar = 60.0
-    spec.visual.map.shadowclip = 9.0
-    spec.visual.quality.shadowsize = 2048 if look.shadows else 0
+    spec.visual.map.shadowclip = 6.0
+    spec.visual.quality.shadowsize = 1024 if look.shadows else 0
     spec.visual.quality.offsamples = 4
     spec.visual.headlight.active = 0
     spec.visual.global_.offwidth = width
