@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -22,10 +23,10 @@ from rclpy.signals import SignalHandlerOptions
 from crnn_snn_ros.core.errors import CrnnSnnError
 
 DONE, FAILED, BAD_INPUT = 0, 1, 2
-# How long one thread may keep the interpreter from another. With Python's 5 ms the threads of the
-# executor hold up the answer to a frame: 13 ms from image to command at the median instead of 9,
-# 300 ms at worst instead of 45 (busy machine, 2 cores).
-SWITCH_S = 0.0005
+# rclpy's MultiThreadedExecutor finds a message ready again and again until one of its threads has
+# taken it, and in doing so keeps the interpreter from just that thread: 45 ms from image to command
+# on an idle machine. A short sleep after each callback that was handed over: 2 ms.
+HAND_OVER_S = 0.0005
 
 
 class Guarded(Protocol):
@@ -56,7 +57,6 @@ def run(make: Callable[[], Guarded], args: Sequence[str] | None, threads: int) -
     Returns:
         Exit code: 0 stopped by a signal, 1 a fault of ours, 2 bad parameters or model.
     """
-    sys.setswitchinterval(SWITCH_S)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -101,6 +101,7 @@ def _spin(executor: Executor, stop: threading.Event, failures: list[str]) -> Non
     try:
         while not stop.is_set():
             executor.spin_once(timeout_sec=0.1)
+            time.sleep(HAND_OVER_S)
     except Exception:  # reported by the main thread, after the last word
         failures.append(traceback.format_exc())
     finally:
