@@ -9,10 +9,13 @@ State is an argument and a result, so that a stream can be replayed, compared an
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from crnn_snn_ros.core.command import ControlConfig, ControlState, control
 from crnn_snn_ros.core.engines import make_engine
@@ -21,7 +24,7 @@ from crnn_snn_ros.core.errors import ConfigError, ConversionError
 from crnn_snn_ros.core.types import Command, Frame, Prediction
 from crnn_snn_ros.core.verify import random_video, verify
 from crnn_snn_ros.io.model_file import Model, load
-from crnn_snn_ros.io.preprocess import preprocess
+from crnn_snn_ros.io.preprocess import InputContract, preprocess
 
 STEERING, COLLISION = "steering", "collision"
 CHECK_FRAMES = 6
@@ -30,7 +33,7 @@ CHECK_FRAMES = 6
 class PipelineState(NamedTuple):
     """All that crosses from one frame to the next."""
 
-    carry: Carry
+    carry: Any  # of the network; a ``Carry`` where it spikes
     control: ControlState
     stamp_ns: int | None  # of the frame before; None before the first
 
@@ -44,24 +47,43 @@ class Answer(NamedTuple):
     network: FrameResult  # all that the spiking network did
 
 
-class Pipeline:
-    """Frame -> Answer for one camera."""
+class FrameLoop(ABC):
+    """Frame -> Answer for one camera, whatever the network.
+
+    Args:
+        contract: what the network takes as its input.
+        frame_rate_hz: of the frames that it was trained on.
+        config: how its predictions become commands.
+        reset_gap_s: frames further apart than this do not belong together.
+    """
 
     def __init__(
-        self, model: Model, engine: Engine, config: ControlConfig, reset_gap_s: float = 1.0
+        self,
+        contract: InputContract,
+        frame_rate_hz: float,
+        config: ControlConfig,
+        reset_gap_s: float = 1.0,
     ) -> None:
-        self.model = model
-        self.engine = engine
+        self.contract = contract
+        self.frame_rate_hz = frame_rate_hz
         self.config = config
         self.reset_gap_s = reset_gap_s
-        self._scales = {head.name: head.scale for head in model.graph.heads()}
-        missing = {STEERING, COLLISION} - self._scales.keys()
-        if missing:
-            raise ConfigError(f"model has no head '{missing.pop()}', so it cannot drive a robot")
+
+    @abstractmethod
+    def initial_carry(self) -> Any:
+        """The network's memory before the first frame of a stream."""
+
+    @abstractmethod
+    def infer(self, pixels: NDArray[np.int8], carry: Any) -> tuple[FrameResult, Any]:
+        """One frame (C, H, W) through the network, and its memory for the next."""
+
+    @abstractmethod
+    def predict(self, result: FrameResult) -> Prediction:
+        """What the network's outcome means."""
 
     def initial_state(self) -> PipelineState:
         """State before the first frame of a stream."""
-        return PipelineState(self.engine.initial_carry(), ControlState(), None)
+        return PipelineState(self.initial_carry(), ControlState(), None)
 
     def step(self, frame: Frame, state: PipelineState) -> tuple[Answer, PipelineState]:
         """Answer one frame.
@@ -70,15 +92,14 @@ class Pipeline:
         anew: the network's memory would be of another place.
 
         Raises:
-            DataError: the image does not fit the model's input contract.
+            DataError: the image does not fit the network's input contract.
         """
         elapsed_s = self._elapsed_s(frame, state)
         if elapsed_s is None:
             state = self.initial_state()
-        pixels = preprocess(frame.image, self.model.contract)
-        result, carry = self.engine.step(torch.from_numpy(pixels[None]), state.carry)
-        prediction = self._predict(result)
-        dt_s = 1.0 / self.model.frame_rate_hz if elapsed_s is None else elapsed_s
+        result, carry = self.infer(preprocess(frame.image, self.contract), state.carry)
+        prediction = self.predict(result)
+        dt_s = 1.0 / self.frame_rate_hz if elapsed_s is None else elapsed_s
         command, control_state = control(prediction, state.control, dt_s, self.config)
         answer = Answer(prediction, command, elapsed_s is None, result)
         return answer, PipelineState(carry, control_state, frame.stamp_ns)
@@ -90,7 +111,40 @@ class Pipeline:
         elapsed_s = (frame.stamp_ns - state.stamp_ns) / 1e9
         return elapsed_s if 0.0 < elapsed_s <= self.reset_gap_s else None
 
-    def _predict(self, result: FrameResult) -> Prediction:
+
+class Pipeline(FrameLoop):
+    """The loop of a spiking network.
+
+    Args:
+        model: the network and what is known of it.
+        engine: runs its graph.
+        config, reset_gap_s: as for ``FrameLoop``.
+
+    Raises:
+        ConfigError: the model has not the heads of a driver.
+    """
+
+    def __init__(
+        self, model: Model, engine: Engine, config: ControlConfig, reset_gap_s: float = 1.0
+    ) -> None:
+        super().__init__(model.contract, model.frame_rate_hz, config, reset_gap_s)
+        self.model = model
+        self.engine = engine
+        self._scales = {head.name: head.scale for head in model.graph.heads()}
+        missing = {STEERING, COLLISION} - self._scales.keys()
+        if missing:
+            raise ConfigError(f"model has no head '{missing.pop()}', so it cannot drive a robot")
+
+    def initial_carry(self) -> Carry:
+        """See ``FrameLoop``."""
+        return self.engine.initial_carry()
+
+    def infer(self, pixels: NDArray[np.int8], carry: Carry) -> tuple[FrameResult, Carry]:
+        """See ``FrameLoop``."""
+        return self.engine.step(torch.from_numpy(pixels[None]), carry)
+
+    def predict(self, result: FrameResult) -> Prediction:
+        """See ``FrameLoop``."""
         value = {name: float(result.heads[name][0, 0]) * s for name, s in self._scales.items()}
         return Prediction(
             steering_rad=value[STEERING],

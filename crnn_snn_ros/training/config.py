@@ -62,8 +62,8 @@ class TrainConfig:
         ConfigError: a value is out of range.
     """
 
-    float_epochs: int = 80  # passes over the data in floating point
-    qat_epochs: int = 80  # passes with quantization
+    float_epochs: int = 80  # passes over the data in floating point; 0: none
+    qat_epochs: int = 80  # passes with quantization; 0: none
     window: int = 16  # frames of back-propagation through time
     streams: int = 8  # parallel pieces of a drive
     learning_rate: float = 2e-3  # at the start of the float phase
@@ -74,9 +74,12 @@ class TrainConfig:
     device: str = "auto"  # auto, cpu or cuda
 
     def __post_init__(self) -> None:
-        counts = (self.float_epochs, self.qat_epochs, self.streams, self.threads)
-        if min(counts) < 1:
-            raise ConfigError(f"epochs, streams and threads must be at least 1, got {counts}")
+        if min(self.float_epochs, self.qat_epochs) < 0:
+            epochs = (self.float_epochs, self.qat_epochs)
+            raise ConfigError(f"epochs are {epochs}, must not be negative")
+        if min(self.streams, self.threads) < 1:
+            counts = (self.streams, self.threads)
+            raise ConfigError(f"streams and threads must be at least 1, got {counts}")
         if self.window < 2:  # batch norm has nothing to normalise over in a single frame
             raise ConfigError(f"window is {self.window}, must be at least 2 frames")
         for rate in (self.learning_rate, self.qat_learning_rate):

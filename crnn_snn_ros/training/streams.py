@@ -1,16 +1,26 @@
-"""Drives as parallel streams of windows, for truncated back-propagation through time."""
+"""Drives as parallel streams of windows, for truncated back-propagation through time.
+
+drives --cut--> pieces --shuffle--> queue --> stream 1 ... stream N --> a window of all, a step each
+
+A step sees pieces of as many drives as there are streams. To walk one drive after another would
+show the optimizer one course in one light for many steps, and it would learn that one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from crnn_snn_ros.data.dataset import Sequence
-from crnn_snn_ros.training.augment import augment
+from crnn_snn_ros.core.errors import DataError
+from crnn_snn_ros.data.dataset import Sequence as Drive
+from crnn_snn_ros.training.augment import Look, augment
+
+LONGEST_PIECE = 256  # frames; longer ones would leave a stream with one drive for too many steps
+SHORTEST_PIECE = 2  # frames; one alone has nothing to remember
 
 
 class Chunk(NamedTuple):
@@ -19,26 +29,96 @@ class Chunk(NamedTuple):
     pixels: Tensor  # float, (N, T, C, H, W)
     steering_rad: Tensor  # (N, T), NaN where there is no label
     collision: Tensor  # (N, T), NaN where there is no label
+    fresh: Tensor  # bool (N,): a new piece begins here, so nothing is remembered
 
 
-def chunks(drive: Sequence, window: int, streams: int, rng: np.random.Generator) -> Iterator[Chunk]:
-    """Cut a drive at a random offset into parallel streams, and yield them window by window.
+class _Piece(NamedTuple):
+    drive: Drive
+    start: int
+    stop: int
+
+
+class _Stream:
+    """A place in a piece, seen in one look."""
+
+    def __init__(self, piece: _Piece, look: Look) -> None:
+        self.piece, self.look = piece, look
+        self.at = piece.start
+
+    def window(self, frames: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The next frames and labels; past the end the last frame stays, without a label."""
+        index = np.minimum(np.arange(self.at, self.at + frames), self.piece.stop - 1)
+        labelled = index == np.arange(self.at, self.at + frames)
+        self.at += frames
+        drive = self.piece.drive
+        steering, collision = (
+            np.where(labelled, labels[index], np.float32(np.nan))
+            for labels in (drive.steering_rad, drive.collision)
+        )
+        return self.look(drive.frames[index], steering, collision)
+
+    @property
+    def finished(self) -> bool:
+        return self.at >= self.piece.stop
+
+
+class Streams:
+    """Endless windows of drives.
 
     Args:
-        drive: A contiguous stretch of frames.
-        window: Frames in a chunk, at most.
-        streams: Parallel pieces N; fewer where the drive is too short for them.
-        rng: Draws the offset and the look of every stream.
+        drives: Contiguous stretches of frames.
+        window: Frames in a chunk; fewer where no drive is so long.
+        streams: Pieces N that are walked at the same time; fewer where there are not so many.
+        rng: Draws where drives are cut, the order of the pieces, and the look of each.
+
+    Attributes:
+        steps: Chunks in which as many frames go by as the drives have.
+
+    Raises:
+        DataError: no drive has two frames.
     """
-    total = len(drive.frames)
-    streams = max(1, min(streams, total // (2 * window)))
-    offset = int(rng.integers(0, min(window, max(1, total // 4))))
-    length = (total - offset) // streams
-    looks = [augment(rng) for _ in range(streams)]
-    for start in range(0, length - 1, window):  # a remainder of one frame is left out
-        stop = min(start + window, length)
-        parts = []
-        for stream, look in enumerate(looks):
-            at = slice(offset + stream * length + start, offset + stream * length + stop)
-            parts.append(look(drive.frames[at], drive.steering_rad[at], drive.collision[at]))
-        yield Chunk(*(torch.stack(part) for part in zip(*parts, strict=True)))
+
+    def __init__(
+        self, drives: Sequence[Drive], window: int, streams: int, rng: np.random.Generator
+    ) -> None:
+        self._drives = [drive for drive in drives if len(drive) >= SHORTEST_PIECE]
+        if not self._drives:
+            raise DataError("the train split is too short: no drive of it has two frames")
+        self._rng = rng
+        self._window = min(window, max(len(drive) for drive in self._drives))
+        total = sum(len(drive) for drive in self._drives)
+        wanted = min(LONGEST_PIECE, max(total // streams, window))
+        self._length = max(wanted // window * window, self._window)
+        self._queue: list[_Piece] = []
+        self._streams: list[_Stream] = []
+        pieces = self._cut()
+        self._count = min(streams, len(pieces))
+        self.steps = -(-total // (self._count * self._window))
+
+    def __next__(self) -> Chunk:
+        """The next window of every stream; one whose piece is over goes on with another."""
+        if not self._streams:
+            self._streams = [self._begin() for _ in range(self._count)]
+        fresh = []
+        for number, stream in enumerate(self._streams):
+            if stream.finished:
+                self._streams[number] = self._begin()
+            fresh.append(self._streams[number].at == self._streams[number].piece.start)
+        parts = [stream.window(self._window) for stream in self._streams]
+        pixels, steering, collision = (torch.stack(part) for part in zip(*parts, strict=True))
+        return Chunk(pixels, steering, collision, torch.tensor(fresh))
+
+    def _begin(self) -> _Stream:
+        if not self._queue:
+            self._queue = self._cut()
+            self._rng.shuffle(self._queue)  # type: ignore[arg-type]
+        return _Stream(self._queue.pop(), augment(self._rng))
+
+    def _cut(self) -> list[_Piece]:
+        """All drives, each cut from another frame on, so that windows do not always meet there."""
+        pieces = []
+        for drive in self._drives:
+            first = int(self._rng.integers(0, min(self._window, max(1, len(drive) // 4))))
+            for start in range(first, len(drive) - SHORTEST_PIECE + 1, self._length):
+                pieces.append(_Piece(drive, start, min(start + self._length, len(drive))))
+        return pieces

@@ -1,35 +1,40 @@
 """Training: a float warm-up, then quantization-aware training on the grids of the conversion.
 
-Truncated back-propagation through time over real sequences: a drive is cut into parallel streams,
-each is walked in windows, and the recurrent state crosses from window to window (detached), as it
-will cross from frame to frame on the robot.
+Truncated back-propagation through time over real sequences: drives are walked in parallel streams,
+window by window, and the recurrent state crosses from window to window (detached), as it will cross
+from frame to frame on the robot.
 """
 
 from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from crnn_snn_ros.core.device import choose_device
-from crnn_snn_ros.core.errors import DataError
+from crnn_snn_ros.core.errors import ConfigError, DataError
 from crnn_snn_ros.data.dataset import Sequence as Drive
 from crnn_snn_ros.io.atomic import replacing
 from crnn_snn_ros.training.checkpoint import Checkpoint, Origin, save
 from crnn_snn_ros.training.config import NetworkConfig, TrainConfig
 from crnn_snn_ros.training.convert.fold import fold_bn
 from crnn_snn_ros.training.network import HEADS, Crnn
-from crnn_snn_ros.training.streams import Chunk, chunks
+from crnn_snn_ros.training.streams import Streams
 
-CALIBRATION_FRAMES = 512
+CALIBRATION_DRIVES = 16
+CALIBRATION_FRAMES = 1024
 EVALUATION_WINDOW = 64
+Carry = dict[str, Tensor]  # recurrent activations, (N, hidden)
+
+STEERING_WEIGHT = 4.0  # per rad^2: errors of 0.2 rad weigh like the entropy of collision
 RECURRENT_LIMIT = 1.0  # of |u|: beyond it an IndRNN explodes in float
 
 
@@ -52,6 +57,7 @@ def train(
     origin: Origin,
     out: Path,
     on_epoch: Callable[[Epoch], object] = print,
+    start: Crnn | None = None,
 ) -> Checkpoint:
     """Train a network in both phases; write ``float.safetensors``, ``qat.safetensors``, a CSV log.
 
@@ -63,36 +69,92 @@ def train(
         origin: What the checkpoints say of the data and the command.
         out: Folder to write into, made where missing.
         on_epoch: Called after every epoch.
+        start: A float network of the same size to go on from; None: a fresh one.
 
     Returns:
         The quantized checkpoint.
 
     Raises:
-        ConfigError: no such device here.
+        ConfigError: no such device here, or ``start`` has another size.
         DataError: there is no labelled frame, or training diverged.
     """
-    device = choose_device(config.device)
-    heads = _labelled_heads(drives, "train")
-    _labelled_heads(validation, "validation")
-    torch.set_num_threads(config.threads)
-    torch.manual_seed(config.seed)
-    rng = np.random.default_rng(config.seed)
-    torch.backends.cudnn.allow_tf32 = False  # fake-quantized integers must stay exact
-    out.mkdir(parents=True, exist_ok=True)
-    log = _Log(out / "log.csv", on_epoch)
-    float_net = Crnn(network).to(device)
-    float_net = _fit(float_net, drives, validation, config, "float", rng, log)
-    warm = Checkpoint(float_net.eval(), origin, heads, log.best("float"))
-    save(out / "float.safetensors", warm)
-    quantized = fold_bn(float_net.eval())
-    frames = np.concatenate([drive.frames[:CALIBRATION_FRAMES] for drive in drives])
-    pixels = torch.from_numpy(frames[:CALIBRATION_FRAMES]).to(device)
-    quantized.calibrate(pixels[None])
-    quantized.quantized = True
-    quantized = _fit(quantized, drives, validation, config, "qat", rng, log)
-    result = Checkpoint(quantized.eval(), origin, heads, log.best("qat"))
-    save(out / "qat.safetensors", result)
-    return result
+    trainer = Trainer(drives, validation, config, origin, out, on_epoch)
+    warm = trainer.float_phase(network, start)
+    return trainer.quantized_phase(warm.network)
+
+
+class Trainer:
+    """The phases of training on one data set; arguments and errors as for ``train``."""
+
+    def __init__(
+        self,
+        drives: Sequence[Drive],
+        validation: Sequence[Drive],
+        config: TrainConfig,
+        origin: Origin,
+        out: Path,
+        on_epoch: Callable[[Epoch], object],
+    ) -> None:
+        self._device = choose_device(config.device)
+        self._heads = _labelled_heads(drives, "train")
+        _labelled_heads(validation, "validation")
+        self._drives, self._validation = drives, validation
+        self._config, self._origin, self._out = config, origin, out
+        torch.set_num_threads(config.threads)
+        torch.manual_seed(config.seed)
+        self._rng = np.random.default_rng(config.seed)
+        torch.backends.cudnn.allow_tf32 = False  # fake-quantized integers must stay exact
+        out.mkdir(parents=True, exist_ok=True)
+        self._log = _Log(out / "log.csv", on_epoch)
+
+    def float_phase(self, network: NetworkConfig, start: Crnn | None = None) -> Checkpoint:
+        """Train in floating point, and write ``float.safetensors``."""
+        net = Crnn(network)
+        if start is not None:
+            _continue(net, start)
+        net = self._fit(net.to(self._device), "float")
+        return self._save("float", net)
+
+    def quantized_phase(self, network: Crnn) -> Checkpoint:
+        """Fold, calibrate and train on integers, and write ``qat.safetensors``."""
+        quantized = fold_bn(network.eval())
+        pixels = torch.from_numpy(_calibration_frames(self._drives))
+        quantized.calibrate(pixels.to(self._device))
+        quantized.quantized = True
+        return self._save("qat", self._fit(quantized, "qat"))
+
+    def _fit(self, network: Crnn, phase: str) -> Crnn:
+        return _fit(
+            network, self._drives, self._validation, self._config, phase, self._rng, self._log
+        )
+
+    def _save(self, phase: str, network: Crnn) -> Checkpoint:
+        result = Checkpoint(network.eval(), self._origin, self._heads, self._log.best(phase))
+        save(self._out / f"{phase}.safetensors", result)
+        return result
+
+
+def _calibration_frames(drives: Sequence[Drive]) -> NDArray[np.int8]:
+    """The beginnings of some drives, (N, T, C, H, W), as long as the shortest of them at most."""
+    count = min(CALIBRATION_DRIVES, len(drives))
+    chosen = [drives[len(drives) * number // count] for number in range(count)]
+    frames = min([CALIBRATION_FRAMES // count, *(len(drive) for drive in chosen)])
+    return np.stack([drive.frames[:frames] for drive in chosen])
+
+
+def _continue(network: Crnn, start: Crnn) -> None:
+    """Take over what was learned; the scales of activations belong to the number of bits."""
+    learned = {
+        name: value for name, value in start.state_dict().items() if not name.endswith(".scale")
+    }
+    expected = {name: value.shape for name, value in network.state_dict().items()}
+    expected = {name: shape for name, shape in expected.items() if not name.endswith(".scale")}
+    if start.quantized or {name: value.shape for name, value in learned.items()} != expected:
+        raise ConfigError(
+            "the checkpoint to go on from is not a float network of this size; give "
+            "float.safetensors of a run with the same input and layers"
+        )
+    network.load_state_dict(learned, strict=False)
 
 
 def _labelled_heads(drives: Sequence[Drive], split: str) -> tuple[str, ...]:
@@ -120,19 +182,20 @@ def _fit(
 ) -> Crnn:
     """Run one phase and return the network at its best validation loss."""
     epochs = config.float_epochs if phase == "float" else config.qat_epochs
+    if epochs == 0:
+        return network
     rate = config.learning_rate if phase == "float" else config.qat_learning_rate
     optimizer = torch.optim.AdamW(_parameter_groups(network, rate, config.weight_decay))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs, rate / 50)
     best, best_loss = {}, float("inf")
+    streams = Streams(drives, config.window, config.streams, rng)
+    carry: Carry = {}
     for number in range(1, epochs + 1):
         network.train()
-        losses = [
-            loss
-            for drive in drives
-            for loss in _walk(network, optimizer, chunks(drive, config.window, config.streams, rng))
-        ]
-        if not losses:
-            raise DataError("the train split is too short: no window of it holds a label")
+        losses = []
+        for _ in range(streams.steps):
+            loss, carry = _step(network, optimizer, streams, carry)
+            losses += [] if loss is None else [loss]
         schedule.step()
         validation_loss, rmse = evaluate(network, validation)
         if not math.isfinite(validation_loss):
@@ -164,32 +227,33 @@ def _parameter_groups(network: Crnn, rate: float, decay: float) -> list[dict[str
     ]
 
 
-def _walk(
-    network: Crnn, optimizer: torch.optim.Optimizer, windows: Iterator[Chunk]
-) -> Iterator[float]:
+def _step(
+    network: Crnn, optimizer: torch.optim.Optimizer, streams: Streams, carry: Carry
+) -> tuple[float | None, Carry]:
+    """Learn from one window of all streams: its loss, None where nothing is labelled, and state."""
     device = next(network.parameters()).device
-    carry: dict[str, Tensor] = {}
-    for window in windows:
-        chunk = Chunk(*(part.to(device) for part in window))
-        output = network(chunk.pixels, carry)
-        carry = {name: state.detach() for name, state in output.carry.items()}
-        loss = _loss(output.heads, chunk.steering_rad, chunk.collision)
-        if loss is None:
-            continue
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        network.clip_recurrent(RECURRENT_LIMIT)
-        yield loss.item()
+    pixels, steering, collision, fresh = (part.to(device) for part in next(streams))
+    kept = {name: torch.where(fresh[:, None], 0.0, state) for name, state in carry.items()}
+    output = network(pixels, kept)
+    carry = {name: state.detach() for name, state in output.carry.items()}
+    loss = _loss(output.heads, steering, collision)
+    if loss is None:
+        return None, carry
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+    optimizer.step()
+    network.clip_recurrent(RECURRENT_LIMIT)
+    return loss.item(), carry
 
 
 def _loss(heads: dict[str, Tensor], steering_rad: Tensor, collision: Tensor) -> Tensor | None:
-    """Squared error of steering plus cross entropy of collision, over labelled frames."""
+    """Weighted squared error of steering plus cross entropy of collision, over labelled frames."""
     parts = []
     known = steering_rad.isfinite()
     if known.any():
-        parts.append(functional.mse_loss(heads["steering"][known], steering_rad[known]))
+        error = functional.mse_loss(heads["steering"][known], steering_rad[known])
+        parts.append(STEERING_WEIGHT * error)
     known = collision.isfinite()
     if known.any():
         logits = heads["collision"][known]
@@ -257,4 +321,6 @@ class _Log:
     def best(self, phase: str) -> dict[str, Any]:
         """Metrics of the best epoch of a phase, for the model card."""
         epochs = [epoch for epoch in self._epochs if epoch.phase == phase]
+        if not epochs:
+            return {}
         return {"validation": min(epochs, key=lambda epoch: epoch.validation_loss)._asdict()}

@@ -1,0 +1,63 @@
+"""The loop of a network that is not converted yet: what it drives like before it spikes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from crnn_snn_ros.core.command import ControlConfig
+from crnn_snn_ros.core.engines.base import FrameResult
+from crnn_snn_ros.core.types import Prediction
+from crnn_snn_ros.pipeline import COLLISION, STEERING, FrameLoop, sigmoid
+from crnn_snn_ros.training.checkpoint import Checkpoint, load
+
+
+class FloatLoop(FrameLoop):
+    """The loop of a checkpoint, in its own arithmetic. It counts no time-steps and no spikes.
+
+    Args:
+        checkpoint: float, or quantized.
+        config: how its predictions become commands.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, config: ControlConfig) -> None:
+        super().__init__(checkpoint.origin.contract, checkpoint.origin.frame_rate_hz, config)
+        self._network = checkpoint.network.eval()
+
+    def initial_carry(self) -> dict[str, Tensor]:
+        """See ``FrameLoop``."""
+        return {}
+
+    @torch.no_grad()
+    def infer(
+        self, pixels: NDArray[np.int8], carry: dict[str, Tensor]
+    ) -> tuple[FrameResult, dict[str, Tensor]]:
+        """See ``FrameLoop``; heads are in their units."""
+        output = self._network(torch.from_numpy(pixels[None, None]), carry)
+        result = FrameResult(
+            heads=output.heads,
+            counts={},
+            activity={},
+            settle_steps=torch.zeros(1, dtype=torch.int64),
+            settled=torch.ones(1, dtype=torch.bool),
+            trace=None,
+        )
+        return result, output.carry
+
+    def predict(self, result: FrameResult) -> Prediction:
+        """See ``FrameLoop``."""
+        value = {name: float(head) for name, head in result.heads.items()}
+        return Prediction(value[STEERING], sigmoid(value[COLLISION]), True, 0, 0)
+
+
+def load_float_loop(path: str | Path, config: ControlConfig | None = None) -> FloatLoop:
+    """The loop of a checkpoint file.
+
+    Raises:
+        DataError: the file is missing, damaged, or not a checkpoint.
+    """
+    return FloatLoop(load(Path(path)), config or ControlConfig())
