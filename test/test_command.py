@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 
 import pytest
@@ -66,6 +67,10 @@ def configs(draw: st.DrawFn) -> ControlConfig:
     assert isinstance(go, float)
     if go >= stop:
         values["go_threshold"] = stop / 2
+    if values["drive"] != "differential" or draw(st.booleans()):
+        values["turn_after_s"] = 0.0
+    elif draw(st.booleans()):
+        values["turn_after_s"] = draw(st.floats(0.01, 1.0))  # so that it does turn
     return ControlConfig(**values)  # type: ignore[arg-type]
 
 
@@ -114,10 +119,14 @@ def test_danger_and_nonsense_stop_at_once(config, stream, last):
         _, state = control(prediction, state, 0.05, config)
     p = last.collision_probability
     trusted = last.settled and math.isfinite(last.steering_rad) and 0.0 <= p <= 1.0
-    if not trusted or p >= config.stop_threshold:
-        assert control(last, state, 0.05, config) == (STOP, INITIAL)
-    for certain in (clear(probability=1.0), clear(probability=math.nan), clear(math.inf)):
-        assert control(certain, state, 0.05, config) == (STOP, INITIAL)
+    for danger in ([last] if trusted and p >= config.stop_threshold else []) + [clear(1.0, 1.0)]:
+        command, after = control(danger, state, 0.05, config)
+        assert command.linear_mps == after.linear_mps == 0.0
+        assert after.stopped
+        if not state.stopped or config.turn_after_s == 0.0:
+            assert (command, after) == (STOP, INITIAL)
+    for nonsense in ([last] if not trusted else []) + [clear(0.0, math.nan), clear(math.inf)]:
+        assert control(nonsense, state, 0.05, config) == (STOP, INITIAL)
 
 
 @given(configs(), st.lists(good, max_size=20), good, good)
@@ -145,7 +154,7 @@ def test_same_stream_same_commands(config, stream):
 
 
 def test_it_begins_standing_still():
-    assert ControlState() == INITIAL == (0.0, 0.0, 0.0, True, 0)
+    assert ControlState() == INITIAL == (0.0, 0.0, 0.0, True, 0, 0.0, 0, 0.0)
 
 
 def test_a_broken_state_stops():
@@ -220,6 +229,69 @@ def test_hysteresis_and_the_frames_before_it_moves():
     assert moving == [False] * 5 + [True] * 3 + [False] * 4 + [True]
 
 
+TURNING = ControlConfig(turn_after_s=1.0, turn_rate_radps=0.4, yaw_gain=2.0)
+
+
+def stuck(
+    steering: list[float], dt_s: float = 0.125, config: ControlConfig = TURNING
+) -> list[float]:
+    """Yaw rates in front of a wall, of which the network says these steering angles."""
+    state, rates = INITIAL, []
+    for steering_rad in steering:
+        (linear, angular), state = control(clear(steering_rad, 0.9), state, dt_s, config)
+        assert linear == 0.0
+        rates.append(angular)
+    return rates
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_stopped_too_long_it_turns_to_the_side_that_the_network_steers_to(side):
+    rates = [side * rate for rate in stuck([side * 0.05] * 12 + [side * 0.5] * 20)]
+    assert rates[:7] == [0.0] * 7
+    assert rates[7:12] == pytest.approx([0.4] * 5), "at least turn_rate_radps"
+    assert rates[-1] == pytest.approx(1.0, abs=1e-3), "and as far as it steers"
+    assert not any(stuck([side * 0.5] * 50, config=ControlConfig())), "never unless told to"
+
+
+@given(st.lists(st.floats(-0.6, 0.6), max_size=80), st.sampled_from([0.02, 0.05, 0.1]))
+def test_turning_keeps_its_side_until_the_other_was_wanted_for_as_long(steering, dt_s):
+    rates = stuck(steering, dt_s)
+    settle = math.ceil(2 * TURNING.max_yaw_rate_radps / TURNING.yaw_acceleration_radps2 / dt_s)
+    frames = math.ceil(TURNING.turn_after_s / dt_s) - 1
+    for n, (before, after) in enumerate(itertools.pairwise(rates), start=1):
+        if before * after < 0.0 or (before and not after):
+            ran = steering[max(0, n - settle - frames) : n + 1]
+            assert longest_run(ran, -before) >= frames
+
+
+def longest_run(steering: list[float], side: float) -> int:
+    runs = itertools.groupby((s >= 0.0) == (side > 0.0) for s in steering)
+    return max(len(list(group)) for match, group in runs if match)
+
+
+def test_turning_side_changes_at_last():
+    rates = stuck([0.2] * 15 + [-0.2, -0.2, 0.2] * 10 + [-0.2] * 20)
+    assert min(rates[7:45]) > 0.0
+    assert rates[-1] == pytest.approx(-0.4, abs=1e-2)
+
+
+def test_turning_ends_when_it_may_go_and_does_not_begin_again_at_once():
+    state = INITIAL
+    for _ in range(20):
+        (_, angular), state = control(clear(0.1, 0.9), state, 0.1, TURNING)
+    assert angular > 0.0
+    commands = []
+    for _ in range(TURNING.go_frames):
+        command, state = control(clear(0.1, 0.3), state, 0.1, TURNING)
+        commands.append(command)
+    assert [c.linear_mps > 0.0 for c in commands] == [False, False, True]
+    assert all(c.angular_radps > 0.0 for c in commands), "the turn goes over into the drive"
+    assert state.turn_side == 0
+    command, state = control(clear(0.1, 0.9), state, 0.1, TURNING)
+    assert command == STOP
+    assert control(clear(0.1, 0.9), state, 0.1, TURNING)[0] == STOP
+
+
 def test_no_time_no_change_but_a_stop():
     _, state = drive(clear(0.3), ControlConfig(), frames=50)
     for dt_s in (0.0, -1.0, math.nan, math.inf):
@@ -242,5 +314,7 @@ def test_values_past_either_end_are_refused(name):
 def test_contradictions_are_refused():
     with pytest.raises(ConfigError, match=r"differential, ackermann"):
         ControlConfig(drive="hover")
+    with pytest.raises(ConfigError, match=r"'ackermann' cannot turn on the spot"):
+        ControlConfig(drive="ackermann", turn_after_s=1.0)
     with pytest.raises(ConfigError, match=r"below stop_threshold"):
         ControlConfig(go_threshold=0.7, stop_threshold=0.7)

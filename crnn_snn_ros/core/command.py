@@ -6,6 +6,11 @@ comes last, so whatever went before it, no command leaves it.
 
 A stop is never smoothed and never limited: it is the zero command, at once. Acceleration limits
 are for comfort and grip; the base has its own for what it can do.
+
+A differential drive may be told to look for a way out: stopped by the collision probability for
+``turn_after_s``, it turns on the spot toward the side that the network steers to, until it may go.
+It turns the other way only when the network has wanted that for as long again, without a break:
+in front of a flat wall the predicted side changes from frame to frame.
 """
 
 from __future__ import annotations
@@ -79,8 +84,24 @@ class ControlConfig:
         3, "frames in a row at or below go_threshold before it moves", (1, 1000), runtime=True
     )
 
+    turn_after_s: float = setting(
+        0.0,
+        "stopped by the collision probability for this long, it turns on the spot toward the side "
+        "that the network steers to; 0: never, s",
+        (0.0, 600.0),
+        runtime=True,
+    )
+    turn_rate_radps: float = setting(
+        0.6, "least yaw rate while it turns on the spot, rad/s", (0.0, 20.0), runtime=True
+    )
+
     def __post_init__(self) -> None:
         check(self)
+        if self.turn_after_s > 0.0 and self.drive != "differential":
+            raise ConfigError(
+                f"turn_after_s is {self.turn_after_s:g}, but a base with drive '{self.drive}' "
+                "cannot turn on the spot; set turn_after_s to 0"
+            )
         if not self.go_threshold < self.stop_threshold:
             raise ConfigError(
                 f"go_threshold {self.go_threshold:g} must be below stop_threshold "
@@ -96,6 +117,9 @@ class ControlState(NamedTuple):
     steering_rad: float = 0.0  # low-passed
     stopped: bool = True
     clear_frames: int = 0  # frames in a row at or below go_threshold, counted up to go_frames
+    waited_s: float = 0.0  # stopped by the collision probability, counted up to turn_after_s
+    turn_side: int = 0  # 1 left, -1 right while turning on the spot, else 0
+    against_s: float = 0.0  # for which the network has steered to the other side
 
 
 INITIAL = ControlState()
@@ -112,6 +136,7 @@ def control(
         state: result of the frame before; ``INITIAL`` for the first one, and after every stop
             that somebody else ordered.
         dt_s: time since the frame before. Zero, negative or not finite: nothing changes but a stop.
+            It is cut at ``MAX_INTERVAL_S``.
         config: limits and gains.
 
     Returns:
@@ -129,16 +154,44 @@ def control(
         return STOP, INITIAL
     probability = float(prediction.collision_probability)
     clear = min(state.clear_frames + 1, config.go_frames) * (probability <= config.go_threshold)
-    waiting = state.stopped and clear < config.go_frames
-    if waiting or probability >= config.stop_threshold:
-        return STOP, INITIAL._replace(clear_frames=clear)
-
+    state = state._replace(clear_frames=clear)
     dt_s = min(dt_s, MAX_INTERVAL_S) if math.isfinite(dt_s) and dt_s > 0 else 0.0
-    linear = _speed(probability, state.linear_mps, dt_s, config)
+    if not state.stopped and probability >= config.stop_threshold:
+        return STOP, INITIAL._replace(clear_frames=clear)
     wanted = _clip(float(prediction.steering_rad), config.max_steering_rad)
+    if state.stopped and clear < config.go_frames:
+        return _wait(wanted, state, dt_s, config)
+
+    linear = _speed(probability, state.linear_mps, dt_s, config)
     steering = _low_pass(state.steering_rad, wanted, dt_s, config.steering_smoothing_s)
     angular = _yaw_rate(steering, linear, state.angular_radps, dt_s, config)
     return Command(linear, angular), ControlState(linear, angular, steering, False, clear)
+
+
+def _wait(
+    steering_rad: float, state: ControlState, dt_s: float, config: ControlConfig
+) -> tuple[Command, ControlState]:
+    """Stand still; after ``turn_after_s`` turn on the spot, where the configuration says so."""
+    waited_s = min(state.waited_s + dt_s, config.turn_after_s)
+    if config.turn_after_s <= 0.0 or waited_s < config.turn_after_s:
+        return STOP, INITIAL._replace(clear_frames=state.clear_frames, waited_s=waited_s)
+    wanted_side = 1 if steering_rad >= 0.0 else -1
+    side = state.turn_side or wanted_side
+    against_s = state.against_s + dt_s if side != wanted_side else 0.0
+    if against_s >= config.turn_after_s:
+        side, against_s = wanted_side, 0.0
+    steering = _low_pass(state.steering_rad, steering_rad, dt_s, config.steering_smoothing_s)
+    rate = side * max(side * steering * config.yaw_gain, config.turn_rate_radps)
+    angular = _toward(rate, state.angular_radps, dt_s, config)
+    turning = state._replace(
+        linear_mps=0.0,
+        angular_radps=angular,
+        steering_rad=steering,
+        waited_s=waited_s,
+        turn_side=side,
+        against_s=against_s,
+    )
+    return Command(0.0, angular), turning
 
 
 def _trustworthy(prediction: Prediction) -> bool:
@@ -161,17 +214,19 @@ def _speed(probability: float, before: float, dt_s: float, config: ControlConfig
 def _yaw_rate(
     steering: float, linear: float, before: float, dt_s: float, config: ControlConfig
 ) -> float:
-    limit = config.max_yaw_rate_radps
-    if config.drive == "ackermann":
-        # Curvature is bounded by the wheels whatever the yaw rate was before: this base cannot
-        # turn on the spot, and a slower one must turn more slowly at once.
-        curvature = math.tan(steering) / config.wheelbase_m
-        limit = min(limit, linear * math.tan(config.max_steering_rad) / config.wheelbase_m)
-        wanted = linear * curvature
-    else:
-        wanted = steering * config.yaw_gain
+    if config.drive != "ackermann":
+        return _toward(steering * config.yaw_gain, before, dt_s, config)
+    # Curvature is bounded by the wheels whatever the yaw rate was before: this base cannot
+    # turn on the spot, and a slower one must turn more slowly at once.
+    wanted = linear * math.tan(steering) / config.wheelbase_m
+    limit = linear * math.tan(config.max_steering_rad) / config.wheelbase_m
+    return _clip(_toward(wanted, before, dt_s, config), limit)
+
+
+def _toward(wanted: float, before: float, dt_s: float, config: ControlConfig) -> float:
+    """The yaw rate after ``dt_s`` on the way to the wanted one, in the limits of any base."""
     step = config.yaw_acceleration_radps2 * dt_s
-    return _clip(min(max(wanted, before - step), before + step), limit)
+    return _clip(min(max(wanted, before - step), before + step), config.max_yaw_rate_radps)
 
 
 def _low_pass(before: float, target: float, dt_s: float, time_constant_s: float) -> float:
