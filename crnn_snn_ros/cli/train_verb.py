@@ -21,6 +21,7 @@ def train_verb(
     out: Path = Path("out/train"),
     bits: int = 3,
     relu_hidden: bool = False,
+    start: Annotated[Path | None, tyro.conf.arg(name="from")] = None,
     training: Annotated[TrainConfig, tyro.conf.arg(name="")] = TrainConfig(),  # noqa: B008
     json: bool = False,
 ) -> int:
@@ -33,6 +34,8 @@ def train_verb(
         out: Folder for float.safetensors, qat.safetensors and log.csv.
         bits: Activation bits: a layer counts to 2^bits - 1 spikes.
         relu_hidden: Recurrent layers count in [0, L] instead of [-L, L].
+        start: float.safetensors to go on from; with --float-epochs 0 it is only quantized, to any
+            number of bits.
         training: How to train.
         json: One JSON object on stdout.
     """
@@ -41,10 +44,11 @@ def train_verb(
     from crnn_snn_ros.core.device import choose_device
     from crnn_snn_ros.data.bags import read_info
     from crnn_snn_ros.data.dataset import load_data_config, load_sequences
-    from crnn_snn_ros.training.checkpoint import Origin
+    from crnn_snn_ros.training.checkpoint import Origin, load
     from crnn_snn_ros.training.train import Epoch, train
 
     choose_device(training.device)  # refused before the drives are decoded, not after
+    learned = None if start is None else load(start).network
     config = load_data_config(data)
     cache = out / "cache"
     drives, validation = (load_sequences(config, name, cache) for name in ("train", "validation"))
@@ -54,7 +58,7 @@ def train_verb(
         bits=bits,
         signed_hidden=not relu_hidden,
     )
-    provenance = {
+    provenance: dict[str, object] = {
         "command": shlex.join(["crnn-snn", *sys.argv[1:]]),
         "data": {
             "bags": [
@@ -74,7 +78,7 @@ def train_verb(
             bar.update(bar.task_ids[0], advance=1, note=note)
 
         origin = Origin(contract, config.frame_rate_hz, provenance)
-        result = train(drives, validation, network, training, origin, out, on_epoch)
+        result = train(drives, validation, network, training, origin, out, on_epoch, learned)
     checkpoint = out / "qat.safetensors"
     if json:
         print_json({"checkpoint": str(checkpoint), **result.metrics})

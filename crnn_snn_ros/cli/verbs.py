@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from crnn_snn_ros.cli.bench_verb import bench_verb
 from crnn_snn_ros.cli.convert_verb import convert_verb
+from crnn_snn_ros.cli.dagger_verb import dagger_verb
 from crnn_snn_ros.cli.import_verb import import_verb
 from crnn_snn_ros.cli.info_verb import info_verb
 from crnn_snn_ros.cli.replay_verb import replay_verb
@@ -16,6 +17,7 @@ from crnn_snn_ros.cli.verify_verb import verify_verb
 VERBS: dict[str, Callable[..., int]] = {
     "import": import_verb,
     "train": train_verb,
+    "dagger": dagger_verb,
     "convert": convert_verb,
     "verify": verify_verb,
     "replay": replay_verb,

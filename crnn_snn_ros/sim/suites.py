@@ -13,9 +13,9 @@ from typing import NamedTuple, Protocol
 from crnn_snn_ros.core.command import ControlConfig
 from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.core.types import Command
-from crnn_snn_ros.pipeline import Pipeline, load_pipeline
+from crnn_snn_ros.pipeline import FrameLoop, Pipeline, load_pipeline
 from crnn_snn_ros.sim.course import Course
-from crnn_snn_ros.sim.expert import Expert
+from crnn_snn_ros.sim.expert import Expert, ExpertConfig
 from crnn_snn_ros.sim.generate import NARROW, Difficulty, generate
 from crnn_snn_ros.sim.looks import Look
 from crnn_snn_ros.sim.robot import RobotConfig
@@ -98,10 +98,16 @@ class Unsteered:
 
 
 class PipelinePolicy:
-    """A network at the wheel: the very pipeline that the node runs."""
+    """A network at the wheel: the very pipeline that the node runs.
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    Args:
+        pipeline: of the network.
+        memory: False: the network forgets what it saw after every frame. (Not the control law.)
+    """
+
+    def __init__(self, pipeline: FrameLoop, *, memory: bool = True) -> None:
         self._pipeline = pipeline
+        self._memory = memory
         self.reset()
 
     def reset(self) -> None:
@@ -112,6 +118,8 @@ class PipelinePolicy:
         """Answer one frame."""
         if observation.frame is None:
             raise ConfigError("a network needs frames: give the simulator a look")
+        if not self._memory:
+            self._state = self._state._replace(carry=self._pipeline.initial_carry())
         answer, self._state = self._pipeline.step(observation.frame, self._state)
         return answer.command
 
@@ -124,21 +132,61 @@ class ModelDriver:
         path: of the model.
         control: how its predictions become commands.
         engine, device: as for ``load_pipeline``.
+        memory: as for ``PipelinePolicy``.
     """
 
     path: str
     control: ControlConfig
     engine: str = "auto"
     device: str = "cpu"
+    memory: bool = True
 
     def __call__(self, _: Simulator) -> PipelinePolicy:
         """The policy for one course."""
-        return PipelinePolicy(_loaded(self))
+        return PipelinePolicy(_loaded(self), memory=self.memory)
 
 
 @lru_cache(maxsize=2)
 def _loaded(driver: ModelDriver) -> Pipeline:
     return load_pipeline(driver.path, driver.engine, driver.device, driver.control)
+
+
+@dataclass(frozen=True)
+class UnsteeredDriver:
+    """Makes ``Unsteered`` of another driver."""
+
+    driver: PolicyFactory
+
+    def __call__(self, simulator: Simulator) -> Unsteered:
+        """The policy for one course."""
+        return Unsteered(self.driver(simulator))
+
+
+def driving(speed_mps: float = 1.0, drive: str = "differential") -> ControlConfig:
+    """How predictions become commands in the simulator.
+
+    Steering means to the model what it means to the expert whose labels it learns, and the base
+    takes what it is told.
+
+    Args:
+        speed_mps: where no collision is expected.
+        drive: kind of base.
+    """
+    expert = ExpertConfig()
+    turns = drive == "differential"
+    return ControlConfig(
+        drive=drive,
+        v_max_mps=speed_mps,
+        yaw_gain=expert.yaw_gain,
+        max_steering_rad=expert.max_steering_rad,
+        steering_smoothing_s=0.0,
+        acceleration_mps2=1.5,
+        yaw_acceleration_radps2=20.0,
+        stop_threshold=0.95,
+        go_threshold=0.9,
+        go_frames=1,
+        turn_after_s=0.4 if turns else 0.0,
+    )
 
 
 def expert(simulator: Simulator) -> Policy:

@@ -9,6 +9,7 @@ from crnn_snn_ros.core.errors import ConfigError
 
 MAX_SIZE = 65536  # of any one dimension
 MAX_LAYERS = 32  # residual blocks, recurrent layers
+MAX_COURSES = 3600  # of the simulator, for the expert and for the network each
 
 
 @dataclass(frozen=True)
@@ -89,3 +90,31 @@ class TrainConfig:
             raise ConfigError(f"weight decay is {self.weight_decay}, must not be negative")
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed is {self.seed}, must be within 0..2^63")
+
+
+@dataclass(frozen=True)
+class DaggerConfig:
+    """How much is driven, and by whom.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    courses: int = 240  # that the expert drives
+    rounds: int = 3  # in which the network drives
+    round_courses: int = 180  # in each of them
+    round_epochs: int = 2  # of training after each of them, over all drives so far
+    noise: float = 0.4  # rad/s, of the expert's yaw rate, so that it shows how to come back
+    processes: int = 1  # courses that are driven at the same time
+
+    def __post_init__(self) -> None:
+        least = min(self.courses, self.round_courses, self.round_epochs, self.processes)
+        if least < 1 or self.rounds < 0:
+            raise ConfigError("courses, epochs and processes must be at least 1, rounds at least 0")
+        if max(self.courses, self.rounds * self.round_courses) > MAX_COURSES:
+            raise ConfigError(
+                f"{self.courses} courses and {self.rounds} rounds of {self.round_courses}, "
+                f"there are seeds for {MAX_COURSES} each"
+            )
+        if not 0.0 <= self.noise <= 5.0:
+            raise ConfigError(f"noise is {self.noise}, allowed is 0 to 5 rad/s")

@@ -34,7 +34,7 @@ CALIBRATION_FRAMES = 1024
 EVALUATION_WINDOW = 64
 Carry = dict[str, Tensor]  # recurrent activations, (N, hidden)
 
-STEERING_WEIGHT = 4.0  # per rad^2: errors of 0.2 rad weigh like the entropy of collision
+STEERING_WEIGHT = 8.0  # per rad^2: errors of 0.2 rad weigh like the entropy of collision
 RECURRENT_LIMIT = 1.0  # of |u|: beyond it an IndRNN explodes in float
 
 

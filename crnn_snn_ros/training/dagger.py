@@ -1,0 +1,169 @@
+"""Training in the loop: the network drives, the expert says what it would have done there.
+
+expert drives --> bags --> train --> network drives other courses, expert labels --> bags --> ...
+
+After S. Ross, G. Gordon, D. Bagnell, "A Reduction of Imitation Learning and Structured Prediction
+to No-Regret Online Learning", AISTATS 2011: what an imitator learns from its teacher's drives says
+nothing of the places that only its own mistakes lead to.
+
+Every stage leaves a folder of bags or a checkpoint behind and is passed over when that is there:
+a run that was cut off is repeated with the same arguments, and goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+from crnn_snn_ros.core.command import ControlConfig
+from crnn_snn_ros.data.dataset import load_data_config, load_sequences
+from crnn_snn_ros.sim.record import Recording, record_suite
+from crnn_snn_ros.sim.simulator import Simulator
+from crnn_snn_ros.sim.suites import (
+    DAGGER_SEEDS,
+    TRAIN_SEEDS,
+    VALIDATION_SEEDS,
+    PipelinePolicy,
+    PolicyFactory,
+    Setup,
+    driving,
+    expert,
+)
+from crnn_snn_ros.training.checkpoint import Checkpoint, Origin, load
+from crnn_snn_ros.training.config import DaggerConfig, NetworkConfig, TrainConfig
+from crnn_snn_ros.training.float_loop import FloatLoop, load_float_loop
+from crnn_snn_ros.training.train import Epoch, Trainer
+
+Told = Callable[[str], object]
+VALIDATION_SHARE = 12  # one validation course to so many courses of training
+SUITE_OF = ("movers", "movers", "movers", "narrow")  # by number of the course
+
+
+@dataclass(frozen=True)
+class CheckpointDriver:
+    """Makes the policy of a checkpoint; loads it once in each process.
+
+    Args:
+        path: of the checkpoint, float or quantized.
+        control: how its predictions become commands.
+    """
+
+    path: str
+    control: ControlConfig
+
+    def __call__(self, _: Simulator) -> PipelinePolicy:
+        """The policy for one course."""
+        return PipelinePolicy(_loaded(self))
+
+
+@lru_cache(maxsize=2)
+def _loaded(driver: CheckpointDriver) -> FloatLoop:
+    return load_float_loop(driver.path, driver.control)
+
+
+def dagger(
+    network: NetworkConfig,
+    training: TrainConfig,
+    config: DaggerConfig,
+    origin: Origin,
+    out: Path,
+    told: Told = print,
+    on_epoch: Callable[[Epoch], object] = print,
+) -> Checkpoint:
+    """Drive and train in turns, then quantize; everything is written below ``out``.
+
+    ``drives/`` holds the bags and ``data.yaml``, ``round0/`` to ``roundN/`` the float networks,
+    ``qat.safetensors`` the result.
+
+    Args:
+        network: Size and number formats.
+        training: Epochs of the first round (float) and of the last phase (quantized), and how.
+        config: What is driven.
+        origin: What the checkpoints say of the data and the command.
+        out: Folder, made where missing.
+        told: Called with a line at the start of every stage.
+        on_epoch: Called after every epoch of training.
+
+    Returns:
+        The quantized checkpoint.
+
+    Raises:
+        ConfigError: nothing can be drawn on this machine, or no such device.
+        DataError: a file cannot be written or read, or training diverged.
+    """
+    run = _Run(network, training, config, origin, out, told, on_epoch)
+    driver: PolicyFactory = expert
+    best: Checkpoint | None = None
+    for number in range(config.rounds + 1):
+        checkpoint = out / f"round{number}" / "float.safetensors"
+        if not checkpoint.exists():
+            run.drive(driver, number)
+            run.train(number, best)
+        best = load(checkpoint)
+        driver = CheckpointDriver(str(checkpoint), driving())
+    assert best is not None
+    result = out / "qat.safetensors"
+    if not result.exists():
+        run.quantize(best)
+    return load(result)
+
+
+@dataclass(frozen=True)
+class _Run:
+    network: NetworkConfig
+    training: TrainConfig
+    config: DaggerConfig
+    origin: Origin
+    out: Path
+    told: Told
+    on_epoch: Callable[[Epoch], object]
+
+    def drive(self, driver: PolicyFactory, number: int) -> None:
+        """Record the courses of a round, and a few to validate on."""
+        self.told(f"round {number}: {'the network' if number else 'the expert'} drives")
+        count, noise = self.config.round_courses, 0.0
+        seeds: Sequence[int] = DAGGER_SEEDS[(number - 1) * count :][:count]
+        if number == 0:
+            count, noise = self.config.courses, self.config.noise
+            seeds = [seed for seed in TRAIN_SEEDS if seed not in VALIDATION_SEEDS][:count]
+        self._record(driver, seeds, Recording(self._drives, "train", noise))
+        held_out = -(-count // VALIDATION_SHARE)
+        seeds = VALIDATION_SEEDS[-held_out * (number + 1) :][:held_out]
+        self._record(driver, seeds, Recording(self._drives, "validation"))
+
+    def train(self, number: int, start: Checkpoint | None) -> None:
+        """Train on all drives so far, from the network of the round before."""
+        self.told(f"round {number}: training")
+        training = self.training
+        if number > 0:
+            rate = training.learning_rate / 2
+            training = replace(
+                training, float_epochs=self.config.round_epochs, learning_rate=rate,
+                seed=training.seed + number,
+            )  # fmt: skip
+        trainer = self._trainer(training, self.out / f"round{number}")
+        trainer.float_phase(self.network, None if start is None else start.network)
+
+    def quantize(self, trained: Checkpoint) -> None:
+        """The quantized phase, on all drives."""
+        self.told("quantization-aware training")
+        self._trainer(self.training, self.out).quantized_phase(trained.network)
+
+    @property
+    def _drives(self) -> Path:
+        return self.out / "drives"
+
+    def _record(self, driver: PolicyFactory, seeds: Sequence[int], recording: Recording) -> None:
+        for suite in dict.fromkeys(SUITE_OF):
+            chosen = [seed for seed in seeds if SUITE_OF[seed % len(SUITE_OF)] == suite]
+            setup = Setup(rate_hz=self.origin.frame_rate_hz)
+            record_suite(driver, suite, chosen, setup, recording, self.config.processes)
+
+    def _trainer(self, training: TrainConfig, out: Path) -> Trainer:
+        data = load_data_config(self._drives / "data.yaml")
+        drives, validation = (
+            load_sequences(data, split, self.out / "cache") for split in ("train", "validation")
+        )
+        return Trainer(drives, validation, training, self.origin, out, self.on_epoch)
