@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import json
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from exercise_model import exercise_graph
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from strategies import graphs
 
 from crnn_snn_ros.cli import main
-from crnn_snn_ros.core import qann
-from crnn_snn_ros.core.bounds import ACCUMULATOR_LIMIT
-from crnn_snn_ros.core.engines import ENGINES, FoldedEngine, make_engine
-from crnn_snn_ros.core.graph import Graph
+from crnn_snn_ros.core.engines import BY_NAME_ONLY, ENGINES, FoldedEngine, make_engine
 from crnn_snn_ros.core.verify import random_video
 from crnn_snn_ros.evaluation.bench import bench
-from crnn_snn_ros.evaluation.float_network import OrdinaryNetwork
+from crnn_snn_ros.evaluation.float_network import FloatNetwork
 
 EXERCISE = Path(__file__).parent / "data" / "exercise.snn"
 KEYS = {
@@ -30,32 +23,19 @@ KEYS = {
 }
 
 
-@settings(deadline=None)
-@given(graph=graphs(), seed=st.integers(0, 2**16))
-def test_integers_run_once_are_the_qann(graph: Graph, seed: int) -> None:
-    network, state = OrdinaryNetwork(graph, quantized=True), {}
-    carry = qann.initial_carry(graph)
-    for frame in random_video(graph.input_shape, 4, seed):
-        reference, carry = qann.run_frame(graph, frame[None], carry)
-        heads, state = network(torch.from_numpy(frame[None]), state)
-        for name, want in reference.heads.items():
-            assert np.abs(want).max() < ACCUMULATOR_LIMIT
-            assert np.array_equal(heads[name].numpy(), want)
-
-
 def test_float_network_is_the_quantized_one_but_for_rounding() -> None:
     """On a video it follows the integers, and not exactly."""
     graph = exercise_graph()
     pairs = []
-    for quantized in (False, True):
-        network, state, seen = OrdinaryNetwork(graph, quantized=quantized), {}, []
-        for frame in islice(random_video(graph.input_shape, 200), 200):
-            heads, state = network(torch.from_numpy(frame[None]), {})
-            seen.append(float(heads["collision"]))
-        pairs.append(seen)
+    network, engine = FloatNetwork(graph), make_engine("collapsed", graph)
+    for frame in random_video(graph.input_shape, 200):
+        pixels = torch.from_numpy(frame[None])
+        heads, state = network(pixels, {})
+        result, _ = engine.step(pixels, engine.initial_carry())
+        pairs.append((float(heads["collision"]), float(result.heads["collision"])))
         assert set(state) == {node.name for node, _ in graph.recurrent()}
-    assert pairs[0] != pairs[1]
-    assert np.corrcoef(*pairs)[0, 1] > 0.5
+    assert all(one != other for one, other in pairs)
+    assert np.corrcoef(np.transpose(pairs))[0, 1] > 0.5
 
 
 class Inexact(FoldedEngine):
@@ -70,6 +50,7 @@ class Inexact(FoldedEngine):
 def test_bench_tells_exact_from_inexact_and_cut() -> None:
     graph = exercise_graph()
     engines = {"folded": make_engine("folded", graph), "wrong": Inexact(graph)}
+    engines["collapsed"] = make_engine("collapsed", graph)
     frames = list(random_video(graph.input_shape, 6))
     done: list[int] = []
     bound = engines["folded"].bounds.settling_steps
@@ -78,7 +59,7 @@ def test_bench_tells_exact_from_inexact_and_cut() -> None:
     assert exact == {
         **{"folded": True, "folded T=2": False, f"folded T={bound}": True},
         **{"wrong": False, "wrong T=2": False, f"wrong T={bound}": False},
-        **{"float_eager": None, "qann_collapsed": True},
+        **{"collapsed": True, "float_eager": None},
     }
     assert done == list(range(1, 13))
     assert 2 < result["settle_steps"]["max"] <= result["settle_steps"]["bound"] == bound
@@ -91,14 +72,14 @@ def test_command(more: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     result = json.loads(capsys.readouterr().out)
     assert {"machine", "threads", "model", "engines", "settle_steps"} <= result.keys()
     cut = ["folded T=3"] if more else []
-    names = [*(["folded"] if more else ENGINES), *cut, "float_eager", "qann_collapsed"]
+    names = [*(["folded", *cut] if more else [*ENGINES, *BY_NAME_ONLY]), "float_eager"]
     assert list(result["engines"]) == names
     for entry in result["engines"].values():
         assert entry.keys() == KEYS
         assert 0.0 < entry["ms_min"] <= entry["ms_median"] <= entry["ms_p99"]
     assert result["engines"]["float_eager"]["ratio_to_float_eager"] == 1.0
     assert main(arguments) == 0
-    assert "qann_collapsed" in capsys.readouterr().out
+    assert "float_eager" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def bench_verb(
     image_topic: str | None = None,
     json: bool = False,
 ) -> int:
-    """Time the spiking engines beside the ordinary float network, frame by frame in turns.
+    """Time the engines beside the ordinary float network, frame by frame in turns.
 
     Example: crnn-snn bench model.snn drive --compiled
 
@@ -46,7 +46,7 @@ def bench_verb(
     import torch
 
     from crnn_snn_ros.core.device import choose_device
-    from crnn_snn_ros.core.engines import engines_on, make_engine
+    from crnn_snn_ros.core.engines import BY_NAME_ONLY, engines_on, make_engine
     from crnn_snn_ros.core.errors import ConfigError, DataError
     from crnn_snn_ros.evaluation.bench import bench, machine
     from crnn_snn_ros.io.model_file import load
@@ -58,7 +58,7 @@ def bench_verb(
         raise ConfigError(f"--cuts has {min(cuts)}, must be at least 1")
     torch.set_num_threads(threads)
     loaded = load(model)
-    names = engines or engines_on(choose_device(device).type)
+    names = engines or (*engines_on(choose_device(device).type), *BY_NAME_ONLY)
     chosen = {name: make_engine(name, loaded.graph, device) for name in names}
     video = _video(loaded, bag, image_topic, frames)
     if not video:

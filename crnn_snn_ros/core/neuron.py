@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -79,6 +80,24 @@ def canonical_spike(count: Tensor, t: int) -> Tensor:
     lossless too, but its settling time can drift without limit from frame to frame.
     """
     return count.sign() * (count.abs() >= t)
+
+
+def settled_count(charge: Tensor, threshold: Tensor) -> Tensor:
+    """What a layer has counted when nothing is in flight, but for the clip.
+
+    ``floor((Q + r) / threshold)``. The division is exact enough to floor: both are integers below
+    2^24, and a quotient that is not whole lies at least 1 / threshold below the next integer, which
+    is more than half an ulp.
+
+    Args:
+        charge: Q, all that arrived and the bias, integers, (N, channels, ...).
+        threshold: Broadcastable against it.
+
+    Example:
+        >>> settled_count(torch.tensor([-9.0, 1.0, 2.0, 99.0]), torch.tensor(4.0)).tolist()
+        [-2.0, 0.0, 1.0, 25.0]
+    """
+    return torch.floor((charge + threshold // 2) / threshold)
 
 
 def would_fire(state: BifState, params: BifParams) -> Tensor:

@@ -1,4 +1,4 @@
-"""Time per frame of spiking engines beside the ordinary network, on this machine, in one run.
+"""Time per frame of the engines beside the ordinary network, on this machine, in one run.
 
 All take turns frame by frame, so that whatever else the machine does falls on all alike; ratios of
 minima are what to compare, as the minimum is the time least disturbed.
@@ -18,13 +18,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crnn_snn_ros.core import qann
 from crnn_snn_ros.core.engines.base import Engine
 from crnn_snn_ros.core.graph import Graph
 from crnn_snn_ros.core.verify import verify
-from crnn_snn_ros.evaluation.float_network import OrdinaryNetwork
+from crnn_snn_ros.evaluation.float_network import FloatNetwork
 
-EAGER, COMPILED, COLLAPSED = "float_eager", "float_compiled", "qann_collapsed"
+EAGER, COMPILED = "float_eager", "float_compiled"
 CHECKED_FRAMES = 12  # compared with the int64 reference, apart from the timing
 WARM_UP = 5
 
@@ -56,11 +55,11 @@ def bench(
     cuts: Sequence[int] = (),
     progress: Callable[[int], object] | None = None,
 ) -> dict[str, Any]:
-    """Time the engines, the float network and the integers run once, on the same stream of frames.
+    """Time the engines and the float network on the same stream of frames.
 
     Args:
         graph: The integer network.
-        engines: Spiking engines by name.
+        engines: Engines by name; those that do not spike are not cut.
         frames: A stream of inputs, int8 (C, H, W) each; at least one.
         repeats: How often the stream is run, from empty state each time.
         compiled: Time the float network compiled by inductor as well, which takes a minute.
@@ -130,16 +129,14 @@ def _contenders(
     for name, engine in engines.items():
         exact = verify(graph, {name: engine}, some).first_difference is None
         found[name] = _Contender(_spiking(engine, None), engine.initial_carry(), exact)
-        for cut in cuts:
+        for cut in cuts if engine.spikes else ():
             settled = _settles(engine, frames, cut)
             start = engine.initial_carry()
             found[f"{name} T={cut}"] = _Contender(_spiking(engine, cut), start, exact and settled)
-    eager = OrdinaryNetwork(graph, quantized=False).eval()
+    eager = FloatNetwork(graph).eval()
     found[EAGER] = _Contender(eager, {}, None)
     if compiled:
         found[COMPILED] = _Contender(torch.compile(eager, dynamic=False), {}, None)
-    collapsed = OrdinaryNetwork(graph, quantized=True).eval()
-    found[COLLAPSED] = _Contender(collapsed, {}, _is_qann(graph, collapsed, some))
     return found
 
 
@@ -158,20 +155,9 @@ def _settles(engine: Engine, frames: Sequence[NDArray[np.int8]], cut: int) -> bo
     return bool(carry.exact.all())
 
 
-def _is_qann(graph: Graph, network: OrdinaryNetwork, frames: Sequence[NDArray[np.int8]]) -> bool:
-    state: dict[str, Tensor] = {}
-    carry = qann.initial_carry(graph)
-    for frame in frames:
-        reference, carry = qann.run_frame(graph, frame[None], carry)
-        heads, state = network(torch.from_numpy(frame[None]), state)
-        if any((heads[name].numpy() != want).any() for name, want in reference.heads.items()):
-            return False
-    return True
-
-
 def _settle_steps(engines: Mapping[str, Engine], inputs: Sequence[Tensor]) -> dict[str, float]:
-    """Of the first engine: all engines settle alike."""
-    engine = next(iter(engines.values()))
+    """Of the first engine that spikes, for all settle alike; 0 if none does."""
+    engine = next((e for e in engines.values() if e.spikes), next(iter(engines.values())))
     carry, steps = engine.initial_carry(), []
     for frame in inputs:
         result, carry = engine.step(frame, carry)

@@ -1,6 +1,6 @@
-"""What a graph costs as an ordinary network: in float32, and as integers run once.
+"""What a graph costs as an ordinary network in float32: the yardstick for speed, in plain torch.
 
-Both have the graph's shapes and weights. They are yardsticks for speed, in plain torch.
+It has the graph's shapes and weights. (The same integers run once are the engine ``collapsed``.)
 """
 
 from __future__ import annotations
@@ -33,26 +33,23 @@ class _Layer(NamedTuple):
     weights: list[Tensor]
     bias: Tensor
     recurrent: Tensor | None
-    threshold: Tensor | None  # None: folded into the weights
 
 
-class OrdinaryNetwork(nn.Module):
+class FloatNetwork(nn.Module):
     """A graph as an ordinary recurrent network, one pass a frame.
+
+    Nothing is rounded: ReLU, or the clip of a signed layer, with thresholds folded into the weights
+    as a converter would find them.
 
     Args:
         graph: A valid graph.
-        quantized: Round and clip as the spiking network counts, which gives its settled output;
-            else ReLU (or the clip of a signed layer) of the same numbers, unrounded: the float
-            network, with thresholds folded into its weights as a converter would find them.
     """
 
-    def __init__(self, graph: Graph, *, quantized: bool) -> None:
+    def __init__(self, graph: Graph) -> None:
         super().__init__()
         self._graph = graph
         self._layers = {
-            node.name: _layer(node, quantized)
-            for node in graph.nodes
-            if isinstance(node, Neurons | Head)
+            node.name: _layer(node) for node in graph.nodes if isinstance(node, Neurons | Head)
         }
 
     def forward(self, frame: Tensor, state: State) -> tuple[dict[str, Tensor], State]:
@@ -84,28 +81,24 @@ class OrdinaryNetwork(nn.Module):
                     continue
                 if layer.recurrent is not None and node.name in state:
                     total = total + layer.recurrent * state[node.name]
-                values[node.name] = _activate(layer, node, total)
+                values[node.name] = _activate(node, total)
                 if layer.recurrent is not None:
                     after[node.name] = values[node.name]
         return heads, after
 
 
-def _layer(node: Neurons | Head, quantized: bool) -> _Layer:
+def _layer(node: Neurons | Head) -> _Layer:
     first = node.synapses[0].weight
     ndim = 4 if first.ndim == 4 or isinstance(node.synapses[0], Identity) else 2
-    scale = 1.0 if isinstance(node, Head) or quantized else 1.0 / node.threshold
+    scale = 1.0 if isinstance(node, Head) else 1.0 / node.threshold
     weights = [
         _tensor(synapse.weight * np.reshape(scale, (-1,) + (1,) * (synapse.weight.ndim - 1)))
         for synapse in node.synapses
     ]
-    recurrent = threshold = None
-    if isinstance(node, Neurons):
-        shape = (-1,) + (1,) * (ndim - 2)
-        if node.recurrent is not None:
-            recurrent = _tensor(node.recurrent * scale).reshape(shape)
-        if quantized:
-            threshold = _tensor(node.threshold).reshape(shape)
-    return _Layer(node, weights, _tensor(node.bias * scale), recurrent, threshold)
+    recurrent = None
+    if isinstance(node, Neurons) and node.recurrent is not None:
+        recurrent = _tensor(node.recurrent * scale).reshape((-1,) + (1,) * (ndim - 2))
+    return _Layer(node, weights, _tensor(node.bias * scale), recurrent)
 
 
 def _tensor(values: NDArray[np.generic]) -> Tensor:
@@ -132,9 +125,5 @@ def _product(synapse: Synapse, source: Tensor, weight: Tensor, bias: Tensor | No
     return functional.linear(source.flatten(1), weight, bias)
 
 
-def _activate(layer: _Layer, node: Neurons, total: Tensor) -> Tensor:
-    if layer.threshold is not None:
-        # Exact: a quotient within the clip is below 2^9, so its fraction keeps 15 bits.
-        total = torch.floor((total + layer.threshold // 2) / layer.threshold)
-        return total.clamp(node.n_min, node.n_max)
+def _activate(node: Neurons, total: Tensor) -> Tensor:
     return functional.relu(total) if node.n_min == 0 else total.clamp(node.n_min, node.n_max)

@@ -66,7 +66,8 @@ def replay(
         start = time.perf_counter()
         answer, after = pipeline.step(frame, state)
         recording.pipeline_s += time.perf_counter() - start
-        entered = {} if answer.was_reset else state.carry.counts
+        silent = answer.was_reset or not pipeline.engine.spikes
+        entered = {} if silent else state.carry.counts
         operations = counter.count(answer.network.activity, entered)
         state = after
         recording.stamps_ns.append(frame.stamp_ns)

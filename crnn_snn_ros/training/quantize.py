@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from crnn_snn_ros.core.graph import MAX_THRESHOLD, MIN_THRESHOLD
+from crnn_snn_ros.core.neuron import settled_count
 
 MAX_WEIGHT = 127
 
@@ -32,7 +33,7 @@ class _RoundHalfUp(torch.autograd.Function):
 class _CountSpikes(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, charge: Tensor, threshold: Tensor, n_min: int, n_max: int) -> Tensor:
-        count = torch.floor((charge + threshold // 2) / threshold)
+        count = settled_count(charge, threshold)
         ctx.save_for_backward((count >= n_min) & (count <= n_max), threshold)
         return count.clamp(n_min, n_max)
 
@@ -57,8 +58,7 @@ def round_half_up(x: Tensor) -> Tensor:
 def count_spikes(charge: Tensor, threshold: Tensor, n_min: int, n_max: int) -> Tensor:
     """Activation of a layer: ``clip(floor((charge + r) / threshold), n_min, n_max)``.
 
-    The division is exact enough to floor: charge and threshold are integers below 2^24 whose
-    quotient differs from the integer above it by at least 1 / threshold, more than an ulp.
+    ``neuron.settled_count`` with a gradient.
 
     Args:
         charge: Q, integers, (..., channels, ...).

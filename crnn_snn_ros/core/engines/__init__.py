@@ -1,16 +1,24 @@
-"""Spiking engines behind one interface; ``stepwise`` is the specification of all others."""
+"""Engines behind one interface; ``stepwise`` is the specification of all others."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import torch
+
 from crnn_snn_ros.core.device import choose_device
 from crnn_snn_ros.core.engines.base import Engine
+from crnn_snn_ros.core.engines.collapsed import CollapsedEngine
 from crnn_snn_ros.core.engines.folded import FoldedEngine
 from crnn_snn_ros.core.engines.native import NativeEngine, native_paths
 from crnn_snn_ros.core.engines.stepwise import StepwiseEngine
 from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.core.graph import Graph
 
-ENGINES: dict[str, type[Engine]] = {"stepwise": StepwiseEngine, "folded": FoldedEngine}
+Build = Callable[[Graph, torch.device], Engine]
+
+ENGINES: dict[str, Build] = {"stepwise": StepwiseEngine, "folded": FoldedEngine}  # spiking
+BY_NAME_ONLY: dict[str, Build] = {"collapsed": CollapsedEngine}  # never taken for "auto" or "all"
 FASTEST = "folded"  # on any device
 if native_paths():  # a CPU engine that needs a compiler at install
     ENGINES["native"] = NativeEngine
@@ -20,7 +28,7 @@ else:
 
 
 def engines_on(device: str) -> tuple[str, ...]:
-    """Names of the engines that can be made here for a device ("cpu", "cuda")."""
+    """Names of the spiking engines that can be made here for a device ("cpu", "cuda")."""
     return tuple(name for name in ENGINES if name != "native" or device == "cpu")
 
 
@@ -36,6 +44,7 @@ def make_engine(name: str, graph: Graph, device: str = "cpu") -> Engine:
         name = FASTEST_ON_CPU if place.type == "cpu" else FASTEST
     if name == "native" and name not in ENGINES:
         return NativeEngine(graph, place)  # says what is missing
-    if name not in ENGINES:
-        raise ConfigError(f"engine '{name}' is unknown; choose auto, {', '.join(ENGINES)}")
-    return ENGINES[name](graph, place)
+    known = ENGINES | BY_NAME_ONLY
+    if name not in known:
+        raise ConfigError(f"engine '{name}' is unknown; choose auto, {', '.join(known)}")
+    return known[name](graph, place)

@@ -43,10 +43,11 @@ class FrameResult(NamedTuple):
 
     heads: dict[str, Tensor]  # accumulators, integers: (N, outputs)
     counts: dict[str, Tensor]  # spike count S of neurons and max-pools: (N, *shape)
-    activity: dict[str, Tensor]  # spikes fired, of either sign, of the same nodes: (N, *shape)
+    # Spikes fired, of either sign, of the same nodes: (N, *shape); nothing where none is ever fired
+    activity: dict[str, Tensor]
     settle_steps: Tensor  # int64 (N,): last time-step with a spike or a pending recurrent one
     settled: Tensor  # bool (N,): at quiescence, and so was every frame since the last reset
-    trace: Trace | None
+    trace: Trace | None  # None if it was not asked for, or nothing spikes
 
 
 class Engine(ABC):
@@ -57,6 +58,7 @@ class Engine(ABC):
     """
 
     name: ClassVar[str]  # as ``make_engine`` takes it
+    spikes: ClassVar[bool] = True  # False: says the same of a frame, but has no time-steps
 
     def __init__(self, graph: Graph, device: str | torch.device = "cpu") -> None:
         self.graph = graph
