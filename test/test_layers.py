@@ -28,9 +28,8 @@ def counts(*rows: list[float]) -> dict[str, torch.Tensor]:
 
 
 def test_float_forward_of_an_indrnn_by_hand():
-    layer = dense([[1.0, -2.0]], recurrent=True)
+    layer = dense([[1.0, -2.0]], recurrent=torch.full((1,), 0.5))
     with torch.no_grad():
-        layer.recurrent.fill_(0.5)
         layer.bias.fill_(0.25)
     out, last = layer.forward_float(counts([1.0, 0.0], [0.0, 1.0], [1.0, 0.0]), None)
     assert out.tolist() == [[[1.25], [0.0], [1.25]]]  # ReLU of 1.25, -1.125, 1.25
@@ -46,11 +45,10 @@ def test_signed_float_layer_clips():
 
 
 def test_quantized_forward_by_hand():
-    layer = dense([[1.0, -0.5]], n_max=3, recurrent=True)
+    layer = dense([[1.0, -0.5]], n_max=3, recurrent=torch.full((1,), 0.5))
     with torch.no_grad():
         layer.scale.fill_(0.25)
         layer.bias.fill_(0.1)
-        layer.recurrent.fill_(0.5)
     integers = layer.integers(SCALES)
     # threshold = floor(127 * .25 / (.125 * 1)) = 254; one unit of charge is .25 / 254
     assert integers.threshold.tolist() == [254.0]
@@ -78,7 +76,8 @@ def test_counts_are_integers_in_range_and_reach_both_ends(bits, signed):
 @pytest.mark.parametrize("signed", [False, True])
 def test_windows_with_carry_are_one_long_sequence(signed):
     torch.manual_seed(1)
-    layer = NeuronLayer([LinearBranch("x", torch.randn(6, 5))], 6, 7, signed=signed, recurrent=True)
+    branch = LinearBranch("x", torch.randn(6, 5))
+    layer = NeuronLayer([branch], 6, 7, signed=signed, recurrent=torch.rand(6))
     x = torch.randint(-7, 8, (3, 20, 5)).float()
     whole, end = layer.forward_counts({"x": x}, SCALES, None)
     parts, state = [], None

@@ -104,10 +104,10 @@ def test_run_course_is_run_suite_of_one() -> None:
 
 def test_figures() -> None:
     runs = [
-        Outcome(1, "corridor", GOAL, 20.0, 25.0),
-        Outcome(2, "corridor", GOAL, 20.0, 20.0),
-        Outcome(3, "corridor", CONTACT, 5.0, 5.0),
-        Outcome(4, "room", TIMEOUT, 5.0, 60.0),
+        Outcome(1, "corridor", GOAL, 20.0, 25.0, ""),
+        Outcome(2, "corridor", GOAL, 20.0, 20.0, ""),
+        Outcome(3, "corridor", CONTACT, 5.0, 5.0, ""),
+        Outcome(4, "room", TIMEOUT, 5.0, 60.0, ""),
     ]
     found = summarize(runs)
     assert (found.courses, found.success, found.collisions, found.timeouts) == (4, 0.5, 1, 0.25)

@@ -27,7 +27,7 @@ from crnn_snn_ros.training.checkpoint import Checkpoint, Origin
 from crnn_snn_ros.training.config import TrainConfig
 from crnn_snn_ros.training.convert import convert
 from crnn_snn_ros.training.network import Crnn
-from crnn_snn_ros.training.streams import chunks
+from crnn_snn_ros.training.streams import LONGEST_PIECE, Streams
 from crnn_snn_ros.training.train import evaluate, predict, train
 
 ORIGIN = Origin(CONTRACT, RATE_HZ, {"seed": 0})
@@ -168,12 +168,15 @@ def test_state_crosses_from_window_to_window(tmp_path, monkeypatch):
     monkeypatch.setattr(Crnn, "forward", spied)
     run(tmp_path, [bar_drive(40)], [bar_drive(20)], streams=1)
     starts = [number for number, (carry, _) in enumerate(calls) if not carry]
-    assert len(starts) == 2  # one drive, an epoch of each phase
-    assert len(calls) >= 8
+    assert len(starts) == 2  # an epoch of each phase
+    assert len(calls) == 10
+    cleared = 0
     for (_, left), (entered, _) in pairwise(calls):
         if entered:
-            assert torch.equal(entered["rnn1"], left)
             assert not entered["rnn1"].requires_grad  # back-propagation is truncated
+            cleared += not entered["rnn1"].any()
+            assert torch.equal(entered["rnn1"], left) or not entered["rnn1"].any()
+    assert cleared <= 2  # where another piece of the drive begins
 
 
 def test_unknown_device_is_refused(tmp_path):
@@ -203,16 +206,51 @@ def test_a_look_keeps_pixels_in_range_and_labels_that_are_missing():
     assert 16 < sum(look.mirrored for look in drawn) < 48
 
 
-@pytest.mark.parametrize("frames", [2, 3, 17, 64, 100])
-def test_chunks_cut_a_drive_into_streams_without_overlap(frames):
-    drive = bar_drive(frames)
-    numbered = dataclasses.replace(drive, collision=np.arange(frames, dtype=np.float32))
-    windows = list(chunks(numbered, 8, 4, np.random.default_rng(frames)))
-    seen = torch.cat([window.collision for window in windows], dim=1)  # (streams, frames)
-    assert len(set(seen.flatten().tolist())) == seen.numel() <= frames
-    assert (seen.diff(dim=1) == 1).all()
-    assert all(2 <= window.pixels.shape[1] <= 8 for window in windows)
-    assert seen.numel() >= 0.6 * frames - 2 * len(seen)
+def numbered(frames: int, drive: int = 0) -> Sequence:
+    """A drive whose steering labels (rad) and collision labels number drives and frames."""
+    ones = np.ones(frames, np.float32)
+    labels = {"steering_rad": drive * ones, "collision": np.arange(frames, dtype=np.float32)}
+    return dataclasses.replace(bar_drive(frames), **labels)
+
+
+@pytest.mark.parametrize("frames", [2, 3, 17, 64, 100, 3000])
+def test_an_epoch_shows_every_frame_about_once(frames):
+    streams = Streams([numbered(frames)], 8, 4, np.random.default_rng(frames))
+    windows = [next(streams) for _ in range(streams.steps)]
+    seen = torch.cat([window.collision.flatten() for window in windows])
+    seen = seen[seen.isfinite()]
+    assert len(set(seen.tolist())) >= 0.6 * frames
+    assert len(seen) <= frames + 4 * 8
+    longest = min(frames, 8)
+    assert all(window.pixels.shape[:2] == window.collision.shape for window in windows)
+    assert all(window.pixels.shape[1] == longest for window in windows)
+
+
+def test_streams_mix_drives_and_say_where_one_begins():
+    lengths = [40, 25, 9, 100, 33, 71]
+    drives = [numbered(length, drive) for drive, length in enumerate(lengths)]
+    streams = Streams(drives, 8, 3, np.random.default_rng(0))
+    before: list[tuple[float, float]] = []
+    mixed = 0
+    for _ in range(4 * streams.steps):
+        window = next(streams)
+        assert len(window.pixels) == 3
+        steering = window.steering_rad.abs().nan_to_num(-1.0)  # mirrored ones are negative
+        first = [
+            (float(s[0]), float(c[0])) for s, c in zip(steering, window.collision, strict=True)
+        ]
+        for number, fresh in enumerate(window.fresh.tolist()):
+            frames = window.collision[number]
+            known = frames[frames.isfinite()]
+            assert len(known) >= 1
+            assert (known.diff() == 1).all()
+            assert frames[len(known) :].isnan().all()  # past the end nothing is labelled
+            if before and not fresh:
+                assert first[number] == (before[number][0], before[number][1] + 8)
+        mixed += len({drive for drive, _ in first}) > 1
+        before = first
+    assert mixed > 2 * streams.steps
+    assert LONGEST_PIECE % 8 == 0
 
 
 def test_prediction_over_long_drives_carries_state():

@@ -13,8 +13,13 @@ from crnn_snn_ros.cli.output import STDOUT, print_json, progress_bar
 from crnn_snn_ros.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from crnn_snn_ros.core.command import ControlConfig
     from crnn_snn_ros.sim.figures import Summary
-    from crnn_snn_ros.sim.suites import PolicyFactory, Setup
+    from crnn_snn_ros.sim.suites import Outcome, PolicyFactory, Setup
+
+
+Name = Literal["expert", "straight", "unsteered", "float", "qann", "snn", "forgetful"]
+OF_MODEL = ("unsteered", "qann", "snn", "forgetful")
 
 
 def simulate_verb(
@@ -22,7 +27,8 @@ def simulate_verb(
     suite: Literal["static", "movers", "narrow", "looks"] = "static",
     courses: int = 20,
     seeds: Literal["train", "dagger", "validation", "test"] = "validation",
-    policies: tuple[Literal["expert", "straight", "snn"], ...] = ("expert", "straight", "snn"),
+    policies: tuple[Name, ...] = ("expert", "straight", "snn"),
+    float_checkpoint: Path | None = None,
     speed: float = 1.0,
     record: Path | None = None,
     noise: float = 0.0,
@@ -40,7 +46,11 @@ def simulate_verb(
         suite: What the courses ask for.
         courses: How many, from the first of the seeds on.
         seeds: Which courses; those of "test" are for the last measurement only.
-        policies: Who drives: the privileged expert, straight ahead, the model's spiking network.
+        policies: Who drives. expert: privileged, sees the plan; straight: ahead at 1 m/s. Of the
+            model: snn, the spiking network; qann, the quantized one that it was; unsteered, the
+            speeds of the spiking one without its steering; forgetful, the spiking one with its
+            recurrent state cleared at every frame. float: the network of --float-checkpoint.
+        float_checkpoint: float.safetensors that the model was made from.
         speed: Of the model where it expects no collision, m/s.
         record: Write every drive as a bag into this folder, with the expert's labels, and data.yaml
             for train; needs a single policy. Drives that are there already are left as they are.
@@ -50,41 +60,20 @@ def simulate_verb(
         device: auto, cpu or cuda.
         json: One JSON object on stdout.
     """
-    from crnn_snn_ros.core.command import ControlConfig
-    from crnn_snn_ros.io.model_file import load
-
     try:
         from crnn_snn_ros.sim import suites
-        from crnn_snn_ros.sim.expert import ExpertConfig
         from crnn_snn_ros.sim.figures import summarize
         from crnn_snn_ros.sim.record import Recording, record_suite
     except ImportError as error:
         raise ConfigError(f"{error}; pip install 'crnn_snn_ros[sim]'") from None
 
-    ranges = {
-        "train": [seed for seed in suites.TRAIN_SEEDS if seed not in suites.VALIDATION_SEEDS],
-        "dagger": suites.DAGGER_SEEDS,
-        "validation": suites.VALIDATION_SEEDS,
-        "test": suites.TEST_SEEDS,
-    }
-    if not 1 <= courses <= len(ranges[seeds]):
-        raise ConfigError(f"--courses is {courses}, allowed is 1 to {len(ranges[seeds])}")
-    if not policies:
-        raise ConfigError("--policies names none; leave it out for all of them")
-    chosen = ranges[seeds][:courses]
-    # Steering means to the model what it means to the expert whose labels it learns.
-    control = ControlConfig(v_max_mps=speed, yaw_gain=ExpertConfig().yaw_gain)
-    drivers: dict[str, tuple[PolicyFactory, Setup]] = {
-        name: (suites.BLIND[name], suites.Setup(draw=False)) for name in policies if name != "snn"
-    }
-    if model is not None and "snn" in policies:
-        driver = suites.ModelDriver(str(model), control, engine, device)
-        drivers["snn"] = driver, suites.Setup(rate_hz=load(model).frame_rate_hz)
+    chosen = _seeds(seeds, courses)
+    drivers = _drivers(policies, model, float_checkpoint, suites.driving(speed), engine, device)
     if record is not None and len(drivers) != 1:
         raise ConfigError(f"--record needs one of --policies, got {len(drivers)}")
     if record is not None and seeds == "test":
         raise ConfigError("--record with --seeds test: nothing may be trained on these courses")
-    summaries: dict[str, Summary] = {}
+    runs: dict[str, list[Outcome]] = {}
     with progress_bar(len(drivers) * courses, quiet=json) as bar:
         for name, (policy, setup) in drivers.items():
             run = suites.run_suite
@@ -93,7 +82,7 @@ def simulate_verb(
                 setup = replace(setup, draw=True)
                 recording = Recording(record, split, noise)
                 run = partial(record_suite, recording=recording)
-            outcomes = run(
+            runs[name] = run(
                 policy,
                 suite,
                 chosen,
@@ -101,15 +90,73 @@ def simulate_verb(
                 processes=processes,
                 progress=lambda _: bar.update(bar.task_ids[0], advance=1),
             )
-            if outcomes:
-                summaries[name] = summarize(outcomes)
+    summaries = {name: summarize(outcomes) for name, outcomes in runs.items() if outcomes}
+    same = runs["qann"] == runs["snn"] if {"qann", "snn"} <= runs.keys() else None
     if json:
         table = {name: summary._asdict() for name, summary in summaries.items()}
         span = [chosen[0], chosen[-1]]
-        print_json({"suite": suite, "courses": courses, "seeds": span, "policies": table})
+        result = {"suite": suite, "courses": courses, "seeds": span, "policies": table}
+        print_json({**result, "qann_is_snn": same})
     else:
         _print(f"{suite}, {courses} courses of the {seeds} seeds", summaries)
-    return 0
+        if same is not None:
+            word = "the same, bit for bit" if same else "NOT the same"
+            STDOUT.print(f"Poses of the quantized and of the spiking network: {word}.")
+    return 1 if same is False else 0
+
+
+def _seeds(kind: str, courses: int) -> list[int]:
+    from crnn_snn_ros.sim import suites
+
+    ranges = {
+        "train": [seed for seed in suites.TRAIN_SEEDS if seed not in suites.VALIDATION_SEEDS],
+        "dagger": list(suites.DAGGER_SEEDS),
+        "validation": list(suites.VALIDATION_SEEDS),
+        "test": list(suites.TEST_SEEDS),
+    }
+    if not 1 <= courses <= len(ranges[kind]):
+        raise ConfigError(f"--courses is {courses}, allowed is 1 to {len(ranges[kind])}")
+    return ranges[kind][:courses]
+
+
+def _drivers(
+    policies: tuple[Name, ...],
+    model: Path | None,
+    float_checkpoint: Path | None,
+    control: ControlConfig,
+    engine: str,
+    device: str,
+) -> dict[str, tuple[PolicyFactory, Setup]]:
+    """Who drives, by name; those that need a model are left out where there is none."""
+    from crnn_snn_ros.io.model_file import load
+    from crnn_snn_ros.sim import suites
+    from crnn_snn_ros.training.checkpoint import load as load_checkpoint
+    from crnn_snn_ros.training.dagger import CheckpointDriver
+
+    if not policies:
+        raise ConfigError("--policies names none; leave it out for some of them")
+    drivers: dict[str, tuple[PolicyFactory, Setup]] = {
+        name: (suites.BLIND[name], suites.Setup(draw=False))
+        for name in policies
+        if name in suites.BLIND
+    }
+    if float_checkpoint is not None and "float" in policies:
+        rate_hz = load_checkpoint(float_checkpoint).origin.frame_rate_hz
+        before = CheckpointDriver(str(float_checkpoint), control)
+        drivers["float"] = before, suites.Setup(rate_hz=rate_hz)
+    elif "float" in policies:
+        raise ConfigError("--policies float needs --float-checkpoint")
+    if model is not None and set(policies) & set(OF_MODEL):
+        setup = suites.Setup(rate_hz=load(model).frame_rate_hz)
+        spiking = suites.ModelDriver(str(model), control, engine, device)
+        variants: dict[str, PolicyFactory] = {
+            "unsteered": suites.UnsteeredDriver(spiking),
+            "qann": replace(spiking, engine="collapsed"),
+            "snn": spiking,
+            "forgetful": replace(spiking, memory=False),
+        }
+        drivers |= {name: (variants[name], setup) for name in variants if name in policies}
+    return drivers
 
 
 def _print(title: str, summaries: dict[str, Summary]) -> None:

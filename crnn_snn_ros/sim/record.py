@@ -29,7 +29,15 @@ from crnn_snn_ros.data.bags import read_info
 from crnn_snn_ros.io.atomic import replacing
 from crnn_snn_ros.sim.expert import Expert
 from crnn_snn_ros.sim.simulator import Observation, Simulator
-from crnn_snn_ros.sim.suites import SUITES, Outcome, Policy, PolicyFactory, Setup, spread
+from crnn_snn_ros.sim.suites import (
+    SUITES,
+    Outcome,
+    Policy,
+    PolicyFactory,
+    Run,
+    Setup,
+    spread,
+)
 
 NOISE_STREAM = 7  # of the seed: noise of the driver, apart from geometry, movers and looks
 NOISE_MEMORY_S = 0.7
@@ -132,12 +140,14 @@ def record_course(
     ):
         teacher = Expert(course, setup.robot)
         driver = Wandering(policy(simulator), seed, recording.noise_radps, setup.rate_hz)
+        run = Run(course)
         seen = simulator.observation
         while seen.finished is None:
             command = driver.act(seen)
             _write(writer, seen, teacher, command)
             seen = simulator.step(command)
-    return Outcome(seed, course.kind, seen.finished, seen.distance_m, seen.time_s)
+            run.add(seen)
+    return run.outcome(seen)
 
 
 def _bag(recording: Recording, suite: str, seed: int) -> Path:

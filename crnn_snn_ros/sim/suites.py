@@ -7,8 +7,11 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
+from hashlib import blake2b
 from multiprocessing import get_context
 from typing import NamedTuple, Protocol
+
+import numpy as np
 
 from crnn_snn_ros.core.command import ControlConfig
 from crnn_snn_ros.core.errors import ConfigError
@@ -220,11 +223,36 @@ class Outcome(NamedTuple):
     finished: str
     distance_m: float
     time_s: float
+    path: str  # digest of every pose: equal where two runs were the same, bit for bit
 
     @property
     def succeeded(self) -> bool:
         """Whether it ended as it should."""
         return self.finished in SUCCESSES
+
+
+class Run:
+    """A run on its way."""
+
+    def __init__(self, course: Course) -> None:
+        self._course = course
+        self._path = blake2b(digest_size=16)
+
+    def add(self, seen: Observation) -> None:
+        """One step more."""
+        self._path.update(np.array(seen.state, np.float64).tobytes())
+
+    def outcome(self, last: Observation) -> Outcome:
+        """How it ended."""
+        assert last.finished is not None
+        return Outcome(
+            self._course.seed,
+            self._course.kind,
+            last.finished,
+            last.distance_m,
+            last.time_s,
+            self._path.hexdigest(),
+        )
 
 
 def run_course(
@@ -236,10 +264,12 @@ def run_course(
     with Simulator(course, shown, setup.robot, setup.camera, setup.rate_hz) as simulator:
         driver = policy(simulator)
         driver.reset()
+        run = Run(course)
         seen = simulator.observation
         while seen.finished is None:
             seen = simulator.step(driver.act(seen))
-    return Outcome(course.seed, course.kind, seen.finished, seen.distance_m, seen.time_s)
+            run.add(seen)
+    return run.outcome(seen)
 
 
 def run_suite(

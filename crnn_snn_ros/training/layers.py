@@ -111,14 +111,14 @@ class NeuronLayer(nn.Module):
         n_max: int,
         *,
         signed: bool = False,
-        recurrent: bool = False,
+        recurrent: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.branches = nn.ModuleList(branches)
         self.bias = nn.Parameter(torch.zeros(channels))
         self.scale = nn.Parameter(torch.tensor(1.0 / n_max))
         self.n_min, self.n_max = (-n_max if signed else 0), n_max
-        self.recurrent = nn.Parameter(torch.rand(channels)) if recurrent else None
+        self.recurrent = None if recurrent is None else nn.Parameter(recurrent)
 
     def output_scale(self) -> Tensor:
         """Real value of one count, kept positive."""

@@ -29,6 +29,7 @@ from crnn_snn_ros.training.layers import (
 from crnn_snn_ros.training.quantize import best_scale
 
 INPUT_SCALE = 1.0 / 128.0  # real value of one count of the input: pixels in [-1, 1)
+MOST_MEMORY = 0.8  # recurrent weight to begin with, at most
 HEADS = {"steering": "regression", "collision": "logit"}
 
 Layer = NeuronLayer | MaxPoolLayer | SumPoolLayer | HeadLayer
@@ -152,9 +153,12 @@ def _build(config: NetworkConfig) -> dict[str, nn.Module]:
     size = inputs * height * width
     for number, hidden in enumerate(config.hidden, start=1):
         name = f"rnn{number}"
-        dense = LinearBranch(source, nn.init.xavier_uniform_(torch.empty(hidden, size)))
+        recurrent = MOST_MEMORY * torch.rand(hidden)
+        weight = nn.init.xavier_uniform_(torch.empty(hidden, size))
+        # What is added up over many frames comes in small, or it begins clipped and learns slowly.
+        dense = LinearBranch(source, weight * (0.5 * (1.0 - recurrent))[:, None])
         nodes[name] = NeuronLayer(
-            [dense], hidden, n_max, signed=config.signed_hidden, recurrent=True
+            [dense], hidden, n_max, signed=config.signed_hidden, recurrent=recurrent
         )
         source, size = name, hidden
     for name, kind in HEADS.items():

@@ -111,7 +111,7 @@ class Streams:
     def _begin(self) -> _Stream:
         if not self._queue:
             self._queue = self._cut()
-            self._rng.shuffle(self._queue)  # type: ignore[arg-type]
+            self._rng.shuffle(self._queue)
         return _Stream(self._queue.pop(), augment(self._rng))
 
     def _cut(self) -> list[_Piece]:
