@@ -158,7 +158,8 @@ class _Run:
     def _record(self, driver: PolicyFactory, seeds: Sequence[int], recording: Recording) -> None:
         for suite in dict.fromkeys(SUITE_OF):
             chosen = [seed for seed in seeds if SUITE_OF[seed % len(SUITE_OF)] == suite]
-            setup = Setup(rate_hz=self.origin.frame_rate_hz)
+            camera = self.origin.contract.width, self.origin.contract.height
+            setup = Setup(camera=camera, rate_hz=self.origin.frame_rate_hz)
             record_suite(driver, suite, chosen, setup, recording, self.config.processes)
 
     def _trainer(self, training: TrainConfig, out: Path) -> Trainer:

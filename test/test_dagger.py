@@ -1,0 +1,114 @@
+"""Training in the loop: who drives when, what is left behind, and what a repeated run does."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from sim_support import needs_pictures
+from training_samples import small_config
+
+from crnn_snn_ros.core.errors import ConfigError
+from crnn_snn_ros.data.bags import read_info
+from crnn_snn_ros.data.data_config import load_data_config
+from crnn_snn_ros.io.preprocess import InputContract
+from crnn_snn_ros.sim.suites import DAGGER_SEEDS, TEST_SEEDS, TRAIN_SEEDS, VALIDATION_SEEDS
+from crnn_snn_ros.training.checkpoint import Checkpoint, Origin, load
+from crnn_snn_ros.training.config import DaggerConfig, TrainConfig
+from crnn_snn_ros.training.convert import convert
+from crnn_snn_ros.training.dagger import dagger
+from crnn_snn_ros.training.train import Trainer
+
+NETWORK = small_config(input_shape=(3, 16, 24))
+TRAINING = TrainConfig(float_epochs=1, qat_epochs=1, window=8, streams=4, device="cpu")
+DRIVEN = DaggerConfig(courses=4, rounds=1, round_courses=2, round_epochs=1)
+ORIGIN = Origin(InputContract(24, 16, "rgb"), 5.0, {"seed": 0})
+
+
+def run(out: Path, told: Callable[[str], object] = lambda _: None) -> Checkpoint:
+    return dagger(NETWORK, TRAINING, DRIVEN, ORIGIN, out, told, lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("dagger")
+    run(out)
+    return out
+
+
+@needs_pictures
+def test_the_network_drives_other_courses_than_the_expert(finished: Path) -> None:
+    config = load_data_config(finished / "drives" / "data.yaml")
+    driven: dict[tuple[str, str], list[int]] = {}
+    for bag in config.bags:
+        about = read_info(bag.path).about
+        seeds = driven.setdefault((str(bag.split), about["noise_radps"]), [])
+        seeds.append(int(about["seed"]))
+    by_expert, by_network = driven["train", "0.4"], driven["train", "0.0"]
+    assert len(by_expert) == 4
+    assert set(by_expert) < set(TRAIN_SEEDS) - set(VALIDATION_SEEDS)
+    assert len(by_network) == 2
+    assert set(by_network) < set(DAGGER_SEEDS)
+    assert len(driven["validation", "0.0"]) == 2  # one of each round
+    assert set(driven["validation", "0.0"]) < set(VALIDATION_SEEDS)
+    assert not {seed for seeds in driven.values() for seed in seeds} & set(TEST_SEEDS)
+
+
+@needs_pictures
+def test_the_result_converts_without_loss(finished: Path) -> None:
+    checkpoint = load(finished / "qat.safetensors")
+    assert checkpoint.trained_heads == ("steering", "collision")
+    assert sum(convert(checkpoint.network).mismatches.values()) == 0
+    states = [
+        load(finished / f"round{number}" / "float.safetensors").network.state_dict()
+        for number in (0, 1)
+    ]
+    assert any(not torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+@needs_pictures
+def test_a_repeated_run_does_only_what_is_missing(finished: Path, tmp_path: Path) -> None:
+    stages: list[str] = []
+    out = tmp_path / "copy"
+    shutil.copytree(finished, out)
+    before = (out / "qat.safetensors").read_bytes()
+    run(out, stages.append)
+    assert stages == []
+    (out / "qat.safetensors").unlink()
+    run(out, stages.append)
+    assert stages == ["quantization-aware training"]
+    assert (out / "qat.safetensors").read_bytes() == before
+
+
+@needs_pictures
+def test_a_run_cut_off_ends_with_the_same_network(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class PulledError(Exception):
+        """The plug."""
+
+    def pulled(*_: object) -> None:
+        raise PulledError
+
+    with monkeypatch.context() as context:
+        context.setattr(Trainer, "quantized_phase", pulled)
+        with pytest.raises(PulledError):
+            run(tmp_path)
+    shutil.rmtree(next((tmp_path / "drives").glob("*_6000")))  # a drive that was not written yet
+    shutil.rmtree(tmp_path / "round1")
+    run(tmp_path)
+    for name in ("round1/float.safetensors", "qat.safetensors"):
+        assert (tmp_path / name).read_bytes() == (finished / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"courses": 0}, {"rounds": -1}, {"rounds": 30, "round_courses": 200}, {"noise": -0.1}],
+    ids=str,
+)
+def test_what_cannot_be_driven_is_refused(changes: dict[str, int]) -> None:
+    with pytest.raises(ConfigError):
+        DaggerConfig(**changes)
