@@ -195,6 +195,16 @@ def test_mirroring_negates_steering_and_nothing_else():
     assert mirrored[2].tolist() == drive.collision.tolist()
 
 
+def test_a_tint_belongs_to_its_channel():
+    drive = bar_drive(3)
+    labels = drive.frames, drive.steering_rad, drive.collision
+    tint = tuple(0.5 if channel == 0 else 1.0 for channel in range(3))
+    tinted = Look(mirrored=False, contrast=1.0, brightness=0.0, tint=tint)(*labels)[0]
+    expected = np.floor(drive.frames[:, :1] * 0.5 + 0.5)
+    assert tinted[:, :1].numpy().tolist() == expected.tolist()
+    assert tinted[:, 1:].numpy().tolist() == drive.frames[:, 1:].tolist()
+
+
 def test_a_look_keeps_pixels_in_range_and_labels_that_are_missing():
     drive = blinded(bar_drive(6), "steering_rad")
     for contrast, brightness in ((1.25, 25.0), (0.75, -25.0)):
@@ -203,6 +213,8 @@ def test_a_look_keeps_pixels_in_range_and_labels_that_are_missing():
         assert torch.equal(pixels, pixels.to(torch.int8).float())
         assert steering.isnan().all()
     drawn = [augment(np.random.default_rng(seed)) for seed in range(64)]
+    assert min(min(look.tint) for look in drawn) < 0.85
+    assert max(max(look.tint) for look in drawn) > 1.15
     assert 16 < sum(look.mirrored for look in drawn) < 48
 
 

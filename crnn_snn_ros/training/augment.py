@@ -16,6 +16,7 @@ class Look(NamedTuple):
     mirrored: bool
     contrast: float
     brightness: float  # in grey levels
+    tint: tuple[float, float, float] = (1.0, 1.0, 1.0)  # gain of R, G, B; of a grey image the first
 
     def __call__(
         self,
@@ -28,14 +29,16 @@ class Look(NamedTuple):
         steering = torch.from_numpy(np.array(steering_rad))
         if self.mirrored:
             pixels, steering = pixels.flip(-1), -steering
-        pixels = torch.floor(pixels * self.contrast + self.brightness + 0.5).clamp(-128, 127)
+        gain = self.contrast * torch.tensor(self.tint[: pixels.shape[1]]).reshape(-1, 1, 1)
+        pixels = torch.floor(pixels * gain + self.brightness + 0.5).clamp(-128, 127)
         return pixels, steering, torch.from_numpy(np.array(collision))
 
 
 def augment(rng: np.random.Generator) -> Look:
-    """Draw a look: mirrored half of the time (steering changes its sign), lighter or darker."""
+    """Draw a look: half of them mirrored (steering changes its sign), all in other light."""
     return Look(
         mirrored=bool(rng.integers(2)),
         contrast=float(rng.uniform(0.75, 1.25)),
         brightness=float(rng.uniform(-25.0, 25.0)),
+        tint=(rng.uniform(0.8, 1.2), rng.uniform(0.8, 1.2), rng.uniform(0.8, 1.2)),
     )
