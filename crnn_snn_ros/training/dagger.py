@@ -19,12 +19,14 @@ from pathlib import Path
 
 from crnn_snn_ros.core.command import ControlConfig
 from crnn_snn_ros.data.dataset import load_data_config, load_sequences
+from crnn_snn_ros.sim.figures import summarize
 from crnn_snn_ros.sim.record import Recording, record_suite
 from crnn_snn_ros.sim.simulator import Simulator
 from crnn_snn_ros.sim.suites import (
     DAGGER_SEEDS,
     TRAIN_SEEDS,
     VALIDATION_SEEDS,
+    Outcome,
     PipelinePolicy,
     PolicyFactory,
     Setup,
@@ -156,11 +158,20 @@ class _Run:
         return self.out / "drives"
 
     def _record(self, driver: PolicyFactory, seeds: Sequence[int], recording: Recording) -> None:
+        outcomes: list[Outcome] = []
         for suite in dict.fromkeys(SUITE_OF):
             chosen = [seed for seed in seeds if SUITE_OF[seed % len(SUITE_OF)] == suite]
             camera = self.origin.contract.width, self.origin.contract.height
             setup = Setup(camera=camera, rate_hz=self.origin.frame_rate_hz)
-            record_suite(driver, suite, chosen, setup, recording, self.config.processes)
+            outcomes += record_suite(
+                driver, suite, chosen, setup, recording, self.config.processes
+            )
+        if outcomes:
+            summary = summarize(outcomes)
+            self.told(
+                f"  {len(outcomes)} courses of {recording.split}: success {summary.success:.0%}, "
+                f"{summary.mean_speed:.2f} m/s"
+            )
 
     def _trainer(self, training: TrainConfig, out: Path) -> Trainer:
         data = load_data_config(self._drives / "data.yaml")
