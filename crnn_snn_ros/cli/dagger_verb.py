@@ -21,7 +21,7 @@ def dagger_verb(
     relu_hidden: bool = False,
     driving: Annotated[DaggerConfig, tyro.conf.arg(name="")] = DaggerConfig(),  # noqa: B008
     training: Annotated[TrainConfig, tyro.conf.arg(name="")] = TrainConfig(  # noqa: B008
-        float_epochs=8, qat_epochs=3, streams=16
+        float_epochs=6, qat_epochs=2
     ),
     json: bool = False,
 ) -> int:

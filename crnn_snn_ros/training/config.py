@@ -65,8 +65,8 @@ class TrainConfig:
 
     float_epochs: int = 80  # passes over the data in floating point; 0: none
     qat_epochs: int = 80  # passes with quantization; 0: none
-    window: int = 16  # frames of back-propagation through time
-    streams: int = 8  # pieces of drives that are walked at the same time
+    window: int = 8  # frames of back-propagation through time
+    streams: int = 32  # pieces of drives that are walked at the same time
     learning_rate: float = 2e-3  # at the start of the float phase
     qat_learning_rate: float = 5e-4  # at the start of the quantized phase
     weight_decay: float = 1e-3  # of weights, not of biases, scales and recurrent weights

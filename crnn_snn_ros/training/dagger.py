@@ -132,7 +132,8 @@ class _Run:
             seeds = [seed for seed in TRAIN_SEEDS if seed not in VALIDATION_SEEDS][:count]
         self._record(driver, seeds, Recording(self._drives, "train", noise))
         held_out = -(-count // VALIDATION_SHARE)
-        seeds = VALIDATION_SEEDS[-held_out * (number + 1) :][:held_out]
+        apart = -(-max(self.config.courses, self.config.round_courses) // VALIDATION_SHARE)
+        seeds = VALIDATION_SEEDS[-apart * (number + 1) :][:held_out]
         self._record(driver, seeds, Recording(self._drives, "validation"))
 
     def train(self, number: int, start: Checkpoint | None) -> None:
@@ -163,9 +164,7 @@ class _Run:
             chosen = [seed for seed in seeds if SUITE_OF[seed % len(SUITE_OF)] == suite]
             camera = self.origin.contract.width, self.origin.contract.height
             setup = Setup(camera=camera, rate_hz=self.origin.frame_rate_hz)
-            outcomes += record_suite(
-                driver, suite, chosen, setup, recording, self.config.processes
-            )
+            outcomes += record_suite(driver, suite, chosen, setup, recording, self.config.processes)
         if outcomes:
             summary = summarize(outcomes)
             self.told(

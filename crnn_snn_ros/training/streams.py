@@ -2,8 +2,10 @@
 
 drives --cut--> pieces --shuffle--> queue --> stream 1 ... stream N --> a window of all, a step each
 
-A step sees pieces of as many drives as there are streams. To walk one drive after another would
-show the optimizer one course in one light for many steps, and it would learn that one.
+A step sees pieces of as many drives as there are streams, and a stream soon goes on to another
+piece. Frames of a drive are near-copies: the longer a stream stays with one, the less a step can
+learn. (Measured on simulated drives, at the same number of frames: steering RMSE .24 rad with 16
+streams and pieces of 256 frames, .20 with 64 streams and pieces of 16.)
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from crnn_snn_ros.core.errors import DataError
 from crnn_snn_ros.data.dataset import Sequence as Drive
 from crnn_snn_ros.training.augment import Look, augment
 
-LONGEST_PIECE = 256  # frames; longer ones would leave a stream with one drive for too many steps
+PIECE = 4  # windows; so long is nothing forgotten
 SHORTEST_PIECE = 2  # frames; one alone has nothing to remember
 
 
@@ -44,12 +46,18 @@ class _Stream:
     def __init__(self, piece: _Piece, look: Look) -> None:
         self.piece, self.look = piece, look
         self.at = piece.start
+        self.under_way = False
+
+    def skip(self, frames: int) -> None:
+        """Begin later, but with some frames left."""
+        self.at = max(self.piece.start, min(self.at + frames, self.piece.stop - SHORTEST_PIECE))
 
     def window(self, frames: int) -> tuple[Tensor, Tensor, Tensor]:
         """The next frames and labels; past the end the last frame stays, without a label."""
         index = np.minimum(np.arange(self.at, self.at + frames), self.piece.stop - 1)
         labelled = index == np.arange(self.at, self.at + frames)
         self.at += frames
+        self.under_way = True
         drive = self.piece.drive
         steering, collision = (
             np.where(labelled, labels[index], np.float32(np.nan))
@@ -87,8 +95,7 @@ class Streams:
         self._rng = rng
         self._window = min(window, max(len(drive) for drive in self._drives))
         total = sum(len(drive) for drive in self._drives)
-        wanted = min(LONGEST_PIECE, max(total // streams, window))
-        self._length = max(wanted // window * window, self._window)
+        self._length = PIECE * self._window
         self._queue: list[_Piece] = []
         self._streams: list[_Stream] = []
         pieces = self._cut()
@@ -99,11 +106,13 @@ class Streams:
         """The next window of every stream; one whose piece is over goes on with another."""
         if not self._streams:
             self._streams = [self._begin() for _ in range(self._count)]
+            for number, stream in enumerate(self._streams):  # not all of them end at once
+                stream.skip(number % PIECE * self._window)
         fresh = []
         for number, stream in enumerate(self._streams):
             if stream.finished:
                 self._streams[number] = self._begin()
-            fresh.append(self._streams[number].at == self._streams[number].piece.start)
+            fresh.append(not self._streams[number].under_way)
         parts = [stream.window(self._window) for stream in self._streams]
         pixels, steering, collision = (torch.stack(part) for part in zip(*parts, strict=True))
         return Chunk(pixels, steering, collision, torch.tensor(fresh))
