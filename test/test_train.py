@@ -263,7 +263,7 @@ def test_streams_mix_drives_and_say_where_one_begins():
         mixed += len({drive for drive, _ in first}) > 1
         before = first
     assert mixed > 2 * streams.steps
-    assert 0.5 / PIECE < mixed_starts / (4 * streams.steps * 3)
+    assert mixed_starts / (4 * streams.steps * 3) > 0.5 / PIECE
 
 
 def test_prediction_over_long_drives_carries_state():
