@@ -11,14 +11,23 @@ from crnn_snn_ros.core.engines.base import Engine
 from crnn_snn_ros.core.engines.collapsed import CollapsedEngine
 from crnn_snn_ros.core.engines.folded import FoldedEngine
 from crnn_snn_ros.core.engines.native import NativeEngine, native_paths
+from crnn_snn_ros.core.engines.native_whole import NativeCollapsedEngine
 from crnn_snn_ros.core.engines.stepwise import StepwiseEngine
 from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.core.graph import Graph
 
 Build = Callable[[Graph, torch.device], Engine]
 
+
+def _collapsed(graph: Graph, device: torch.device) -> Engine:
+    """In C++ where that can be."""
+    if device.type == "cpu" and native_paths():
+        return NativeCollapsedEngine(graph, device)
+    return CollapsedEngine(graph, device)
+
+
 ENGINES: dict[str, Build] = {"stepwise": StepwiseEngine, "folded": FoldedEngine}  # spiking
-BY_NAME_ONLY: dict[str, Build] = {"collapsed": CollapsedEngine}  # never taken for "auto" or "all"
+BY_NAME_ONLY: dict[str, Build] = {"collapsed": _collapsed}  # never taken for "auto" or "all"
 FASTEST = "folded"  # on any device
 if native_paths():  # a CPU engine that needs a compiler at install
     ENGINES["native"] = NativeEngine
