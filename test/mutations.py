@@ -158,7 +158,7 @@ MUTATIONS = [
     ),
     folded(
         "max-pool-over-spikes",
-        ("return pooled.diff", "return _each_step(train, pool)\n    return pooled.diff"),
+        ("return pooled.diff", "return each_step(train, pool)\n    return pooled.diff"),
     ),
     Mutation("sum-pool-is-a-mean", "engines/base.py", ((", divisor_override=1", ""),), "stepwise"),
     # When to stop, and what is said of it

@@ -189,6 +189,14 @@ def test_counts_beyond_the_range_of_bytes(way: str) -> None:
     assert max(int(count.abs().max()) for count in counts.counts.values()) == 255
 
 
+@ways
+def test_rows_longer_than_what_is_multiplied_at_once(way: str) -> None:
+    layer = Neurons("wide", (Conv(INPUT, ramp(3, 1, 3, 3), padding=1),), *two(3, 700), -9, 9)
+    out = (Linear("wide", ramp(1, 3 * 2 * 131)),)
+    graph = Graph((1, 2, 131), (layer, Head("steering", out, vector(1, 0), 1.0)))
+    run_beside(build(way, graph), videos_of(graph, 3, seed=0))
+
+
 def first_frame(graph: Graph) -> tuple[Tensor, Carry]:
     return videos_of(graph, 1, seed=2)[0][0], CollapsedEngine(graph).initial_carry()
 

@@ -13,9 +13,9 @@ from crnn_snn_ros.training.layers import LinearBranch, NeuronLayer
 from crnn_snn_ros.training.network import Crnn
 from crnn_snn_ros.training.quantize import MAX_WEIGHT
 
-# 41 million multiply-accumulates a frame, as many as a DroNet for 200x200 grey pixels
+# 41 million multiply-accumulates a frame
 LARGE = NetworkConfig(
-    input_shape=(3, 88, 128), stem_channels=32, block_channels=(32, 64, 128), hidden=(64, 32)
+    input_shape=(3, 88, 136), stem_channels=32, block_channels=(32, 64, 128), hidden=(64, 32)
 )
 CALIBRATION_FRAMES = 16
 

@@ -9,6 +9,7 @@ import torch
 from crnn_snn_ros.core.device import choose_device
 from crnn_snn_ros.core.engines.base import Engine
 from crnn_snn_ros.core.engines.collapsed import CollapsedEngine
+from crnn_snn_ros.core.engines.compiled import CompiledEngine
 from crnn_snn_ros.core.engines.folded import FoldedEngine
 from crnn_snn_ros.core.engines.native import NativeEngine, native_paths
 from crnn_snn_ros.core.engines.native_whole import NativeCollapsedEngine
@@ -27,7 +28,8 @@ def _collapsed(graph: Graph, device: torch.device) -> Engine:
 
 
 ENGINES: dict[str, Build] = {"stepwise": StepwiseEngine, "folded": FoldedEngine}  # spiking
-BY_NAME_ONLY: dict[str, Build] = {"collapsed": _collapsed}  # never taken for "auto" or "all"
+# Never taken for "auto" or "all": one does not spike, the other takes minutes to be made.
+BY_NAME_ONLY: dict[str, Build] = {"collapsed": _collapsed, "compiled": CompiledEngine}
 FASTEST = "folded"  # on any device
 if native_paths():  # a CPU engine that needs a compiler at install
     ENGINES["native"] = NativeEngine

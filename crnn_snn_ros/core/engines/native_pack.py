@@ -5,12 +5,13 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crnn_snn_ros.core.bounds import Bounds
+from crnn_snn_ros.core.engines.native_layout import LANES, Layout
 from crnn_snn_ros.core.engines.native_structs import (
     NodeStruct,
     PartStruct,
@@ -31,24 +32,15 @@ from crnn_snn_ros.core.graph import (
     sources,
 )
 
-LANES = 16
 MAX_CHUNK = 64  # time-steps that one word can say of whether there was a spike
 SPIKE_BYTES = 2**26  # of all spike trains: longer chunks than fit here are not kept
 ROW_BYTES = 2**15  # of a group of rows that is multiplied at once: about a level 1 cache
-LARGEST = 255  # of u8
 QUIET = 127  # largest u8 whose products the AVX2 instruction adds up without saturation
 KIND_INPUT, KIND_NEURONS, KIND_SUM_POOL, KIND_MAX_POOL, KIND_HEAD = range(5)
 NARROW, WIDE, IDENTITY = range(3)
 
 
-class Range(NamedTuple):
-    """Values of a node as u8: the one that stands for zero, and the largest."""
-
-    offset: int
-    top: int
-
-
-class Packed:
+class Packed(Layout):
     """A graph in the library's form.
 
     A layer's results lie as (pixel, lane) with channels padded to whole blocks of lanes.
@@ -63,13 +55,10 @@ class Packed:
     whole: ClassVar[bool] = False  # counts in one step
 
     def __init__(self, graph: Graph, bounds: Bounds, shapes: dict[str, Shape], chunk: int) -> None:
-        self._shapes = {name: (*shape, 1, 1)[:3] for name, shape in shapes.items()}
+        super().__init__(graph, shapes)
         self._steps = bounds.layer_steps
         self._arrays: list[Any] = []  # what the structures point at
         self.index = {INPUT: 0} | {node.name: i for i, node in enumerate(graph.nodes, start=1)}
-        self.lanes = self._lanes(graph)
-        self.ranges = self._ranges(graph)
-        self.pads = self._pads(graph)
         self._traced = {node.source for node in graph.nodes if isinstance(node, MaxPool)}
         elements = sum(self.pixels(name) * self.lanes[name] for name in self.index)
         self.chunk = max(1, min(chunk, MAX_CHUNK, SPIKE_BYTES // elements))
@@ -89,52 +78,6 @@ class Packed:
                 self._neurons(struct, node, carries.get(node.name, 0))
         self.program = self._program(graph)
 
-    def pixels(self, name: str) -> int:
-        """Places of a node: height times width."""
-        return math.prod(self._shapes[name][1:])
-
-    def _lanes(self, graph: Graph) -> dict[str, int]:
-        """Channels as stored: the input's are read by fours, neurons are run in whole blocks."""
-        lanes = {INPUT: _round_up(self._shapes[INPUT][0], self._input_block(graph))}
-        for node in graph.nodes:
-            if isinstance(node, SumPool):
-                lanes[node.name] = lanes[node.source]
-            elif isinstance(node, Head):
-                lanes[node.name] = len(node.bias)
-            else:
-                lanes[node.name] = _round_up(self._shapes[node.name][0], LANES)
-        return lanes
-
-    def _input_block(self, graph: Graph) -> int:  # noqa: ARG002
-        return 4
-
-    def _ranges(self, graph: Graph) -> dict[str, Range]:
-        """Of every node whose values fit into u8."""
-        ranges = {INPUT: Range(128, LARGEST)}
-        for node in graph.nodes:
-            if isinstance(node, Neurons):
-                ranges[node.name] = self._sent(node)
-            elif isinstance(node, MaxPool) and node.source in ranges:
-                ranges[node.name] = ranges[node.source]
-            elif isinstance(node, SumPool) and node.source in ranges:
-                area = math.prod(node.kernel)
-                ranges[node.name] = Range(*(area * value for value in ranges[node.source]))
-            if node.name in ranges and ranges[node.name].top > LARGEST:
-                del ranges[node.name]
-        return ranges
-
-    def _sent(self, node: Neurons) -> Range:  # noqa: ARG002
-        """What neurons send: spikes in -1, 0, 1."""
-        return Range(1, 2)
-
-    def _pads(self, graph: Graph) -> dict[str, int]:  # noqa: ARG002
-        """Pixels of margin that the images of a node have; spike trains need none."""
-        return {}
-
-    def _width(self, source: str, channels: int) -> int:  # noqa: ARG002
-        """Inputs of one tap, as stored in a row."""
-        return _round_up(channels, 4)
-
     def _activations(self, struct: NodeStruct, name: str, kind: int) -> None:
         channels, height, width = self._shapes[name]
         lanes, pixels = self.lanes[name], height * width
@@ -153,9 +96,6 @@ class Packed:
         struct.mask = self._zeros(pixels, np.uint64)
         if name in self._traced:
             struct.tracer = self._zeros(train, np.int16)
-
-    def _offset(self, name: str) -> int:
-        return self.ranges[name].offset if name in self.ranges else 0
 
     def _results(self, struct: NodeStruct, name: str) -> None:
         size = self.pixels(name) * self.lanes[name]
@@ -306,10 +246,6 @@ class Packed:
     def _keep(self, array: NDArray[Any]) -> int:
         self._arrays.append(array)
         return int(array.ctypes.data)
-
-
-def _round_up(size: int, block: int) -> int:
-    return -(-size // block) * block
 
 
 def _side_by_side(rows: Sequence[NDArray[np.int8]], lanes: int) -> NDArray[np.int8]:

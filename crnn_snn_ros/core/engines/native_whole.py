@@ -9,7 +9,8 @@ from torch import Tensor
 
 from crnn_snn_ros.core.engines.base import Carry, FrameResult
 from crnn_snn_ros.core.engines.native import LibraryEngine
-from crnn_snn_ros.core.engines.native_pack import LANES, Packed, Range
+from crnn_snn_ros.core.engines.native_layout import LANES, Range
+from crnn_snn_ros.core.engines.native_pack import Packed
 from crnn_snn_ros.core.engines.native_structs import NodeStruct
 from crnn_snn_ros.core.graph import INPUT, Conv, Graph, Head, Neurons, SumPool
 
