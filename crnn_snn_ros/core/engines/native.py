@@ -66,12 +66,14 @@ class LibraryEngine(Engine):
     def __init__(self, graph: Graph, device: str | torch.device, path: str | None) -> None:
         super().__init__(graph, device)
         if self.device.type != "cpu":
-            raise ConfigError(f"engine 'native' runs on the CPU only, got device '{self.device}'")
+            raise ConfigError(
+                f"engine '{self.name}' in C++ runs on the CPU only, got device '{self.device}'"
+            )
         paths, library = native_paths(), _library()
         if library is None or not paths:
             raise ConfigError(
-                "engine 'native' is not built here; install a C++ compiler (apt-get install g++) "
-                "and then this package again, or choose folded"
+                f"engine '{self.name}' is not built here; install a C++ compiler (apt-get install "
+                "g++) and then this package again, or choose folded"
             )
         self.path = path or os.environ.get(PATH_VARIABLE) or next(iter(paths))
         if self.path not in paths:
