@@ -25,6 +25,12 @@ def folded(name: str, *replacements: tuple[str, str], network: bool = False) -> 
     return Mutation(f"{name}-folded", "engines/folded.py", replacements, "folded", network)
 
 
+def collapsed(
+    name: str, old: str, new: str, file: str = "engines/collapsed.py", network: bool = False
+) -> Mutation:
+    return Mutation(f"{name}-collapsed", file, ((old, new),), "collapsed", network)
+
+
 SPIKE = "spike = rises.to(v.dtype) - falls.to(v.dtype)"
 CANONICAL = "count.sign() * (count.abs() >= t)"
 BEGIN_STEPWISE = "begin_frame(bias, zeros, params)"
@@ -152,7 +158,7 @@ MUTATIONS = [
     ),
     folded(
         "max-pool-over-spikes",
-        ("return pooled.diff", "return _each_step(train, pool)\n    return pooled.diff"),
+        ("return pooled.diff", "return each_step(train, pool)\n    return pooled.diff"),
     ),
     Mutation("sum-pool-is-a-mean", "engines/base.py", ((", divisor_override=1", ""),), "stepwise"),
     # When to stop, and what is said of it
@@ -210,6 +216,18 @@ MUTATIONS = [
         ),
         "stepwise",
     ),
+    # Counts without spikes
+    collapsed("r-one-high", "charge + threshold // 2", "charge + threshold // 2 + 1", "neuron.py"),
+    collapsed(
+        "rounds-to-even",
+        "torch.floor((charge + threshold // 2) / threshold)",
+        "torch.round(charge / threshold)",
+        "neuron.py",
+    ),
+    collapsed("clip-one-high-at-top", "clamp(node.n_min, node.n_max)", "clamp(node.n_min, 99)"),
+    collapsed("forgets", "* carry.counts[node.name]", "* 0 * carry.counts[node.name]"),
+    collapsed("sends-no-bias", " + self._biases[node.name]", ""),
+    collapsed("never-settled", "carry.exact.clone()", "~carry.exact", network=True),
     # The reference
     Mutation(
         "reference-r-one-high",

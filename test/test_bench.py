@@ -9,12 +9,19 @@ import numpy as np
 import pytest
 import torch
 from exercise_model import exercise_graph
+from model_samples import golden_model
+from training_samples import bar_bag, small_config
 
 from crnn_snn_ros.cli import main
-from crnn_snn_ros.core.engines import BY_NAME_ONLY, ENGINES, FoldedEngine, make_engine
+from crnn_snn_ros.core.engines import ENGINES, FoldedEngine, make_engine
 from crnn_snn_ros.core.verify import random_video
 from crnn_snn_ros.evaluation.bench import bench
 from crnn_snn_ros.evaluation.float_network import FloatNetwork
+from crnn_snn_ros.evaluation.synops import OperationCounter
+from crnn_snn_ros.io.model_file import save
+from crnn_snn_ros.training.convert import convert, to_graph
+from crnn_snn_ros.training.network import Crnn
+from crnn_snn_ros.training.random_network import LARGE, quantized, untrained
 
 EXERCISE = Path(__file__).parent / "data" / "exercise.snn"
 KEYS = {
@@ -54,7 +61,7 @@ def test_bench_tells_exact_from_inexact_and_cut() -> None:
     frames = list(random_video(graph.input_shape, 6))
     done: list[int] = []
     bound = engines["folded"].bounds.settling_steps
-    result = bench(graph, engines, frames, repeats=2, cuts=(2, bound), progress=done.append)
+    result = bench(graph, engines, frames, repeats=2, steps=(2, bound), progress=done.append)
     exact = {name: entry["exact"] for name, entry in result["engines"].items()}
     assert exact == {
         **{"folded": True, "folded T=2": False, f"folded T={bound}": True},
@@ -62,21 +69,34 @@ def test_bench_tells_exact_from_inexact_and_cut() -> None:
         **{"collapsed": True, "float_eager": None},
     }
     assert done == list(range(1, 13))
+    short, full = result["sweep"]
+    assert (short["steps"], full["steps"]) == (2, bound)
+    assert short["settled_fraction"] < full["settled_fraction"] == 1.0
+    assert short["mean_error"]["steering"] > full["mean_error"]["steering"] == 0.0
     assert 2 < result["settle_steps"]["max"] <= result["settle_steps"]["bound"] == bound
 
 
-@pytest.mark.parametrize("more", [[], ["--engines", "folded", "--cuts", "3", "--threads", "1"]])
+@pytest.mark.parametrize(
+    "more", [[], ["--engines", "folded", "--steps", "3", "--threads", "2", "1"]]
+)
 def test_command(more: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["bench", str(EXERCISE), "--frames", "6", "--repeats", "2", *more]
+    arguments = ["bench", str(EXERCISE), "--frames", "3", "--repeats", "2", *more]
     assert main([*arguments, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert {"machine", "threads", "model", "engines", "settle_steps"} <= result.keys()
     cut = ["folded T=3"] if more else []
-    names = [*(["folded", *cut] if more else [*ENGINES, *BY_NAME_ONLY]), "float_eager"]
+    names = [*(["folded", *cut] if more else [*ENGINES, "collapsed"]), "float_eager"]
     assert list(result["engines"]) == names
     for entry in result["engines"].values():
         assert entry.keys() == KEYS
         assert 0.0 < entry["ms_min"] <= entry["ms_median"] <= entry["ms_p99"]
+    assert result["threads"] == (2 if more else 1)
+    others = result["more_threads"]
+    assert {number: list(engines) for number, engines in others.items()} == (
+        {"1": names} if more else {}
+    )
+    assert [cut["steps"] for cut in result["sweep"]] == ([3] if more else [])
+    assert result["replay"] is None
     assert result["engines"]["float_eager"]["ratio_to_float_eager"] == 1.0
     assert main(arguments) == 0
     assert "float_eager" in capsys.readouterr().out
@@ -85,8 +105,10 @@ def test_command(more: list[str], capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--frames", "0"], "--frames is 0"),
-        (["--cuts", "0"], "--cuts has 0"),
+        (["--frames", "0"], "--frames has 0"),
+        (["--steps", "0"], "--steps has 0"),
+        (["--threads", "1", "0"], "--threads has 0"),
+        (["--network", "large"], "and not both"),
         (["--engines", "warp"], "engine 'warp' is unknown"),
     ],
 )
@@ -95,3 +117,39 @@ def test_command_refuses(
 ) -> None:
     assert main(["bench", str(EXERCISE), *options]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_no_network_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench"]) == 2
+    assert "name a model file, or --network large" in capsys.readouterr().err
+
+
+def test_replay_is_timed_on_a_bag(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, bag, table = tmp_path / "bar.snn", bar_bag(tmp_path / "bar", 12), tmp_path / "t" / "b.md"
+    save(model, golden_model())
+    arguments = ["bench", str(model), str(bag), "--repeats", "1", "--engines", "collapsed"]
+    assert main([*arguments, "--out", str(table), "--steps", "2", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["frames"], result["replay"]["frames"]) == (12, 12)
+    assert result["replay"]["fps"] > 0.0
+    assert result["settle_steps"]["max"] == 0  # nothing spiked
+    text = table.read_text()
+    assert f"A replay runs {result['replay']['fps']:.0f} frames per second" in text
+    for name, entry in result["engines"].items():
+        assert f"| {name} | {entry['ms_min']:.3f} | " in text
+
+
+def test_large_network_is_as_large_as_it_says() -> None:
+    network = Crnn(LARGE)
+    quantized_graph = to_graph(quantized(network.eval()))
+    assert OperationCounter(quantized_graph).dense() == pytest.approx(41e6, rel=0.02)
+
+
+def test_untrained_network_converts_and_is_the_same_again() -> None:
+    config = small_config()
+    graphs = [convert(untrained(config, seed)).graph for seed in (0, 0, 1)]
+    first, again, other = (
+        [synapse.weight.tobytes() for node in graph.neurons() for synapse in node.synapses]
+        for graph in graphs
+    )
+    assert first == again != other

@@ -15,18 +15,38 @@ import torch
 from exercise_model import EXERCISE, exercise_graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from strategies import graphs, random_graph
 from torch import Tensor
 
 from crnn_snn_ros.cli import main
+from crnn_snn_ros.core.bounds import ACCUMULATOR_LIMIT
 from crnn_snn_ros.core.engines import BY_NAME_ONLY, ENGINES, engines_on, make_engine
 from crnn_snn_ros.core.engines.base import Carry, Engine, FrameResult
 from crnn_snn_ros.core.engines.collapsed import CollapsedEngine
-from crnn_snn_ros.core.graph import Graph
+from crnn_snn_ros.core.engines.native import native_paths
+from crnn_snn_ros.core.engines.native_whole import NativeCollapsedEngine
+from crnn_snn_ros.core.graph import (
+    INPUT,
+    MAX_THRESHOLD,
+    MIN_THRESHOLD,
+    Conv,
+    Graph,
+    Head,
+    Identity,
+    Linear,
+    MaxPool,
+    Neurons,
+    SumPool,
+)
 from crnn_snn_ros.core.types import Frame
 from crnn_snn_ros.core.verify import NETWORK, random_video, verify
+from crnn_snn_ros.io.model_file import load
 from crnn_snn_ros.pipeline import load_pipeline
 
+SAMPLE = Path(__file__).parents[1] / "models" / "donkeycar_mit.snn"
+# What ``prove`` leaves to Q + r next to the largest count and threshold, rounded down
+LARGEST_CHARGE = ACCUMULATOR_LIMIT - 2 * 256 * MAX_THRESHOLD
 GOLDEN = Path(__file__).parent / "data" / "golden.snn"
 
 
@@ -58,17 +78,172 @@ def videos_of(graph: Graph, frames: int, seed: int, streams: int = 1) -> list[li
     ]
 
 
-@settings(deadline=None)
+def build(way: str, graph: Graph) -> Engine:
+    return CollapsedEngine(graph) if way == "torch" else NativeCollapsedEngine(graph, path=way)
+
+
+ways = pytest.mark.parametrize("way", ["torch", *native_paths()])
+
+
+@ways
+@settings(deadline=None, max_examples=30)
 @given(graph=graphs(), seed=st.integers(0, 2**16), streams=st.integers(1, 3))
-def test_counts_are_the_settled_ones(graph: Graph, seed: int, streams: int) -> None:
-    run_beside(CollapsedEngine(graph), videos_of(graph, 4, seed, streams))
+def test_counts_are_the_settled_ones(way: str, graph: Graph, seed: int, streams: int) -> None:
+    run_beside(build(way, graph), videos_of(graph, 4, seed, streams))
 
 
-def test_counts_are_the_settled_ones_on_many_seeds() -> None:
+@ways
+def test_counts_are_the_settled_ones_on_many_seeds(way: str) -> None:
     """Hypothesis prefers small networks; a seeded generator does not."""
-    for seed in range(100):
+    for seed in range(50):
         graph = random_graph(np.random.default_rng(seed))
-        run_beside(CollapsedEngine(graph), videos_of(graph, 3, seed), cut=1 + seed % 3)
+        run_beside(build(way, graph), videos_of(graph, 3, seed), cut=1 + seed % 3)
+
+
+@ways
+def test_counts_of_a_sample_network(way: str) -> None:
+    graph = load(SAMPLE).graph
+    run_beside(build(way, graph), videos_of(graph, 6, seed=1))
+
+
+def ramp(*shape: int) -> NDArray[np.int8]:
+    """Weights over the whole of int8, its least and largest among them."""
+    return (np.arange(np.prod(shape)) * 37 % 256 - 128).astype(np.int8).reshape(shape)
+
+
+def vector(size: int, value: int) -> NDArray[np.int32]:
+    return np.full(size, value, np.int32)
+
+
+def loud_graph() -> Graph:
+    """Counts that need all of u8, or more of it than there is, through every kind of node."""
+    nodes = (
+        SumPool("near", INPUT, (1, 1)),
+        SumPool("far", INPUT, (2, 3)),
+        Neurons("red", (Conv(INPUT, ramp(5, 5, 3, 3), padding=2),), *two(5, 900), 0, 255),
+        Neurons("eye", (Conv("near", ramp(37, 5, 3, 3), 2, 1),), *two(37, 300), -255, 255),
+        Neurons(
+            "ear", (Conv("far", ramp(7, 5, 2, 2), 1, 1),), *two(7, 511), -100, 27, vector(7, 9)
+        ),
+        MaxPool("top", "eye", 3, 1, 1),
+        MaxPool("tip", "red", 2, 2, 1),
+        SumPool("all", "eye", (2, 2)),
+        Neurons(
+            "same",
+            (
+                Identity("top", ramp32(37)),
+                Conv("eye", ramp(37, 37, 1, 1)),
+            ),
+            *two(37, 2000),
+            -128,
+            127,
+            ramp32(37),
+        ),
+        Neurons(
+            "again",
+            (Identity("near", ramp32(5)), Identity(INPUT, ramp32(5))),
+            *two(5, 1500),
+            -127,
+            128,
+        ),
+        Neurons(
+            "deep",
+            (Linear("all", ramp(20, 222) // 2), Linear("tip", ramp(20, 5 * 6 * 8))),
+            *two(20, 2047),
+            -255,
+            255,
+            vector(20, -2047),
+        ),
+    )
+    heads = (
+        Head(
+            "steering",
+            (Linear("deep", ramp(2, 20)), Linear("all", ramp(2, 222))),
+            vector(2, 3),
+            1.0,
+        ),
+        Head(
+            "collision",
+            (Linear("far", ramp(1, 5 * 4 * 4)), Linear("near", ramp(1, 480))),
+            vector(1, 0),
+            1.0,
+        ),
+    )
+    return Graph((5, 8, 12), (*nodes, *heads))
+
+
+def two(size: int, threshold: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Biases and thresholds."""
+    return ramp32(size), vector(size, threshold) - np.arange(size, dtype=np.int32)
+
+
+def ramp32(size: int) -> NDArray[np.int32]:
+    return ramp(size).astype(np.int32)
+
+
+@ways
+def test_counts_beyond_the_range_of_bytes(way: str) -> None:
+    graph = loud_graph()
+    run_beside(build(way, graph), videos_of(graph, 6, seed=2, streams=2))
+    counts, _ = build(way, graph).step(*first_frame(graph))
+    assert max(int(count.abs().max()) for count in counts.counts.values()) == 255
+
+
+@ways
+def test_rows_longer_than_what_is_multiplied_at_once(way: str) -> None:
+    layer = Neurons("wide", (Conv(INPUT, ramp(3, 1, 3, 3), padding=1),), *two(3, 700), -9, 9)
+    out = (Linear("wide", ramp(1, 3 * 2 * 131)),)
+    graph = Graph((1, 2, 131), (layer, Head("steering", out, vector(1, 0), 1.0)))
+    run_beside(build(way, graph), videos_of(graph, 3, seed=0))
+
+
+def first_frame(graph: Graph) -> tuple[Tensor, Carry]:
+    return videos_of(graph, 1, seed=2)[0][0], CollapsedEngine(graph).initial_carry()
+
+
+def assert_divides(
+    way: str, charges: NDArray[np.int64], thresholds: NDArray[np.int64], low: int, high: int
+) -> None:
+    """A layer whose every charge Q + r is given: all of it is bias."""
+    size = len(charges)
+    bias, threshold = ((charges - thresholds // 2).astype(np.int32), thresholds.astype(np.int32))
+    nothing = (Linear(INPUT, np.zeros((size, 1), np.int8)),)
+    out = (Linear("q", np.zeros((1, size), np.int8)),)
+    nodes = (
+        Neurons("q", nothing, bias, threshold, low, high),
+        Head("h", out, vector(1, 0), 1.0),
+    )
+    engine = build(way, Graph((1, 1, 1), nodes))
+    result, _ = engine.step(torch.zeros(1, 1, 1, 1), engine.initial_carry())
+    want = np.clip(charges // thresholds, low, high)
+    assert np.array_equal(result.counts["q"][0].numpy(), want)
+
+
+@ways
+def test_division_at_every_step_of_every_threshold(way: str) -> None:
+    """The charges on both sides of each multiple of each threshold that a count can reach."""
+    multiples = np.arange(-256, 257)
+    for low, high in ((-255, 255), (0, 255), (-128, 127)):
+        for thresholds in np.array_split(np.arange(MIN_THRESHOLD, MAX_THRESHOLD + 1), 10):
+            steps = np.outer(thresholds, multiples)
+            charges = np.concatenate([steps - 1, steps, steps + 1], axis=1)
+            repeated = np.repeat(thresholds, charges.shape[1])
+            assert_divides(way, charges.ravel(), repeated, low, high)
+
+
+@ways
+@settings(deadline=None, max_examples=40)
+@given(
+    charges=st.lists(st.integers(-LARGEST_CHARGE, LARGEST_CHARGE), min_size=1, max_size=40),
+    theta=st.integers(MIN_THRESHOLD, MAX_THRESHOLD),
+    low=st.integers(-255, 0),
+    high=st.integers(1, 255),
+)
+def test_division_of_any_charge_within_the_bound(
+    way: str, charges: list[int], theta: int, low: int, high: int
+) -> None:
+    all_charges = np.array([*charges, -LARGEST_CHARGE, LARGEST_CHARGE])
+    assert_divides(way, all_charges, np.full(len(all_charges), theta), low, high)
 
 
 def test_verify_compares_it() -> None:

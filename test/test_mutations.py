@@ -81,7 +81,12 @@ def test_fault_is_caught(mutation: Mutation, copy: Path) -> None:
         assert text.count(old) == 1, f"{old!r} is there {text.count(old)} times"
         text = text.replace(old, new)
     file.write_text(text)
-    faulty = verify_from(copy)
+    options = []
+    if mutation.engine == "collapsed":  # in torch, which is what runs where C++ was not built
+        options = ["--engines", "collapsed"]
+        for library in (copy / "core" / "engines").glob("_native*"):
+            library.unlink()
+    faulty = verify_from(copy, *options)
     assert "Traceback" not in faulty.stderr, faulty.stderr
     assert faulty.returncode == 1, faulty.stdout
     fault = re.search(

@@ -16,9 +16,9 @@ from crnn_snn_ros.data.dataset import Sequence
 from crnn_snn_ros.io.preprocess import InputContract, preprocess
 from crnn_snn_ros.training.checkpoint import Checkpoint, Origin
 from crnn_snn_ros.training.config import NetworkConfig
-from crnn_snn_ros.training.convert.fold import fold_bn
-from crnn_snn_ros.training.layers import ConvBranch, HeadLayer, LinearBranch, NeuronLayer
+from crnn_snn_ros.training.layers import ConvBranch, HeadLayer, NeuronLayer
 from crnn_snn_ros.training.network import Crnn
+from crnn_snn_ros.training.random_network import quantized
 
 CONTRACT = InputContract(width=12, height=8, colour="grey")
 START_NS = 1_700_000_000_000_000_000
@@ -61,23 +61,7 @@ def random_network(config: NetworkConfig, seed: int = 0, gain: float = 1.0) -> C
 
 def quantized_network(config: NetworkConfig, seed: int = 0, gain: float = 1.0) -> Crnn:
     """The same, folded, calibrated on generated video, and quantized: ready for ``convert``."""
-    network = fold_bn(random_network(config, seed, gain))
-    network.calibrate(video(config.input_shape, 16, seed))
-    _fit_thresholds(network)
-    network.quantized = True
-    return network
-
-
-@torch.no_grad()
-def _fit_thresholds(network: Crnn) -> None:
-    """Cut the weights that leave no threshold of at least 2, as training would have to."""
-    scales = network.scales()
-    for name, layer in network.layers():
-        if isinstance(layer, NeuronLayer):
-            for branch in layer.branches:
-                if isinstance(branch, LinearBranch):
-                    largest = 127 * scales[name] / scales[branch.source] / 2.01
-                    branch.weight.clamp_(-largest, largest)
+    return quantized(random_network(config, seed, gain), seed)
 
 
 def video(shape: tuple[int, int, int], frames: int, seed: int = 0) -> torch.Tensor:

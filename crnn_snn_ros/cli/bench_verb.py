@@ -3,91 +3,163 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import Positional
 
-from crnn_snn_ros.cli.output import STDOUT, print_json, progress_bar
+from crnn_snn_ros.cli.bench_table import markdown, print_bench
+from crnn_snn_ros.cli.output import print_json, progress_bar
+
+if TYPE_CHECKING:
+    from crnn_snn_ros.core.engines.base import Engine
+    from crnn_snn_ros.core.graph import Graph
+    from crnn_snn_ros.io.model_file import Model
 
 
 def bench_verb(
-    model: Positional[Path],
+    model: Positional[Path | None] = None,
     bag: Positional[Path | None] = None,
+    network: Literal["none", "large"] = "none",
     frames: int = 100,
     repeats: int = 3,
     engines: tuple[str, ...] = (),
-    cuts: tuple[int, ...] = (),
+    steps: tuple[int, ...] = (),
     compiled: bool = False,
     device: str = "cpu",
-    threads: int = 1,
+    threads: tuple[int, ...] = (1,),
     image_topic: str | None = None,
+    out: Path | None = None,
     json: bool = False,
 ) -> int:
     """Time the engines beside the ordinary float network, frame by frame in turns.
 
-    Example: crnn-snn bench model.snn drive --compiled
+    Example: crnn-snn bench model.snn drive --steps 4 8 16 --compiled
 
     The float network has the model's shapes and weights; the ratio of minima is what to compare.
-    Exits with 1 if an engine is not exact.
+    With a bag also: frames per second of a replay. Exits with 1 if an engine is not exact.
 
     Args:
         model: The model file.
         bag: A recorded drive; generated video where none is given.
+        network: In place of a model: one of 41 million multiply-accumulates with drawn weights.
         frames: Length of the stream.
         repeats: How often the stream is run.
-        engines: Engines to time; all that this machine can run, if none is named.
-        cuts: Time every engine also when cut at these time-steps.
-        compiled: Also the float network compiled by inductor; needs a C++ compiler and a minute.
+        engines: Engines to time; without a name all but compiled.
+        steps: Time every engine also when cut at these time-steps, and say what is lost.
+        compiled: Also the float network and the engine compiled by inductor; needs a C++ compiler
+            and minutes.
         device: auto, cpu or cuda: of the engines, the float network being on the CPU.
-        threads: Threads of torch.
+        threads: Threads of torch; of several numbers the first is the main result.
         image_topic: Image topic of the bag; needed only where it has several.
+        out: Write the tables to this Markdown file as well.
         json: One JSON object on stdout.
     """
     import torch
 
-    from crnn_snn_ros.core.device import choose_device
-    from crnn_snn_ros.core.engines import BY_NAME_ONLY, engines_on, make_engine
-    from crnn_snn_ros.core.errors import ConfigError, DataError
+    from crnn_snn_ros.core.errors import ConfigError
     from crnn_snn_ros.evaluation.bench import bench, machine
-    from crnn_snn_ros.io.model_file import load
 
-    for name, value in (("frames", frames), ("repeats", repeats), ("threads", threads)):
-        if value < 1:
-            raise ConfigError(f"--{name} is {value}, must be at least 1")
-    if cuts and min(cuts) < 1:
-        raise ConfigError(f"--cuts has {min(cuts)}, must be at least 1")
-    torch.set_num_threads(threads)
-    loaded = load(model)
-    names = engines or (*engines_on(choose_device(device).type), *BY_NAME_ONLY)
-    chosen = {name: make_engine(name, loaded.graph, device) for name in names}
-    video = _video(loaded, bag, image_topic, frames)
-    if not video:
-        raise DataError(f"bag {bag} has no frames")
-    with progress_bar(len(video) * repeats, quiet=json) as bar:
-        result = bench(
-            loaded.graph,
-            chosen,
-            video,
-            repeats=repeats,
-            compiled=compiled,
-            cuts=cuts,
-            progress=lambda done: bar.update(bar.task_ids[0], completed=done),
-        )
-    result = {"machine": machine(), "threads": threads, "model": str(model), **result}
+    for name, values in (
+        *(("frames", (frames,)), ("repeats", (repeats,))),
+        *(("steps", steps), ("threads", threads or (0,))),
+    ):
+        if min(values, default=1) < 1:
+            raise ConfigError(f"--{name} has {min(values)}, must be at least 1")
+    loaded, graph = _network(model, network)
+    torch.set_num_threads(threads[0])
+    chosen = _engines(graph, engines, device, compiled)
+    video = _video(graph, loaded, bag, image_topic, frames)
+    results: list[dict[str, Any]] = []
+    with progress_bar(len(video) * repeats * len(threads), quiet=json) as bar:
+        for number in threads:
+            torch.set_num_threads(number)
+            results.append(
+                bench(
+                    graph,
+                    chosen,
+                    video,
+                    repeats=repeats,
+                    compiled=compiled,
+                    steps=steps,
+                    progress=lambda _: bar.advance(bar.task_ids[0]),
+                )
+            )
+    result = {
+        "machine": machine(),
+        "threads": threads[0],
+        "model": str(model) if loaded is not None else f"network {network}",
+        **results[0],
+        "more_threads": {n: r["engines"] for n, r in zip(threads[1:], results[1:], strict=True)},
+        "replay": None
+        if model is None or bag is None
+        else _replay(model, bag, image_topic, frames),
+    }
+    if out is not None:
+        _write(out, result)
     if json:
         print_json(result)
     else:
-        _print(result)
-    return 1 if any(entry["exact"] is False for entry in _whole(result)) else 0
+        print_bench(result)
+    entries = [entry for found in results for entry in _whole(found)]
+    return 1 if any(entry["exact"] is False for entry in entries) else 0
 
 
-def _video(loaded: Any, bag: Path | None, topic: str | None, frames: int) -> list[Any]:
+def _network(model: Path | None, network: str) -> tuple[Model | None, Graph]:
+    from crnn_snn_ros.core.errors import ConfigError
+
+    if (model is None) == (network == "none"):
+        raise ConfigError("name a model file, or --network large, and not both")
+    if model is not None:
+        from crnn_snn_ros.io.model_file import load
+
+        loaded = load(model)
+        return loaded, loaded.graph
+    from crnn_snn_ros.training.convert import to_graph
+    from crnn_snn_ros.training.random_network import LARGE, untrained
+
+    return None, to_graph(untrained(LARGE))
+
+
+def _engines(
+    graph: Graph, names: tuple[str, ...], device: str, compiled: bool
+) -> dict[str, Engine]:
+    from crnn_snn_ros.core.device import choose_device
+    from crnn_snn_ros.core.engines import engines_on, make_engine
+
+    chosen = list(names or (*engines_on(choose_device(device).type), "collapsed"))
+    if compiled and "compiled" not in chosen:
+        chosen.append("compiled")
+    return {name: make_engine(name, graph, device) for name in chosen}
+
+
+def _video(
+    graph: Graph, model: Model | None, bag: Path | None, topic: str | None, frames: int
+) -> list[Any]:
     from crnn_snn_ros.cli.videos import bag_frames
+    from crnn_snn_ros.core.errors import ConfigError, DataError
     from crnn_snn_ros.core.verify import random_video
 
     if bag is None:
-        return list(random_video(loaded.graph.input_shape, frames))
-    return list(bag_frames(bag, topic, loaded.contract, frames))
+        return list(random_video(graph.input_shape, frames))
+    if model is None:
+        raise ConfigError("--network has no camera; leave out the bag")
+    video = list(bag_frames(bag, topic, model.contract, frames))
+    if not video:
+        raise DataError(f"bag {bag} has no frames")
+    return video
+
+
+def _replay(model: Path, bag: Path, topic: str | None, frames: int) -> dict[str, Any]:
+    """On one thread, with the engine that a node would take."""
+    from itertools import islice
+
+    from crnn_snn_ros.cli.output import single_thread
+    from crnn_snn_ros.data.bags import read_frames
+    from crnn_snn_ros.evaluation.bench import throughput
+    from crnn_snn_ros.pipeline import load_pipeline
+
+    single_thread()
+    return throughput(islice(read_frames(bag, topic), frames), load_pipeline(model, "auto", "cpu"))
 
 
 def _whole(result: dict[str, Any]) -> list[dict[str, Any]]:
@@ -95,27 +167,9 @@ def _whole(result: dict[str, Any]) -> list[dict[str, Any]]:
     return [entry for name, entry in result["engines"].items() if " T=" not in name]
 
 
-def _print(result: dict[str, Any]) -> None:
-    from rich.table import Table
+def _write(out: Path, result: dict[str, Any]) -> None:
+    from crnn_snn_ros.io.atomic import replacing
 
-    steps = result["settle_steps"]
-    STDOUT.print(
-        f"{result['model']} on {result['machine']['cpu']}, threads: {result['threads']}; "
-        f"{result['frames']} frames x {result['repeats']}, settle steps: mean {steps['mean']:.1f}, "
-        f"max {steps['max']}, bound {steps['bound']}",
-        highlight=False,
-    )
-    table = Table(title="ms per frame, and minimum by that of the float network")
-    table.add_column(min_width=max(map(len, result["engines"])), no_wrap=True)
-    for heading in ("min", "median", "p99", "/ eager", "/ compiled", "exact"):
-        table.add_column(heading)
-    for name, entry in result["engines"].items():
-        compiled = entry["ratio_to_float_compiled"]
-        table.add_row(
-            name,
-            *(f"{entry[key]:.3f}" for key in ("ms_min", "ms_median", "ms_p99")),
-            f"{entry['ratio_to_float_eager']:.2f}",
-            "" if compiled is None else f"{compiled:.2f}",
-            {True: "yes", False: "NO", None: ""}[entry["exact"]],
-        )
-    STDOUT.print(table)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(out) as temporary:
+        temporary.write_text(markdown(result), encoding="utf-8")

@@ -35,7 +35,7 @@ def verify_verb(
         bags: Recorded drives.
         frames: Length of the generated video; at most this many frames of each bag.
         engines: Engines to compare with the int64 reference: stepwise, folded, native where it was
-            built; all of them if none is named.
+            built, compiled, collapsed; the first three if none is named.
         device: auto, cpu or cuda.
         seed: Of the generated video.
         image_topic: Image topic of the bags; needed only where they have several.

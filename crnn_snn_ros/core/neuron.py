@@ -73,7 +73,7 @@ def rbif_step(
     return bif_step(charge + recurrent_charge, state, params)
 
 
-def canonical_spike(count: Tensor, t: int) -> Tensor:
+def canonical_spike(count: Tensor, t: int | Tensor) -> Tensor:
     """Recurrent spike at time-step t (from 1): sign(count) for |count| steps, then silence.
 
     The canonical form of the previous frame's count. Replaying its spike train as it was would be

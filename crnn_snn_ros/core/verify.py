@@ -150,7 +150,7 @@ def _size(reference: qann.QannFrame) -> int:
 
 def _measure(reference: qann.QannFrame, result: FrameResult, report: Report) -> None:
     """Note how far each layer is off, in order of the graph."""
-    wanted, given = reference.counts | reference.heads, result.counts | result.heads
+    wanted, given = reference.counts | reference.heads, dict(result.counts) | result.heads
     for layer in (name for name in wanted if name in given):
         want, values = wanted[layer], integers(given[layer])
         same_shape = values.shape == want.shape

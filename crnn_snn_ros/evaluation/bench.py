@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,8 +20,10 @@ from torch import Tensor
 
 from crnn_snn_ros.core.engines.base import Engine
 from crnn_snn_ros.core.graph import Graph
+from crnn_snn_ros.core.types import Frame
 from crnn_snn_ros.core.verify import verify
 from crnn_snn_ros.evaluation.float_network import FloatNetwork
+from crnn_snn_ros.pipeline import Pipeline
 
 EAGER, COMPILED = "float_eager", "float_compiled"
 CHECKED_FRAMES = 12  # compared with the int64 reference, apart from the timing
@@ -52,31 +54,33 @@ def bench(
     *,
     repeats: int = 3,
     compiled: bool = False,
-    cuts: Sequence[int] = (),
+    steps: Sequence[int] = (),
     progress: Callable[[int], object] | None = None,
 ) -> dict[str, Any]:
     """Time the engines and the float network on the same stream of frames.
 
     Args:
         graph: The integer network.
-        engines: Engines by name; those that do not spike are not cut.
+        engines: Engines by name.
         frames: A stream of inputs, int8 (C, H, W) each; at least one.
         repeats: How often the stream is run, from empty state each time.
         compiled: Time the float network compiled by inductor as well, which takes a minute.
-        cuts: Time each engine also when cut at these time-steps; exact there means that every
-            frame had settled.
+        steps: Time each engine that spikes also when cut at these time-steps; exact there means
+            that every frame had settled.
         progress: Called after each frame with the number done.
 
     Returns:
-        ``engines`` (time and ratio of each contender, by name) and ``settle_steps``.
+        ``engines`` (time and ratio of each contender, by name), ``settle_steps``, and ``sweep``:
+        what is lost at each of ``steps``.
     """
-    contenders = _contenders(graph, engines, frames, compiled, cuts)
+    contenders = _contenders(graph, engines, frames, compiled, steps)
     inputs = [torch.from_numpy(frame[None]) for frame in frames]
     _take_turns(list(contenders.values()), inputs, repeats, progress)
     return {
         "frames": len(frames),
         "repeats": repeats,
         "settle_steps": _settle_steps(engines, inputs),
+        "sweep": [_cut_short(graph, _spiking_one(engines), inputs, cut) for cut in steps],
         "engines": _summary(contenders),
     }
 
@@ -122,14 +126,14 @@ def _contenders(
     engines: Mapping[str, Engine],
     frames: Sequence[NDArray[np.int8]],
     compiled: bool,
-    cuts: Sequence[int],
+    steps: Sequence[int],
 ) -> dict[str, _Contender]:
     found: dict[str, _Contender] = {}
     some = frames[:CHECKED_FRAMES]
     for name, engine in engines.items():
         exact = verify(graph, {name: engine}, some).first_difference is None
         found[name] = _Contender(_spiking(engine, None), engine.initial_carry(), exact)
-        for cut in cuts if engine.spikes else ():
+        for cut in steps if engine.spikes else ():
             settled = _settles(engine, frames, cut)
             start = engine.initial_carry()
             found[f"{name} T={cut}"] = _Contender(_spiking(engine, cut), start, exact and settled)
@@ -155,9 +159,49 @@ def _settles(engine: Engine, frames: Sequence[NDArray[np.int8]], cut: int) -> bo
     return bool(carry.exact.all())
 
 
+def _spiking_one(engines: Mapping[str, Engine]) -> Engine:
+    """The first engine that spikes, for all settle alike; the first of all if none does."""
+    return next((e for e in engines.values() if e.spikes), next(iter(engines.values())))
+
+
+def _cut_short(graph: Graph, engine: Engine, inputs: Sequence[Tensor], cut: int) -> dict[str, Any]:
+    """What a frame loses when it is cut, all frames before it having settled."""
+    carry, settled = engine.initial_carry(), []
+    errors: dict[str, list[float]] = {head.name: [] for head in graph.heads()}
+    for frame in inputs:
+        short, _ = engine.step(frame, carry, num_steps=cut)
+        whole, carry = engine.step(frame, carry)
+        settled.append(bool(short.settled))
+        for head in graph.heads():
+            difference = (short.heads[head.name] - whole.heads[head.name]) * head.scale
+            errors[head.name].append(float(difference.abs().max()))
+    mean = {name: float(np.mean(values)) for name, values in errors.items()}
+    return {"steps": cut, "settled_fraction": float(np.mean(settled)), "mean_error": mean}
+
+
+def throughput(
+    frames: Iterable[Frame], pipeline: Pipeline, progress: Callable[[int], object] | None = None
+) -> dict[str, Any]:
+    """Frames per second from where frames come from to commands, as a replay runs them.
+
+    Args:
+        frames: Camera images; reading and decoding them is part of the time.
+        pipeline: The model with its engine.
+        progress: Called after each frame with the number done.
+    """
+    state, done = pipeline.initial_state(), 0
+    begin = time.perf_counter()
+    for frame in frames:
+        _, state = pipeline.step(frame, state)
+        done += 1
+        if progress is not None:
+            progress(done)
+    elapsed_s = time.perf_counter() - begin
+    return {"engine": pipeline.engine.name, "frames": done, "fps": done / elapsed_s}
+
+
 def _settle_steps(engines: Mapping[str, Engine], inputs: Sequence[Tensor]) -> dict[str, float]:
-    """Of the first engine that spikes, for all settle alike; 0 if none does."""
-    engine = next((e for e in engines.values() if e.spikes), next(iter(engines.values())))
+    engine = _spiking_one(engines)
     carry, steps = engine.initial_carry(), []
     for frame in inputs:
         result, carry = engine.step(frame, carry)

@@ -9,16 +9,27 @@ import torch
 from crnn_snn_ros.core.device import choose_device
 from crnn_snn_ros.core.engines.base import Engine
 from crnn_snn_ros.core.engines.collapsed import CollapsedEngine
+from crnn_snn_ros.core.engines.compiled import CompiledEngine
 from crnn_snn_ros.core.engines.folded import FoldedEngine
 from crnn_snn_ros.core.engines.native import NativeEngine, native_paths
+from crnn_snn_ros.core.engines.native_whole import NativeCollapsedEngine
 from crnn_snn_ros.core.engines.stepwise import StepwiseEngine
 from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.core.graph import Graph
 
 Build = Callable[[Graph, torch.device], Engine]
 
+
+def _collapsed(graph: Graph, device: torch.device) -> Engine:
+    """In C++ where that can be."""
+    if device.type == "cpu" and native_paths():
+        return NativeCollapsedEngine(graph, device)
+    return CollapsedEngine(graph, device)
+
+
 ENGINES: dict[str, Build] = {"stepwise": StepwiseEngine, "folded": FoldedEngine}  # spiking
-BY_NAME_ONLY: dict[str, Build] = {"collapsed": CollapsedEngine}  # never taken for "auto" or "all"
+# Never taken for "auto" or "all": one does not spike, the other takes minutes to be made.
+BY_NAME_ONLY: dict[str, Build] = {"collapsed": _collapsed, "compiled": CompiledEngine}
 FASTEST = "folded"  # on any device
 if native_paths():  # a CPU engine that needs a compiler at install
     ENGINES["native"] = NativeEngine

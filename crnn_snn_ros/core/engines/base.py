@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -42,7 +42,7 @@ class FrameResult(NamedTuple):
     """Outcome of one frame for each of the N streams of a batch."""
 
     heads: dict[str, Tensor]  # accumulators, integers: (N, outputs)
-    counts: dict[str, Tensor]  # spike count S of neurons and max-pools: (N, *shape)
+    counts: Mapping[str, Tensor]  # spike count S of neurons and max-pools: (N, *shape)
     # Spikes fired, of either sign, of the same nodes: (N, *shape); nothing where none is ever fired
     activity: dict[str, Tensor]
     settle_steps: Tensor  # int64 (N,): last time-step with a spike or a pending recurrent one

@@ -53,7 +53,7 @@ class FoldedEngine(TorchEngine):
         for node in self.graph.nodes:
             if isinstance(node, SumPool):
                 pool = partial(sum_pool, kernel=node.kernel)
-                trains[node.name] = _each_step(trains[node.source], pool)
+                trains[node.name] = each_step(trains[node.source], pool)
             elif isinstance(node, MaxPool):
                 trains[node.name] = _max_pool(trains[node.source], node)
             elif isinstance(node, Head):
@@ -75,7 +75,7 @@ class FoldedEngine(TorchEngine):
             {name: train.abs().sum(dim=0) for name, train in fired.items()},
             settle_steps,
             settled,
-            _trace(fired, states, carry, limit) if trace else None,
+            make_trace(fired, states, carry, limit) if trace else None,
         )
         counts = {name: states[name].spike_count for name in self._recurrent}
         return result, Carry(counts, settled)
@@ -95,7 +95,7 @@ class FoldedEngine(TorchEngine):
         )
         for source, charge in synapses:
             train = trains[source]
-            total[: len(train)] += _each_step(train, charge)
+            total[: len(train)] += each_step(train, charge)
         return total
 
     def _scan(
@@ -126,7 +126,7 @@ def _trim(train: Tensor) -> Tensor:
     return train[: int(steps[-1]) + 1 if len(steps) else 1]
 
 
-def _each_step(train: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+def each_step(train: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
     """Apply a function of (N, ...) to every time-step of (T, N, ...) in one call."""
     out = function(train.flatten(0, 1))
     return out.reshape(*train.shape[:2], *out.shape[1:])
@@ -138,7 +138,7 @@ def _max_pool(train: Tensor, node: MaxPool) -> Tensor:
     def pool(tracers: Tensor) -> Tensor:
         return functional.max_pool2d(tracers, node.kernel, node.stride, node.padding)
 
-    pooled = _each_step(train.cumsum(dim=0), pool)
+    pooled = each_step(train.cumsum(dim=0), pool)
     return pooled.diff(dim=0, prepend=torch.zeros_like(pooled[:1]))
 
 
@@ -153,7 +153,7 @@ def _last_activity(train: Tensor, before: Tensor | None, limit: int) -> Tensor:
     return torch.maximum(last, pending)
 
 
-def _trace(
+def make_trace(
     fired: dict[str, Tensor], states: dict[str, BifState], carry: Carry, limit: int
 ) -> Trace:
     """Spike trains of equal length, and the recurrent spikes as they were injected."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from abc import abstractmethod
 from functools import lru_cache
 from importlib.util import find_spec
 
@@ -54,7 +55,100 @@ def native_paths() -> dict[str, int]:
     return {name: number for number, name in enumerate(names) if name}
 
 
-class NativeEngine(Engine):
+class LibraryEngine(Engine):
+    """What the engines of the library share: one call a frame. Its buffers are for one thread.
+
+    Raises:
+        ConfigError: the library is not built, or there is no such path or device.
+        ConversionError: the graph cannot be proven.
+    """
+
+    def __init__(self, graph: Graph, device: str | torch.device, path: str | None) -> None:
+        super().__init__(graph, device)
+        if self.device.type != "cpu":
+            raise ConfigError(
+                f"engine '{self.name}' in C++ runs on the CPU only, got device '{self.device}'"
+            )
+        paths, library = native_paths(), _library()
+        if library is None or not paths:
+            raise ConfigError(
+                f"engine '{self.name}' is not built here; install a C++ compiler (apt-get install "
+                "g++) and then this package again, or choose folded"
+            )
+        self.path = path or os.environ.get(PATH_VARIABLE) or next(iter(paths))
+        if self.path not in paths:
+            raise ConfigError(f"native path '{self.path}' is unknown; choose {', '.join(paths)}")
+        self._run, self._path = library.native_run, paths[self.path]
+        self._recurrent = [node.name for node, _ in graph.recurrent()]
+        self._carries = (CarryStruct * max(1, len(self._recurrent)))()
+        self.packed = self._pack()
+        self._views = {name: self._layout(name) for name in self.packed.lanes}
+        self._call = CallStruct(
+            carry=ctypes.addressof(self._carries), result_size=self.packed.result_size
+        )
+
+    @abstractmethod
+    def _pack(self) -> Packed:
+        """The graph in the library's form, once the rest of the engine is known."""
+
+    def _answer(
+        self, frame: Tensor, carry: Carry, limit: int, kept: tuple[Tensor, ...] = ()
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Run one frame: results, settle steps, and whether a spike was still to come.
+
+        Args:
+            frame: As for ``step``.
+            carry: As for ``step``.
+            limit: Last time-step.
+            kept: Where to keep spikes, (N, T, trace size) of bytes, and membranes, int32 (N, ...).
+        """
+        self._check(frame, carry)
+        pixels = frame.to("cpu", torch.int8).contiguous()
+        batch = len(pixels)
+        results = torch.empty(batch, self.packed.result_size, dtype=torch.float32)
+        settle_steps = torch.empty(batch, dtype=torch.int64)
+        busy = torch.empty(batch, dtype=torch.bool)
+        call = self._call
+        call.frame, call.batch, call.limit = pixels.data_ptr(), batch, limit
+        call.results = results.data_ptr()
+        call.trace, call.membranes = None, None
+        if kept:
+            call.trace, *membranes = (tensor.data_ptr() for tensor in kept)
+            call.trace_steps, call.trace_size = kept[0].shape[1:]
+            call.membranes = membranes[0] if membranes else None
+        call.settle_steps, call.busy = settle_steps.data_ptr(), busy.data_ptr()
+        before = [self._set_carry(i, carry.counts[name]) for i, name in enumerate(self._recurrent)]
+        self._run(self._path, ctypes.addressof(self.packed.program), ctypes.addressof(call))
+        del before, pixels  # the library read them until here
+        return results, settle_steps, busy
+
+    def _layout(self, name: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Shape of one stream's results of a node, and their strides."""
+        shape, lanes = self.shapes[name], self.packed.lanes[name]
+        return shape, (1,) if len(shape) == 1 else (1, shape[2] * lanes, lanes)
+
+    def view(self, results: Tensor, name: str, first: int) -> Tensor:
+        """One node's part of what the library wrote (N, ..., size), channels last: (N, *shape)."""
+        shape, strides = self._views[name]
+        batch, *_, size = results.shape
+        return results.as_strided((batch, *shape), (size, *strides), first)
+
+    def _set_carry(self, number: int, counts: Tensor) -> Tensor:
+        """Point the library at a carry, wherever it lies; the caller keeps what is returned."""
+        name = self._recurrent[number]
+        if tuple(counts.shape[1:]) != self.shapes[name] or len(counts) != self._call.batch:
+            raise ValueError(
+                f"carry of layer '{name}' has shape {tuple(counts.shape)}, "
+                f"expected {(self._call.batch, *self.shapes[name])}"
+            )
+        counts = counts.to("cpu", torch.float32)
+        struct, strides = self._carries[number], counts.stride()
+        struct.values, struct.stride_n, struct.stride_c = counts.data_ptr(), *strides[:2]
+        struct.stride_h, struct.stride_w = strides[2:] or (0, 0)
+        return counts
+
+
+class NativeEngine(LibraryEngine):
     """See the module. Not to be used from several threads at once: buffers are its own.
 
     Args:
@@ -77,96 +171,44 @@ class NativeEngine(Engine):
         path: str | None = None,
         chunk: int = CHUNK,
     ) -> None:
-        super().__init__(graph, device)
-        if self.device.type != "cpu":
-            raise ConfigError(f"engine 'native' runs on the CPU only, got device '{self.device}'")
-        paths, library = native_paths(), _library()
-        if library is None or not paths:
-            raise ConfigError(
-                "engine 'native' is not built here; install a C++ compiler (apt-get install g++) "
-                "and then this package again, or choose folded"
-            )
-        self.path = path or os.environ.get(PATH_VARIABLE) or next(iter(paths))
-        if self.path not in paths:
-            raise ConfigError(f"native path '{self.path}' is unknown; choose {', '.join(paths)}")
-        self._run, self._path = library.native_run, paths[self.path]
-        self._packed = Packed(graph, self.bounds, self.shapes, chunk)
-        self._views = {name: self._layout(name) for name in self._packed.places}
-        self._recurrent = [node.name for node, _ in graph.recurrent()]
-        self._carries = (CarryStruct * max(1, len(self._recurrent)))()
-        self._call = CallStruct(
-            carry=ctypes.addressof(self._carries), result_size=self._packed.result_size
-        )
+        self._chunk = chunk
+        super().__init__(graph, device, path)
+
+    def _pack(self) -> Packed:
+        return Packed(self.graph, self.bounds, self.shapes, self._chunk)
 
     def step(
         self, frame: Tensor, carry: Carry, *, num_steps: int | None = None, trace: bool = False
     ) -> tuple[FrameResult, Carry]:
         """See ``Engine.step``."""
         limit = self._limit(num_steps)
-        self._check(frame, carry)
-        pixels = frame.to("cpu", torch.int8).contiguous()
-        batch = len(pixels)
-        results = torch.empty(batch, self._packed.result_size, dtype=torch.float32)
-        settle_steps = torch.empty(batch, dtype=torch.int64)
-        busy = torch.empty(batch, dtype=torch.bool)
-        call = self._call
-        call.frame, call.batch, call.limit = pixels.data_ptr(), batch, limit
-        call.results, call.trace = results.data_ptr(), None
-        call.settle_steps, call.busy = settle_steps.data_ptr(), busy.data_ptr()
-        before = [self._set_carry(i, carry.counts[name]) for i, name in enumerate(self._recurrent)]
-        program = ctypes.addressof(self._packed.program)
-        self._run(self._path, program, ctypes.addressof(call))
-        traced = self._trace(settle_steps, limit, carry) if trace else None
-        del before, pixels  # the library read them until here
+        results, settle_steps, busy = self._answer(frame, carry, limit)
+        traced = self._trace(frame, settle_steps, limit, carry) if trace else None
         counts, activity, heads = self._gather(results)
         settled = carry.exact & ~busy
         result = FrameResult(heads, counts, activity, settle_steps, settled, traced)
         return result, Carry({name: counts[name] for name in self._recurrent}, settled)
 
-    def _layout(self, name: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Shape of one stream's results of a node, and their strides."""
-        shape, lanes = self.shapes[name], self._packed.lanes[name]
-        return shape, (1,) if len(shape) == 1 else (1, shape[2] * lanes, lanes)
-
-    def _set_carry(self, number: int, counts: Tensor) -> Tensor:
-        """Point the library at a carry, wherever it lies; the caller keeps what is returned."""
-        name = self._recurrent[number]
-        if tuple(counts.shape[1:]) != self.shapes[name] or len(counts) != self._call.batch:
-            raise ValueError(
-                f"carry of layer '{name}' has shape {tuple(counts.shape)}, "
-                f"expected {(self._call.batch, *self.shapes[name])}"
-            )
-        counts = counts.to("cpu", torch.float32)
-        struct, strides = self._carries[number], counts.stride()
-        struct.values, struct.stride_n, struct.stride_c = counts.data_ptr(), *strides[:2]
-        struct.stride_h, struct.stride_w = strides[2:] or (0, 0)
-        return counts
-
     def _gather(
         self, results: Tensor
     ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
-        """Counts, activity and heads: views of the results, channels last."""
+        """Counts, activity and heads: views of the results."""
         heads, counts, activity = {}, {}, {}
-        batch, size = results.shape
-        for name, (shape, strides) in self._views.items():
-            first, second = self._packed.places[name]
-            view = (batch, *shape), (size, *strides)
+        for name, (first, second) in self.packed.places.items():
             if second == 0:
-                heads[name] = results.as_strided(*view, first)
+                heads[name] = self.view(results, name, first)
             else:
-                counts[name] = results.as_strided(*view, first)
-                activity[name] = results.as_strided(*view, second)
+                counts[name] = self.view(results, name, first)
+                activity[name] = self.view(results, name, second)
         return counts, activity, heads
 
-    def _trace(self, settle_steps: Tensor, limit: int, carry: Carry) -> Trace:
+    def _trace(self, frame: Tensor, settle_steps: Tensor, limit: int, carry: Carry) -> Trace:
         """Run the same frame again and keep every spike, now that it is known how many steps."""
-        packed, call, batch = self._packed, self._call, len(settle_steps)
+        packed, batch = self.packed, len(settle_steps)
         steps = min(limit, int(settle_steps.max()) + 1)  # the last one is the silence found there
         trains = torch.zeros(batch, steps, packed.trace_size, dtype=torch.int8)
         membranes = torch.zeros(batch, packed.result_size, dtype=torch.int32)
-        call.trace, call.membranes = trains.data_ptr(), membranes.data_ptr()
-        call.trace_steps, call.trace_size = steps, packed.trace_size
-        self._run(self._path, ctypes.addressof(packed.program), ctypes.addressof(call))
+        self._answer(frame, carry, limit, (trains, membranes))
         spikes = {}
         for name, place in packed.trace_places.items():
             shape, strides = self._views[name]

@@ -5,13 +5,19 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crnn_snn_ros.core.bounds import Bounds
-from crnn_snn_ros.core.engines.native_structs import NodeStruct, ProgramStruct, SynapseStruct
+from crnn_snn_ros.core.engines.native_layout import LANES, Layout
+from crnn_snn_ros.core.engines.native_structs import (
+    NodeStruct,
+    PartStruct,
+    ProgramStruct,
+    SynapseStruct,
+)
 from crnn_snn_ros.core.graph import (
     INPUT,
     Conv,
@@ -26,7 +32,6 @@ from crnn_snn_ros.core.graph import (
     sources,
 )
 
-LANES = 16
 MAX_CHUNK = 64  # time-steps that one word can say of whether there was a spike
 SPIKE_BYTES = 2**26  # of all spike trains: longer chunks than fit here are not kept
 ROW_BYTES = 2**15  # of a group of rows that is multiplied at once: about a level 1 cache
@@ -35,7 +40,7 @@ KIND_INPUT, KIND_NEURONS, KIND_SUM_POOL, KIND_MAX_POOL, KIND_HEAD = range(5)
 NARROW, WIDE, IDENTITY = range(3)
 
 
-class Packed:
+class Packed(Layout):
     """A graph in the library's form.
 
     A layer's results lie as (pixel, lane) with channels padded to whole blocks of lanes.
@@ -47,13 +52,13 @@ class Packed:
         chunk: Time-steps at a time, at most ``MAX_CHUNK``; fewer are used if memory is short.
     """
 
+    whole: ClassVar[bool] = False  # counts in one step
+
     def __init__(self, graph: Graph, bounds: Bounds, shapes: dict[str, Shape], chunk: int) -> None:
-        self._shapes = {name: (*shape, 1, 1)[:3] for name, shape in shapes.items()}
+        super().__init__(graph, shapes)
         self._steps = bounds.layer_steps
         self._arrays: list[Any] = []  # what the structures point at
         self.index = {INPUT: 0} | {node.name: i for i, node in enumerate(graph.nodes, start=1)}
-        self.lanes = self._lanes(graph)
-        self.offsets = self._offsets(graph)
         self._traced = {node.source for node in graph.nodes if isinstance(node, MaxPool)}
         elements = sum(self.pixels(name) * self.lanes[name] for name in self.index)
         self.chunk = max(1, min(chunk, MAX_CHUNK, SPIKE_BYTES // elements))
@@ -73,47 +78,20 @@ class Packed:
                 self._neurons(struct, node, carries.get(node.name, 0))
         self.program = self._program(graph)
 
-    def pixels(self, name: str) -> int:
-        """Places of a node: height times width."""
-        return math.prod(self._shapes[name][1:])
-
-    def _lanes(self, graph: Graph) -> dict[str, int]:
-        """Channels as stored: the input's are read by fours, neurons are run in whole blocks."""
-        lanes = {INPUT: _round_up(self._shapes[INPUT][0], 4)}
-        for node in graph.nodes:
-            if isinstance(node, SumPool):
-                lanes[node.name] = lanes[node.source]
-            elif isinstance(node, Head):
-                lanes[node.name] = len(node.bias)
-            else:
-                lanes[node.name] = _round_up(self._shapes[node.name][0], LANES)
-        return lanes
-
-    def _offsets(self, graph: Graph) -> dict[str, int]:
-        """The u8 value that stands for zero, of every node whose spikes fit into u8."""
-        offsets = {INPUT: 128}
-        for node in graph.nodes:
-            if isinstance(node, Neurons | MaxPool):
-                offsets[node.name] = 1
-            elif isinstance(node, SumPool):
-                offset = offsets.get(node.source, QUIET) * math.prod(node.kernel)
-                if 2 * offset <= QUIET:
-                    offsets[node.name] = offset
-        return offsets
-
     def _activations(self, struct: NodeStruct, name: str, kind: int) -> None:
         channels, height, width = self._shapes[name]
         lanes, pixels = self.lanes[name], height * width
         steps = min(self.chunk, self._steps[name])
         struct.kind, struct.height, struct.width, struct.channels = kind, height, width, channels
         struct.lanes, struct.steps, struct.blocks = lanes, steps, lanes // LANES
-        struct.offset, struct.wide = self.offsets.get(name, 0), name not in self.offsets
-        train = pixels * steps * lanes
+        struct.offset, struct.wide = self._offset(name), name not in self.ranges
+        struct.pad = pad = self.pads.get(name, 0)
+        train = (height + 2 * pad) * (width + 2 * pad) * steps * lanes
         if struct.wide:
             struct.wide_spikes = self._zeros(train, np.int32)
             struct.silence = self._zeros(lanes, np.int32)
         else:
-            struct.spikes = self._zeros(train, np.uint8)
+            struct.spikes = self._keep(np.full(train, struct.offset, np.uint8))
             struct.silence = self._keep(np.full(lanes, struct.offset, np.uint8))
         struct.mask = self._zeros(pixels, np.uint64)
         if name in self._traced:
@@ -141,17 +119,20 @@ class Packed:
     def _neurons(self, struct: NodeStruct, node: Neurons, carry: int) -> None:
         name = node.name
         self._activations(struct, name, KIND_NEURONS)
-        self._results(struct, name)
         self._synapses(struct, node)
         lanes = self.lanes[name]
         struct.n_min, struct.n_max = node.n_min, node.n_max
         struct.threshold = self._vector(node.threshold, lanes, fill=2)  # a lane too many is silent
+        inverse = np.ones(lanes, np.float32)
+        inverse[: len(node.threshold)] /= node.threshold.astype(np.float32)
+        struct.inverse = self._keep(inverse)
         struct.start = self._vector(node.bias + node.threshold // 2, lanes)
         struct.v = self._zeros(self.pixels(name) * lanes, np.int32)
         if node.recurrent is not None:
             struct.recurrent = self._vector(node.recurrent, lanes)
             struct.before = self._zeros(self.pixels(name) * lanes, np.int32)
             struct.carry = carry
+        self._results(struct, name)
 
     def _head(self, struct: NodeStruct, node: Head) -> None:
         struct.kind, struct.height, struct.width = KIND_HEAD, 1, 1
@@ -186,15 +167,15 @@ class Packed:
                 out.weight = self._keep(np.ascontiguousarray(rows))
                 continue
             out.width = channels = weight.shape[1]
-            offset = self.offsets.get(synapse.source)
-            if offset is None:
+            if synapse.source not in self.ranges:
                 out.form = WIDE
                 wide.append(rows.reshape(len(rows), -1))
                 continue
-            out.width = _round_up(channels, 4)
+            offset, top = self.ranges[synapse.source]
+            out.width = self._width(synapse.source, channels)
             padding = ((0, 0), (0, 0), (0, 0), (0, out.width - channels))
             narrow.append(np.pad(rows, padding).reshape(len(rows), -1))
-            struct.loud |= 2 * offset > QUIET
+            struct.loud |= top > QUIET
             correction[: len(rows)] -= offset * narrow[-1].sum(axis=1, dtype=np.int64)
         self._arrays.append(array)
         struct.synapses, struct.synapse = len(array), ctypes.addressof(array)
@@ -226,19 +207,25 @@ class Packed:
 
     def _program(self, graph: Graph) -> ProgramStruct:
         layers = [struct for struct in self.nodes if struct.kind == KIND_NEURONS]
-        row_bytes = max(struct.row_bytes for struct in layers)
         row_words = max(struct.row_words for struct in layers)
-        rows = max(self.chunk, min(64, ROW_BYTES // max(1, row_bytes)))
+        rows, row_bytes = self._group(max(struct.row_bytes for struct in layers))
         lanes = max(struct.lanes for struct in layers)
         program = ProgramStruct()
         program.nodes, program.node_count = ctypes.addressof(self.nodes), len(self.nodes)
+        program.whole = self.whole
         program.chunk, program.row_capacity = self.chunk, rows
         program.rows = self._zeros(rows * row_bytes, np.uint8)
         program.wide_rows = self._zeros(rows * row_words, np.int32)
         program.charge = self._zeros((rows + 1) * lanes, np.int32)  # the scan reads one row ahead
+        parts = max(struct.synapses for struct in layers)
+        program.parts = self._zeros(parts * ctypes.sizeof(PartStruct) // 8, np.int64)
         program.taps = self._zeros(2 * max(struct.taps for struct in layers), np.int64)
         program.vector = self._zeros(self._vector_size(graph), np.int32)
         return program
+
+    def _group(self, row_bytes: int) -> tuple[int, int]:
+        """How many rows are multiplied at once, and the bytes to gather each of them in."""
+        return max(self.chunk, min(64, ROW_BYTES // max(1, row_bytes))), row_bytes
 
     def _vector_size(self, graph: Graph) -> int:
         """Counts of a head's source and, behind them, of the chain of pools that it ends."""
@@ -259,10 +246,6 @@ class Packed:
     def _keep(self, array: NDArray[Any]) -> int:
         self._arrays.append(array)
         return int(array.ctypes.data)
-
-
-def _round_up(size: int, block: int) -> int:
-    return -(-size // block) * block
 
 
 def _side_by_side(rows: Sequence[NDArray[np.int8]], lanes: int) -> NDArray[np.int8]:

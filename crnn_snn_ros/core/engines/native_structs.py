@@ -21,7 +21,7 @@ class NodeStruct(ctypes.Structure):
 
     _fields_ = [
         *((name, c_int32) for name in ("kind", "height", "width", "channels", "lanes", "steps")),
-        *((name, c_int32) for name in ("offset", "wide")),
+        *((name, c_int32) for name in ("offset", "pad", "wide")),
         *((name, c_void_p) for name in ("spikes", "wide_spikes", "mask", "tracer", "silence")),
         *((name, c_int32) for name in ("source", "kernel_h", "kernel_w", "stride", "padding")),
         *((name, c_int32) for name in ("synapses", "blocks")),
@@ -29,8 +29,8 @@ class NodeStruct(ctypes.Structure):
         *((name, c_int32) for name in ("row_bytes", "loud")),
         *((name, c_void_p) for name in ("weight", "correction")),
         *((name, c_int32) for name in ("row_words", "n_min", "n_max", "taps")),
-        *((name, c_void_p) for name in ("wide_weight", "threshold", "start", "recurrent")),
-        *((name, c_void_p) for name in ("before", "v")),
+        *((name, c_void_p) for name in ("wide_weight", "threshold", "inverse", "start")),
+        *((name, c_void_p) for name in ("recurrent", "before", "v")),
         *((name, c_int64) for name in ("counts_at", "activity_at", "trace_at", "carry")),
     ]
 
@@ -44,13 +44,22 @@ class CarryStruct(ctypes.Structure):
     ]
 
 
+class PartStruct(ctypes.Structure):
+    """``native::Part``; the library fills these in, so only their size matters here."""
+
+    _fields_ = [
+        ("from", c_void_p),
+        *((name, c_int64) for name in ("step", "segments", "bytes", "stride")),
+    ]
+
+
 class ProgramStruct(ctypes.Structure):
     """``native::Program``."""
 
     _fields_ = [
         ("nodes", c_void_p),
-        *((name, c_int64) for name in ("node_count", "chunk", "row_capacity")),
-        *((name, c_void_p) for name in ("rows", "wide_rows", "charge", "taps", "vector")),
+        *((name, c_int64) for name in ("node_count", "whole", "chunk", "row_capacity")),
+        *((name, c_void_p) for name in ("rows", "wide_rows", "charge", "taps", "parts", "vector")),
     ]
 
 
@@ -68,4 +77,4 @@ class CallStruct(ctypes.Structure):
     ]
 
 
-STRUCTURES = (SynapseStruct, NodeStruct, CarryStruct, ProgramStruct, CallStruct)
+STRUCTURES = (SynapseStruct, NodeStruct, CarryStruct, PartStruct, ProgramStruct, CallStruct)

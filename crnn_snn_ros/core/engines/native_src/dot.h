@@ -4,9 +4,7 @@
 // and goes through the inputs four at a time.
 
 #pragma once
-#include <cstring>
-
-#include "program.h"
+#include "lanes.h"
 #if defined(NATIVE_AVX512VNNI) || defined(NATIVE_AVXVNNI) || defined(NATIVE_AVX2)
 #include <immintrin.h>
 #endif
@@ -18,18 +16,32 @@ namespace {
 #define NATIVE_UNROLL _Pragma("GCC unroll 16")
 
 struct Product {
-    const uint8_t* rows;
-    long row_bytes;
+    const Part* parts;
+    const Part* parts_end;
+    long panel;            // bytes of one block's weights
     const int8_t* weight;  // of the first block
     const int32_t* correction;
-    int32_t* charge;
-    long lanes;  // of a row of `charge`
+    int32_t* charge;  // of row `row`
+    long lanes;       // of a row of `charge`
+    long row;
 };
 
 inline int32_t four(const uint8_t* at) {
     int32_t word;
     std::memcpy(&word, at, sizeof word);
     return word;
+}
+
+// Call `add(inputs of the tile's first row, bytes to the next row, weights)` for each four inputs.
+template <class Add>
+NATIVE_INLINE void for_each_four(const Product& p, Add add) {
+    const int8_t* weight = p.weight;
+    for (const Part* part = p.parts; part < p.parts_end; ++part) {
+        const long step = part->step, bytes = part->bytes;
+        const uint8_t* from = part->from + p.row * step;
+        for (long segment = part->segments; segment > 0; --segment, from += part->stride)
+            for (long i = 0; i < bytes; i += 4, weight += 4 * LANES) add(from + i, step, weight);
+    }
 }
 
 #if defined(NATIVE_AVX512VNNI)
@@ -44,19 +56,17 @@ void tile(const Product& p) {
         NATIVE_UNROLL
         for (int r = 0; r < R; ++r) sum[r][b] = first;
     }
-    const long panel = p.row_bytes * LANES;
-    const int8_t* weight = p.weight;
-    for (long i = 0; i < p.row_bytes; i += 4, weight += 4 * LANES) {
+    for_each_four(p, [&](const uint8_t* from, long step, const int8_t* weight) {
         __m512i w[B];
         NATIVE_UNROLL
-        for (int b = 0; b < B; ++b) w[b] = _mm512_loadu_si512(weight + b * panel);
+        for (int b = 0; b < B; ++b) w[b] = _mm512_loadu_si512(weight + b * p.panel);
         NATIVE_UNROLL
         for (int r = 0; r < R; ++r) {
-            const __m512i x = _mm512_set1_epi32(four(p.rows + r * p.row_bytes + i));
+            const __m512i x = _mm512_set1_epi32(four(from + r * step));
             NATIVE_UNROLL
             for (int b = 0; b < B; ++b) sum[r][b] = _mm512_dpbusd_epi32(sum[r][b], x, w[b]);
         }
-    }
+    });
     NATIVE_UNROLL
     for (int r = 0; r < R; ++r)
         NATIVE_UNROLL
@@ -93,16 +103,15 @@ void tile(const Product& p) {
     __m256i low[R], high[R];
     NATIVE_UNROLL
     for (int r = 0; r < R; ++r) low[r] = load(p.correction), high[r] = load(p.correction + 8);
-    const int8_t* weight = p.weight;
-    for (long i = 0; i < p.row_bytes; i += 4, weight += 4 * LANES) {
+    for_each_four(p, [&](const uint8_t* from, long step, const int8_t* weight) {
         const __m256i w_low = load(weight), w_high = load(weight + 32);
         NATIVE_UNROLL
         for (int r = 0; r < R; ++r) {
-            const __m256i x = _mm256_set1_epi32(four(p.rows + r * p.row_bytes + i));
+            const __m256i x = _mm256_set1_epi32(four(from + r * step));
             low[r] = dot<Loud>(low[r], x, w_low);
             high[r] = dot<Loud>(high[r], x, w_high);
         }
-    }
+    });
     NATIVE_UNROLL
     for (int r = 0; r < R; ++r) {
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(p.charge + r * p.lanes), low[r]);
@@ -116,13 +125,12 @@ constexpr int TILE_ROWS = 4, TILE_BLOCKS = 1;
 template <int R, int B, bool Loud>
 void tile(const Product& p) {
     for (int r = 0; r < R; ++r) {
-        const uint8_t* row = p.rows + r * p.row_bytes;
         int32_t sum[LANES];
         for (int n = 0; n < LANES; ++n) sum[n] = p.correction[n];
-        const int8_t* weight = p.weight;
-        for (long i = 0; i < p.row_bytes; i += 4, weight += 4 * LANES)
+        for_each_four(p, [&](const uint8_t* from, long step, const int8_t* weight) {
             for (int n = 0; n < LANES; ++n)
-                for (int k = 0; k < 4; ++k) sum[n] += row[i + k] * weight[4 * n + k];
+                for (int k = 0; k < 4; ++k) sum[n] += from[r * step + k] * weight[4 * n + k];
+        });
         std::memcpy(p.charge + r * p.lanes, sum, sizeof sum);
     }
 }
@@ -141,7 +149,7 @@ template <int B, bool Loud>
 void panel(Product p, long rows) {
     for (; rows >= TILE_ROWS; rows -= TILE_ROWS) {
         tile<TILE_ROWS, B, Loud>(p);
-        p.rows += TILE_ROWS * p.row_bytes;
+        p.row += TILE_ROWS;
         p.charge += TILE_ROWS * p.lanes;
     }
     rest<TILE_ROWS - 1, B, Loud>(p, rows);
@@ -151,15 +159,17 @@ template <bool Loud>
 void multiply_all(Product p, long rows, int blocks) {
     for (; blocks >= TILE_BLOCKS; blocks -= TILE_BLOCKS) {
         panel<TILE_BLOCKS, Loud>(p, rows);
-        p.weight += TILE_BLOCKS * p.row_bytes * LANES;
+        p.weight += TILE_BLOCKS * p.panel;
         p.correction += TILE_BLOCKS * LANES;
         p.charge += TILE_BLOCKS * LANES;
     }
     if (blocks > 0) panel<1, Loud>(p, rows);
 }
 
-inline void multiply(const Node& node, const uint8_t* rows, long count, int32_t* charge) {
-    const Product p{rows, node.row_bytes, node.weight, node.correction, charge, node.lanes};
+inline void multiply(const Node& node, const Part* parts, int part_count, long count,
+                     int32_t* charge) {
+    const Product p{parts, parts + part_count, long(node.row_bytes) * LANES, node.weight,
+                    node.correction, charge, node.lanes, 0};
     if (node.loud) multiply_all<true>(p, count, node.blocks);
     else multiply_all<false>(p, count, node.blocks);
 }

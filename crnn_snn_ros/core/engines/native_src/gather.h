@@ -6,6 +6,24 @@
 namespace native {
 namespace {
 
+// A row of pixels of up to four planes, interleaved.
+inline void load_pixels(const int8_t* plane, long next, long planes, long width, uint8_t* to,
+                        long lanes) {
+    if (planes == 3) {
+        for (long x = 0; x < width; ++x, to += lanes) {
+            const uint32_t word = uint32_t(uint8_t(plane[x])) |
+                                  uint32_t(uint8_t(plane[next + x])) << 8 |
+                                  uint32_t(uint8_t(plane[2 * next + x])) << 16;
+            const uint32_t shifted = word ^ 0x80808080u;
+            std::memcpy(to, &shifted, sizeof shifted);
+        }
+        return;
+    }
+    for (long x = 0; x < width; ++x, to += lanes)
+        for (long c = 0; c < 4; ++c)
+            to[c] = uint8_t((c < planes ? plane[c * next + x] : 0) ^ 0x80);
+}
+
 // Pixels as u8, x + 128, interleaved. They are sent at the first time-step only.
 void Stream::load_input(const Node& node) {
     const long count = pixels(node);
@@ -15,22 +33,10 @@ void Stream::load_input(const Node& node) {
     if (start > 0) return;
     const int8_t* frame = call.frame + index * node.channels * count;
     for (long first = 0; first < node.channels; first += 4) {
-        const long width = node.channels - first < 4 ? node.channels - first : 4;
-        const int8_t* plane = frame + first * count;
-        uint8_t* to = node.spikes + first;
-        if (width == 3) {
-            for (long p = 0; p < count; ++p, to += node.lanes) {
-                const uint32_t word = uint32_t(uint8_t(plane[p])) |
-                                      uint32_t(uint8_t(plane[count + p])) << 8 |
-                                      uint32_t(uint8_t(plane[2 * count + p])) << 16;
-                const uint32_t shifted = word ^ 0x80808080u;
-                std::memcpy(to, &shifted, sizeof shifted);
-            }
-            continue;
-        }
-        for (long p = 0; p < count; ++p, to += node.lanes)
-            for (long c = 0; c < 4; ++c)
-                to[c] = uint8_t((c < width ? plane[c * count + p] : 0) ^ 0x80);
+        const long planes = node.channels - first < 4 ? node.channels - first : 4;
+        for (long y = 0; y < node.height; ++y)
+            load_pixels(frame + first * count + y * node.width, count, planes, node.width,
+                        node.spikes + stored(node, y, 0) * node.lanes + first, node.lanes);
     }
 }
 

@@ -6,24 +6,12 @@
 
 #include "dot.h"
 #include "gather.h"
+#include "heads.h"
 #include "pools.h"
+#include "whole.h"
 
 namespace native {
 namespace {
-
-template <class Spike>
-inline void add_scaled(int32_t* charge, const int32_t* scale, const Spike* spikes, int32_t offset,
-                       long count) {
-    if (count % WIDTH) {
-        for (long c = 0; c < count; ++c) charge[c] += scale[c] * (int32_t(spikes[c]) - offset);
-        return;
-    }
-    typedef Spike Spikes __attribute__((vector_size(sizeof(Spike) * WIDTH)));
-    for (long c = 0; c < count; c += WIDTH) {
-        const Ints sent = __builtin_convertvector(load<Spikes>(spikes + c), Ints) - offset;
-        store(charge + c, load<Ints>(charge + c) + load<Ints>(scale + c) * sent);
-    }
-}
 
 void Stream::run() {
     Node* const nodes = program.nodes;
@@ -103,7 +91,8 @@ void Stream::run_neurons(const Node& node) {
 }
 
 void Stream::fire(const Node& node, const Job* jobs, int count, long rows) {
-    multiply(node, program.rows, rows, program.charge);
+    const Part part{program.rows, node.row_bytes, 1, node.row_bytes, 0};
+    multiply(node, &part, 1, rows, program.charge);
     if (node.row_words) add_wide(node, rows);
     for (int i = 0; i < count; ++i) {
         add_identities(node, jobs[i]);
@@ -134,13 +123,7 @@ void Stream::add_identities(const Node& node, const Job& job) {
             const long t = __builtin_ctzll(left);
             const long at = (job.pixel * source.steps + t) * source.lanes;
             if (!(fired >> t & 1)) continue;
-            if (source.wide)
-                add_scaled(charge, synapse.scale, source.wide_spikes + at, 0, source.channels);
-            else if (source.kind == INPUT)
-                add_scaled(charge, synapse.scale, source.spikes + at, source.offset,
-                           source.channels);
-            else  // the same, in whole blocks
-                add_scaled(charge, synapse.scale, source.spikes + at, source.offset, node.lanes);
+            add_identity(node, synapse, source, at, charge);
         }
     }
 }
@@ -221,50 +204,6 @@ uint64_t Stream::scan_lanes(const Node& node, const Job& job, long lane, long re
     return steps_fired;
 }
 
-// A head only sums, so it sums the spikes before the weights: exact in integers.
-void Stream::finish_head(const Node& node) {
-    float* values = results + node.counts_at;
-    int32_t sums[LANES];
-    for (long first = 0; first < node.channels; first += LANES) {
-        const long count = node.channels - first < LANES ? node.channels - first : LANES;
-        for (long o = 0; o < count; ++o) sums[o] = node.start[first + o];
-        for (int s = 0; s < node.synapses; ++s) {
-            const Synapse& synapse = node.synapse[s];
-            const Node& source = program.nodes[synapse.source];
-            const long inputs = pixels(source) * source.channels;
-            const int32_t* in = program.vector;
-            read_counts(source, program.vector);
-            for (long o = 0; o < count; ++o) {
-                if (synapse.form == IDENTITY) {
-                    sums[o] += synapse.scale[first + o] * in[first + o];
-                    continue;
-                }
-                const int8_t* weight = synapse.weight + (first + o) * inputs;
-                int32_t sum = 0;
-                for (long i = 0; i < inputs; ++i) sum += weight[i] * in[i];
-                sums[o] += sum;
-            }
-        }
-        for (long o = 0; o < count; ++o) values[first + o] = float(sums[o]);
-    }
-}
-
-// All that a node sent in this frame, [pixel][channel].
-void Stream::read_counts(const Node& node, int32_t* values) const {
-    const long count = pixels(node);
-    if (node.kind == SUM_POOL) {
-        const Node& source = program.nodes[node.source];
-        int32_t* whole = values + count * node.channels;  // the larger source, behind the result
-        read_counts(source, whole);
-        add_windows(node, source, whole, values);
-        return;
-    }
-    for (long p = 0; p < count; ++p)
-        for (long c = 0; c < node.channels; ++c)
-            *values++ = node.kind == INPUT ? node.spikes[p * node.lanes + c] - node.offset
-                                           : int32_t(results[node.counts_at + p * node.lanes + c]);
-}
-
 bool Stream::would_fire() const {
     for (long i = 0; i < program.node_count; ++i) {
         const Node& node = program.nodes[i];
@@ -299,7 +238,11 @@ void Stream::write_trace(const Node& node) const {
 }  // namespace
 
 void NATIVE_NAME(const Program& program, const Call& call) {
-    for (long index = 0; index < call.batch; ++index) Stream(program, call, index).run();
+    for (long index = 0; index < call.batch; ++index) {
+        Stream stream(program, call, index);
+        if (program.whole) stream.run_whole();
+        else stream.run();
+    }
 }
 
 }  // namespace native

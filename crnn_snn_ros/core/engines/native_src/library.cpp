@@ -64,10 +64,10 @@ NATIVE_EXPORT const char* native_path(int number) {
 }
 
 // Sizes of the structures, which the Python side must agree with.
-NATIVE_EXPORT void native_layout(int64_t sizes[5]) {
+NATIVE_EXPORT void native_layout(int64_t sizes[6]) {
     sizes[0] = sizeof(native::Synapse), sizes[1] = sizeof(native::Node);
-    sizes[2] = sizeof(native::Carry), sizes[3] = sizeof(native::Program);
-    sizes[4] = sizeof(native::Call);
+    sizes[2] = sizeof(native::Carry), sizes[3] = sizeof(native::Part);
+    sizes[4] = sizeof(native::Program), sizes[5] = sizeof(native::Call);
 }
 
 NATIVE_EXPORT void native_run(int path, const native::Program* program, const native::Call* call) {

@@ -6,6 +6,10 @@
 // Spikes are stored as u8, s + 1, in [pixel][time-step][lane]: a dot product of u8 and s8 is one
 // instruction on current CPUs, and a constant per output channel corrects for the 1. Time is cut
 // into chunks of at most 64 steps, so that one word per pixel says at which steps it fired.
+//
+// Run whole (the engine `collapsed`), a network has one step, at which nodes send their counts
+// instead of spikes: u8, count - least count, in images with a margin, so that a kernel may read
+// across their edges.
 
 #pragma once
 #include <cstdint>
@@ -34,6 +38,7 @@ struct Node {
     int32_t lanes;   // storage per time-step, >= channels
     int32_t steps;   // time-steps stored of a chunk; the node is proven silent after them
     int32_t offset;  // u8 value that means no spike
+    int32_t pad;     // pixels of margin around the image, holding `offset`; 0 in spike trains
     int32_t wide;    // spikes are int32 in `wide_spikes`
     uint8_t* spikes;
     int32_t* wide_spikes;
@@ -55,11 +60,13 @@ struct Node {
     int32_t taps;             // of all synapses together
     const int8_t* wide_weight;   // [row_words][lanes]
     const int32_t* threshold;    // per lane
+    const float* inverse;        // 1 / threshold
     const int32_t* start;        // per lane: bias + threshold / 2; of a head the bias
     const int32_t* recurrent;    // per lane, or null
     int32_t* before;          // recurrent count of the last frame, [pixel][lane]
     int32_t* v;               // membranes, [pixel][lane]
-    int64_t counts_at;        // where in a stream's results: [pixel][lane], of a head [output]
+    int64_t counts_at;        // where in a stream's results: [pixel][lane], of a head [output]; or
+                              // -1: only in `trace`
     int64_t activity_at;
     int64_t trace_at;         // where in one time-step of the trace: [pixel][lane]
     int64_t carry;            // number of the recurrent layer
@@ -75,15 +82,25 @@ struct Tap {  // where the spikes of one kernel position come from
     int64_t step;  // bytes from one time-step to the next; 0 in silence
 };
 
+// Rows of a product: each is `segments` stretches of `bytes`, `stride` apart. Rows of an image lie
+// in it as they are; those of spike trains are gathered first, as one stretch each.
+struct Part {
+    const uint8_t* from;  // of the first row
+    int64_t step;         // from one row to the next
+    int64_t segments, bytes, stride;
+};
+
 struct Program {
     Node* nodes;
     int64_t node_count;
+    int64_t whole;           // counts in one step, not spikes in many
     int64_t chunk;           // time-steps at a time
     int64_t row_capacity;    // rows that fit into `rows`, `wide_rows` and `charge`
     uint8_t* rows;
     int32_t* wide_rows;
     int32_t* charge;
     Tap* taps;               // of one pixel
+    Part* parts;             // of one group of rows
     int32_t* vector;         // one node's counts, for the heads
 };
 
@@ -96,7 +113,8 @@ struct Call {
     int64_t result_size;
     int64_t* settle_steps;  // (N,)
     uint8_t* busy;          // (N,): a spike was still to come after the limit
-    int8_t* trace;          // (N, trace_steps, trace_size), zeros, or null
+    int8_t* trace;          // (N, trace_steps, trace_size), zeros, or null; run whole it is what
+                            // the narrow nodes send, u8
     int64_t trace_steps, trace_size;
     int32_t* membranes;     // (N, result_size), at counts_at, or null
 };

@@ -1,4 +1,4 @@
-// One frame of one stream: what it knows, and its parts (gather.h, kernel.cpp).
+// One frame of one stream: what it knows, and its parts (gather.h, heads.h, whole.h, kernel.cpp).
 
 #pragma once
 #include "lanes.h"
@@ -18,7 +18,8 @@ public:
         : program(program), call(call), index(index),
           results(call.results + index * call.result_size) {}
 
-    void run();
+    void run();        // spikes over time
+    void run_whole();  // counts, once
 
 private:
     const Program& program;
@@ -46,10 +47,24 @@ private:
     void finish_head(const Node& node);
     void read_counts(const Node& node, int32_t* values) const;
     bool would_fire() const;
+    void count_layer(const Node& node);
+    int lay_parts(const Node& node, long y, long x);
+    void gather_wide(const Node& node, long y, long x, long count);
+    const Synapse* add_identities(const Node& node, long y, long x, long count);
+    void count_pixels(const Node& node, long y, long x, long count);
+    void pool_whole(const Node& node);
     void write_trace(const Node& node) const;
 
     bool restless(const Node& node, long pixel) const {  // at the end of the chunk before
         return start == 0 || (node.mask[pixel] >> (program.chunk - 1) & 1);
+    }
+    // Place of a pixel in an image with its margin.
+    static long stored(const Node& node, long y, long x) {
+        return (y + node.pad) * (node.width + 2l * node.pad) + x + node.pad;
+    }
+    // Where a node's counts of one step are kept, as they are stored.
+    uint8_t* kept_bytes(const Node& node) const {
+        return reinterpret_cast<uint8_t*>(call.trace) + index * call.trace_size + node.trace_at;
     }
     static long spike_size(const Node& node) { return node.wide ? sizeof(int32_t) : 1; }
     long pixels(const Node& node) const { return long(node.height) * node.width; }

@@ -1,0 +1,90 @@
+"""How the native library stores the values of every node: blocks of lanes, u8 where they fit."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from crnn_snn_ros.core.graph import INPUT, Graph, Head, MaxPool, Neurons, Shape, SumPool
+
+LANES = 16
+LARGEST = 255  # of u8
+
+
+class Range(NamedTuple):
+    """Values of a node as u8: the one that stands for zero, and the largest."""
+
+    offset: int
+    top: int
+
+
+class Layout:
+    """Of spike trains; a subclass says where it differs.
+
+    Args:
+        graph: A proven graph.
+        shapes: Of its nodes.
+
+    Attributes:
+        lanes: Channels as stored: the input's are read by fours, neurons are run in whole blocks.
+        ranges: Of every node whose values fit into u8.
+        pads: Pixels of margin around the images of a node, where there are any.
+    """
+
+    def __init__(self, graph: Graph, shapes: dict[str, Shape]) -> None:
+        self._shapes = {name: (*shape, 1, 1)[:3] for name, shape in shapes.items()}
+        self.lanes = self._lanes(graph)
+        self.ranges = self._ranges(graph)
+        self.pads = self._pads(graph)
+
+    def pixels(self, name: str) -> int:
+        """Places of a node: height times width."""
+        return math.prod(self._shapes[name][1:])
+
+    def _offset(self, name: str) -> int:
+        return self.ranges[name].offset if name in self.ranges else 0
+
+    def _lanes(self, graph: Graph) -> dict[str, int]:
+        lanes = {INPUT: round_up(self._shapes[INPUT][0], self._input_block(graph))}
+        for node in graph.nodes:
+            if isinstance(node, SumPool):
+                lanes[node.name] = lanes[node.source]
+            elif isinstance(node, Head):
+                lanes[node.name] = len(node.bias)
+            else:
+                lanes[node.name] = round_up(self._shapes[node.name][0], LANES)
+        return lanes
+
+    def _input_block(self, graph: Graph) -> int:  # noqa: ARG002
+        return 4
+
+    def _ranges(self, graph: Graph) -> dict[str, Range]:
+        ranges = {INPUT: Range(128, LARGEST)}
+        for node in graph.nodes:
+            if isinstance(node, Neurons):
+                ranges[node.name] = self._sent(node)
+            elif isinstance(node, MaxPool) and node.source in ranges:
+                ranges[node.name] = ranges[node.source]
+            elif isinstance(node, SumPool) and node.source in ranges:
+                area = math.prod(node.kernel)
+                ranges[node.name] = Range(*(area * value for value in ranges[node.source]))
+            if node.name in ranges and ranges[node.name].top > LARGEST:
+                del ranges[node.name]
+        return ranges
+
+    def _sent(self, node: Neurons) -> Range:  # noqa: ARG002
+        """What neurons send: spikes in -1, 0, 1."""
+        return Range(1, 2)
+
+    def _pads(self, graph: Graph) -> dict[str, int]:  # noqa: ARG002
+        """Pixels of margin that the images of a node have; spike trains need none."""
+        return {}
+
+    def _width(self, source: str, channels: int) -> int:  # noqa: ARG002
+        """Inputs of one tap, as stored in a row."""
+        return round_up(channels, 4)
+
+
+def round_up(size: int, block: int) -> int:
+    """The next multiple of ``block``."""
+    return -(-size // block) * block
