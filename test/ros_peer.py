@@ -106,6 +106,7 @@ class NodeProcess:
     def __init__(self, log: Path, args: list[str], script: str | None = None, **env: str) -> None:
         entry = [str(ROOT / "test" / script)] if script else ["-m", "crnn_snn_ros.ros.node"]
         self._log = log
+        self.model = Path()  # set by who chose one
         path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
         settings = {"ROS_DOMAIN_ID": str(DOMAIN), "PYTHONPATH": path, **env}
         with log.open("wb") as file:

@@ -26,9 +26,9 @@ def frame(message: Image | CompressedImage) -> Frame:
     Raises:
         DataError: its fields contradict each other, or its data is damaged.
     """
-    stamp_ns = message.header.stamp.sec * NS_PER_S + message.header.stamp.nanosec
+    time_ns = stamp_ns(message.header)
     if isinstance(message, CompressedImage):
-        return Frame(stamp_ns, decode_compressed(message.format, message.data))
+        return Frame(time_ns, decode_compressed(message.format, message.data))
     pixels = decode_raw(
         message.encoding,
         message.height,
@@ -37,7 +37,7 @@ def frame(message: Image | CompressedImage) -> Frame:
         bool(message.is_bigendian),
         message.data,
     )
-    return Frame(stamp_ns, pixels)
+    return Frame(time_ns, pixels)
 
 
 def image(frame: Frame, frame_id: str = "camera") -> Image:
@@ -58,6 +58,11 @@ def stamp(time_ns: int) -> Any:
     return Time(nanoseconds=time_ns).to_msg()
 
 
+def stamp_ns(header: Header) -> int:
+    """Nanoseconds of a header's stamp, whatever stands in it."""
+    return int(header.stamp.sec) * NS_PER_S + int(header.stamp.nanosec)
+
+
 def twist(command: Command, header: Header | None = None) -> Twist:
     """A plain velocity command, which has no room for a header."""
     del header
@@ -65,6 +70,12 @@ def twist(command: Command, header: Header | None = None) -> Twist:
     message.linear.x = command.linear_mps
     message.angular.z = command.angular_radps
     return message
+
+
+def command(message: Twist | TwistStamped) -> Command:
+    """The command in a velocity message; what a wheeled base cannot do is ignored."""
+    plain = getattr(message, "twist", message)
+    return Command(plain.linear.x, plain.angular.z)
 
 
 def twist_stamped(command: Command, header: Header) -> TwistStamped:
@@ -110,7 +121,9 @@ def diagnostics(
         "state": status.mode.value,
         "reason": status.reason.value if status.reason is not None else "",
         "answered": str(status.answered),
+        "last_fault": status.last_fault.value if status.last_fault is not None else "",
         **{f"count_{reason.value}": str(count) for reason, count in status.counts.items()},
+        **{f"dropped_{drop.value}": str(count) for drop, count in status.drops.items()},
         "rate_hz": f"{health.rate_hz:.2f}",
         "latency_p50_ms": f"{health.latency_p50_ms:.2f}",
         "latency_p99_ms": f"{health.latency_p99_ms:.2f}",

@@ -17,13 +17,21 @@ DEPTH = 10  # predictions are for recording: none should be lost
 
 
 class Outputs:
-    """Publishers of commands and predictions."""
+    """Publishers of commands and predictions.
 
-    def __init__(self, node: Node, *, stamped: bool) -> None:
+    Args:
+        node: that publishes.
+        stamped: commands have a header.
+        commands: False in mode ``observe``: there is no topic of commands at all.
+    """
+
+    def __init__(self, node: Node, *, stamped: bool, commands: bool) -> None:
         self._node = node
         self._stamped = stamped
         kind = TwistStamped if stamped else Twist
-        self._cmd_vel = node.create_publisher(kind, "cmd_vel", NEWEST_FOR_SURE)
+        self._cmd_vel: Publisher | None = None
+        if commands:
+            self._cmd_vel = node.create_publisher(kind, "cmd_vel", NEWEST_FOR_SURE)
         self._steering = node.create_publisher(Float32, "steering", DEPTH)
         self._collision = node.create_publisher(Float32, "collision_probability", DEPTH)
         self._prediction = node.create_publisher(Vector3Stamped, "prediction", DEPTH)
@@ -31,7 +39,8 @@ class Outputs:
     def command(self, command: Command, header: Header) -> None:
         """Publish a command; ``header`` goes with it where commands are stamped."""
         make = messages.twist_stamped if self._stamped else messages.twist
-        self._cmd_vel.publish(make(command, header))
+        if self._cmd_vel is not None:
+            self._cmd_vel.publish(make(command, header))
 
     def prediction(self, prediction: Prediction, header: Header) -> None:
         """Publish what the network says, with the header of its image."""
@@ -41,15 +50,11 @@ class Outputs:
 
     def flush(self, timeout_s: float) -> None:
         """Wait until the last command is acknowledged by every reliable subscriber."""
-        self._cmd_vel.wait_for_all_acked(Duration(seconds=timeout_s))
+        if self._cmd_vel is not None:
+            self._cmd_vel.wait_for_all_acked(Duration(seconds=timeout_s))
 
     def destroy(self) -> None:
         """Take the topics away."""
-        publishers: list[Publisher] = [
-            self._cmd_vel,
-            self._steering,
-            self._collision,
-            self._prediction,
-        ]
-        for publisher in publishers:
-            self._node.destroy_publisher(publisher)
+        for publisher in (self._cmd_vel, self._steering, self._collision, self._prediction):
+            if publisher is not None:
+                self._node.destroy_publisher(publisher)
