@@ -23,7 +23,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 from std_msgs.msg import Float32
 from std_srvs.srv import SetBool, Trigger
 
@@ -154,8 +154,9 @@ class Peer:
             "steering": Float32,
             "collision_probability": Float32,
             "/diagnostics": DiagnosticArray,
+            "obstacles": PointCloud2,
         }.items():
-            self._listen(topic, kind)
+            self.listen(topic, kind)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._ending = threading.Event()
@@ -166,7 +167,8 @@ class Peer:
         while not self._ending.is_set():
             self._executor.spin_once(timeout_sec=0.05)
 
-    def _listen(self, topic: str, kind: Any) -> None:
+    def listen(self, topic: str, kind: Any) -> None:
+        """Record what comes on a topic."""
         self.heard[topic] = []
 
         def record(message: Any) -> None:

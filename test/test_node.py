@@ -14,7 +14,7 @@ from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from ros_peer import SECOND, NodeProcess, Peer, arguments, frames, running, small_model
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CompressedImage
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from crnn_snn_ros.core.assist import assist
@@ -132,6 +132,36 @@ def test_compressed_images(extension, model, tmp_path):
         if extension == "png":
             first = peer.heard["prediction"][-1][1].header.stamp
             assert first.sec * SECOND + first.nanosec in {f.stamp_ns for f in frames(10)}
+
+
+def test_obstacles_and_debug_image(model, tmp_path):
+    stream = frames(30)
+    answers = offline(model, stream)
+    threshold = float(np.median([a.prediction.collision_probability for a in answers]))
+    near = [a.prediction.collision_probability >= threshold for a in answers]
+    settings = {**SETTINGS, "model": model, "obstacle_distance": 0.8}
+    settings |= {"stop_threshold": threshold, "go_threshold": 0.01}
+    with running(tmp_path / "log", peer_stamped=True, **settings) as (_, peer):
+        debug = "/collision_avoidance/debug_image"
+        for n, frame in enumerate(stream):
+            if n == 20:
+                assert peer.node.count_subscribers(debug) == 0
+                peer.listen(debug, Image)
+                peer.wait(lambda: peer.node.count_publishers(debug) == 1, "its publisher")
+                time.sleep(0.3)
+            peer.ask(frame)
+        peer.wait(lambda: len(peer.heard["obstacles"]) == 30, "clouds")
+        clouds = [message for _, message in peer.heard["obstacles"]]
+        assert [cloud.width > 0 for cloud in clouds] == near
+        for frame, cloud in zip(stream, clouds, strict=True):
+            assert cloud.header.frame_id == "base_link"
+            assert cloud.header.stamp == messages.stamp(frame.stamp_ns)
+            points = np.frombuffer(bytes(cloud.data), "<f4").reshape(-1, 3)
+            assert np.hypot(points[:, 0], points[:, 1]) == pytest.approx(0.8)
+        peer.wait(lambda: len(peer.heard[debug]) >= 9, "debug images")
+        last = peer.heard[debug][-1][1]
+        assert last.header.stamp == messages.stamp(stream[-1].stamp_ns)
+        assert messages.frame(last).image.shape == (240, 320, 3)
 
 
 def test_observe_predicts_and_has_no_topic_of_commands(model, tmp_path):

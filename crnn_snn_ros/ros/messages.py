@@ -6,10 +6,12 @@ from array import array
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import Twist, TwistStamped, Vector3Stamped
+from numpy.typing import NDArray
 from rclpy.time import Time
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Float32, Header
 
 from crnn_snn_ros.core.health import Health
@@ -90,6 +92,30 @@ def prediction(prediction: Prediction, header: Header) -> Vector3Stamped:
     message.vector.y = prediction.collision_probability
     message.vector.z = 1.0 if prediction.settled else 0.0
     return message
+
+
+def cloud(points: NDArray[np.float32], header: Header) -> PointCloud2:
+    """A cloud of points with x, y and z.
+
+    Args:
+        points: float32 (N, 3), m; N may be 0.
+        header: of the cloud.
+    """
+    names = ("x", "y", "z")
+    kind = PointField.FLOAT32
+    return PointCloud2(
+        header=header,
+        height=1,
+        width=len(points),
+        fields=[
+            PointField(name=n, offset=4 * i, datatype=kind, count=1) for i, n in enumerate(names)
+        ],
+        is_bigendian=False,
+        point_step=12,
+        row_step=12 * len(points),
+        data=array("B", points.astype("<f4").tobytes()),
+        is_dense=True,
+    )
 
 
 def number(value: float) -> Float32:

@@ -110,8 +110,7 @@ class CollisionAvoidance(LifecycleNode):
         self._pipeline, self._reports.facts, self._reports.remark = built
         self._reports.frame_rate_hz = built.pipeline.model.frame_rate_hz
         self._intake.config = self._config.gate(built.pipeline.model.frame_rate_hz)
-        commands = self._config.mode != "observe"
-        self._outputs = Outputs(self, stamped=self._config.stamped, commands=commands)
+        self._outputs = Outputs(self, self._config)
         return Done.SUCCESS
 
     def on_activate(self, _: LifecycleState) -> Done:
@@ -182,7 +181,8 @@ class CollisionAvoidance(LifecycleNode):
         self, pipeline: Pipeline, message: ImageMessage, header: Header, begun_ns: int
     ) -> None:
         state = self._begin(pipeline, header, begun_ns)
-        answer, after = pipeline.step(self._intake.frame(message, header), state)
+        frame = self._intake.frame(message, header)
+        answer, after = pipeline.step(frame, state)
         prediction, command = answer.prediction, answer.command
         if self._config.mode == "assist":
             command = assist(self._wanted, command, prediction, pipeline.config)
@@ -192,7 +192,8 @@ class CollisionAvoidance(LifecycleNode):
         self._reports.answered(prediction, begun_ns)
         with self._lock:
             if self._outputs is not None:
-                self._outputs.prediction(prediction, header)
+                self._outputs.prediction(prediction, header, pipeline.config.stop_threshold)
+                self._outputs.picture(frame, prediction, header, messages.state_text(self._status))
 
     def _begin(self, pipeline: Pipeline, header: Header, now_ns: int) -> PipelineState:
         with self._lock:

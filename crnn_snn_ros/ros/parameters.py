@@ -112,6 +112,14 @@ class NodeConfig:
         True, "a frame that is black or white all over stops the robot", runtime=True
     )
 
+    base_frame: str = setting("base_link", "frame of the cloud on `obstacles`")
+    obstacle_distance: float = setting(
+        0.5, "distance of the cloud on `obstacles` from the base, m", (0.05, 10.0)
+    )
+    obstacle_angle: float = setting(
+        0.6, "angle that the cloud on `obstacles` covers to either side, rad", (0.05, 1.5)
+    )
+
     def __post_init__(self) -> None:
         check(self)
 
