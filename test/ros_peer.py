@@ -142,7 +142,7 @@ class Peer:
             context=self._context, domain_id=DOMAIN, signal_handler_options=SignalHandlerOptions.NO
         )
         self.node = rclpy.create_node("peer", context=self._context)
-        self._changed = threading.Condition()
+        self.changed = threading.Condition()
         self.heard: dict[str, list[tuple[float, Any]]] = {}
         self.images = self.node.create_publisher(Image, "image", 5)
         self.compressed = self.node.create_publisher(CompressedImage, "image/compressed", 5)
@@ -172,9 +172,9 @@ class Peer:
         self.heard[topic] = []
 
         def record(message: Any) -> None:
-            with self._changed:
+            with self.changed:
                 self.heard[topic].append((time.monotonic(), message))
-                self._changed.notify_all()
+                self.changed.notify_all()
 
         self.node.create_subscription(kind, topic, record, 200)
 
@@ -188,11 +188,11 @@ class Peer:
     def wait(self, ready: Callable[[], Any], what: str, timeout_s: float = 20.0) -> Any:
         """Wait until ``ready`` returns something true, and return that."""
         end = time.monotonic() + timeout_s
-        with self._changed:
+        with self.changed:
             while not (result := ready()):
                 left = end - time.monotonic()
                 assert left > 0, f"nothing came within {timeout_s} s: {what}"
-                self._changed.wait(min(left, 0.05))
+                self.changed.wait(min(left, 0.05))
             return result
 
     def find_node(self, node: NodeProcess, topic: str = "image") -> None:

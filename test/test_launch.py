@@ -33,10 +33,6 @@ def test_parameter_file_has_every_parameter_at_its_default():
         assert f"{mark}{meaning.doc}" in text, name
 
 
-def test_documentation_has_the_table_of_parameters():
-    assert parameters.markdown() in (ROOT / "docs" / "node.md").read_text()
-
-
 def test_launch_file_names_what_exists():
     """Always run, also where there is no launch: read the file, do not execute it."""
     tree = ast.parse(LAUNCH.read_text())

@@ -36,7 +36,8 @@ class Intake:
         """The header of a frame that is to be answered, its stamp made good; or why it is dropped.
 
         Raises:
-            RefusedError: the stamp makes no sense.
+            RefusedError: the stamp is not of now.
+            DataError: it is no time at all.
         """
         stamp_ns = messages.stamp_ns(header)
         admission, self._state = gate.admit(stamp_ns, self._now_ns(), self._state, self.config)

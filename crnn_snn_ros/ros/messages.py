@@ -14,6 +14,7 @@ from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Float32, Header
 
+from crnn_snn_ros.core.errors import DataError
 from crnn_snn_ros.core.health import Health
 from crnn_snn_ros.core.supervisor import HOLDS, Mode, Status
 from crnn_snn_ros.core.types import Command, Frame, Prediction
@@ -61,8 +62,17 @@ def stamp(time_ns: int) -> Any:
 
 
 def stamp_ns(header: Header) -> int:
-    """Nanoseconds of a header's stamp, whatever stands in it."""
-    return int(header.stamp.sec) * NS_PER_S + int(header.stamp.nanosec)
+    """Nanoseconds of a header's stamp.
+
+    Raises:
+        DataError: it is no time after 1970, or its nanoseconds make a second and more.
+    """
+    sec, nanosec = int(header.stamp.sec), int(header.stamp.nanosec)
+    if sec < 0 or nanosec >= NS_PER_S:
+        raise DataError(
+            f"stamp of {sec} s and {nanosec} ns is no time; look at the camera's driver"
+        )
+    return sec * NS_PER_S + nanosec
 
 
 def twist(command: Command, header: Header | None = None) -> Twist:

@@ -7,8 +7,7 @@
 A thin shell: which frames count is in ``core.gate``, what they mean in ``pipeline``, what may leave
 in ``core.supervisor``. Here are only threads, and the lock that keeps a stop from being overtaken
 by an older command. Images, cmd_vel_in, watchdog, services and reports each have a callback group,
-so none waits for another, and nothing on the way to a command writes to the terminal, which may
-block.
+so none waits for another; nothing on the way to a command writes to the terminal, which may block.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from rcl_interfaces.msg import SetParametersResult
@@ -49,10 +49,13 @@ THREADS = 5  # one for each callback group
 
 
 class CollisionAvoidance(LifecycleNode):
-    """Lifecycle node around a ``Pipeline``; raises ConfigError if a parameter is wrong."""
+    """Lifecycle node around a ``Pipeline``; raises ConfigError if a parameter is wrong.
 
-    def __init__(self) -> None:
-        super().__init__("collision_avoidance")
+    ``options``, such as a context, are those of rclpy's Node.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("collision_avoidance", **options)
         parameters.declare(self)
         self._config = parameters.read(self, parameters.NodeConfig)
         self._lock = threading.Lock()  # of the status and of publishing what follows from it
@@ -64,17 +67,15 @@ class CollisionAvoidance(LifecycleNode):
         self._wanted = STOP  # by whoever sends cmd_vel_in
         self._inputs: Inputs | None = None  # while active
         self._outputs: Outputs | None = None  # while configured
-        self._frame_id = ""
-        self._refusal = ""
+        self._frame_id = self._refusal = ""
         self._image_group = MutuallyExclusiveCallbackGroup()
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._reports = Reports(self, steady, lambda: self._status)
         self.create_service(SetBool, "~/enable", self._on_enable)
         # ~/reset shares the group of the images, so it never cuts into a frame.
         self.create_service(Trigger, "~/reset", self._on_reset, callback_group=self._image_group)
-        group = MutuallyExclusiveCallbackGroup()
-        watch = partial(self._take, supervisor.tick)
-        self.create_timer(WATCHDOG_S, watch, callback_group=group, clock=steady)
+        tick, group = partial(self._take, supervisor.tick), MutuallyExclusiveCallbackGroup()
+        self.create_timer(WATCHDOG_S, tick, callback_group=group, clock=steady)
         self.add_on_set_parameters_callback(self._judge_parameters)
         self.add_post_set_parameters_callback(self._adopt_parameters)
 
@@ -100,9 +101,8 @@ class CollisionAvoidance(LifecycleNode):
         """Load and check the model; refuse with a reason in the log."""
         try:
             self._config = parameters.read(self, parameters.NodeConfig)
-            control = parameters.read(self, ControlConfig)
             torch.set_num_threads(self._config.threads)
-            built = parameters.build(self._config, control)
+            built = parameters.build(self._config, parameters.read(self, ControlConfig))
         except Exception as error:  # the edge: rclpy would swallow it
             self._refusal = str(error) or repr(error)
             self._reports.tell(f"cannot configure: {self._refusal}")
@@ -117,8 +117,9 @@ class CollisionAvoidance(LifecycleNode):
         """Wait for frames."""
         self._begin_anew()
         self._take(supervisor.activate)
-        group = self._image_group
-        self._inputs = Inputs(self, self._config, self._on_image, group, self._on_wanted)
+        self._inputs = Inputs(
+            self, self._config, self._on_image, self._image_group, self._on_wanted
+        )
         self._reports.tell(f"waiting for images on {self._inputs.topic}")
         return Done.SUCCESS
 
@@ -183,7 +184,7 @@ class CollisionAvoidance(LifecycleNode):
         state = self._begin(pipeline, header, begun_ns)
         frame = self._intake.frame(message, header)
         answer, after = pipeline.step(frame, state)
-        prediction, command = answer.prediction, answer.command
+        prediction, command, _, _ = answer
         if self._config.mode == "assist":
             command = assist(self._wanted, command, prediction, pipeline.config)
         left = self._take(supervisor.answer, prediction, command, header=header)
