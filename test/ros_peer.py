@@ -23,7 +23,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 from std_msgs.msg import Float32
 from std_srvs.srv import SetBool, Trigger
 
@@ -106,6 +106,7 @@ class NodeProcess:
     def __init__(self, log: Path, args: list[str], script: str | None = None, **env: str) -> None:
         entry = [str(ROOT / "test" / script)] if script else ["-m", "crnn_snn_ros.ros.node"]
         self._log = log
+        self.model = Path()  # set by who chose one
         path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
         settings = {"ROS_DOMAIN_ID": str(DOMAIN), "PYTHONPATH": path, **env}
         with log.open("wb") as file:
@@ -141,7 +142,7 @@ class Peer:
             context=self._context, domain_id=DOMAIN, signal_handler_options=SignalHandlerOptions.NO
         )
         self.node = rclpy.create_node("peer", context=self._context)
-        self._changed = threading.Condition()
+        self.changed = threading.Condition()
         self.heard: dict[str, list[tuple[float, Any]]] = {}
         self.images = self.node.create_publisher(Image, "image", 5)
         self.compressed = self.node.create_publisher(CompressedImage, "image/compressed", 5)
@@ -153,8 +154,9 @@ class Peer:
             "steering": Float32,
             "collision_probability": Float32,
             "/diagnostics": DiagnosticArray,
+            "obstacles": PointCloud2,
         }.items():
-            self._listen(topic, kind)
+            self.listen(topic, kind)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._ending = threading.Event()
@@ -165,13 +167,14 @@ class Peer:
         while not self._ending.is_set():
             self._executor.spin_once(timeout_sec=0.05)
 
-    def _listen(self, topic: str, kind: Any) -> None:
+    def listen(self, topic: str, kind: Any) -> None:
+        """Record what comes on a topic."""
         self.heard[topic] = []
 
         def record(message: Any) -> None:
-            with self._changed:
+            with self.changed:
                 self.heard[topic].append((time.monotonic(), message))
-                self._changed.notify_all()
+                self.changed.notify_all()
 
         self.node.create_subscription(kind, topic, record, 200)
 
@@ -185,11 +188,11 @@ class Peer:
     def wait(self, ready: Callable[[], Any], what: str, timeout_s: float = 20.0) -> Any:
         """Wait until ``ready`` returns something true, and return that."""
         end = time.monotonic() + timeout_s
-        with self._changed:
+        with self.changed:
             while not (result := ready()):
                 left = end - time.monotonic()
                 assert left > 0, f"nothing came within {timeout_s} s: {what}"
-                self._changed.wait(min(left, 0.05))
+                self.changed.wait(min(left, 0.05))
             return result
 
     def find_node(self, node: NodeProcess, topic: str = "image") -> None:

@@ -52,6 +52,14 @@ def test_no_image_message_does_anything_but_decode_or_be_refused(enc, height, wi
         messages.frame(CompressedImage(format=enc, data=data))
 
 
+@pytest.mark.parametrize(("sec", "nanosec"), [(-1, SECOND), (0, SECOND), (-5, 0), (7, 2**32 - 1)])
+def test_a_stamp_that_is_no_time_is_refused(sec, nanosec):
+    header = Header()
+    header.stamp.sec, header.stamp.nanosec = sec, nanosec
+    with pytest.raises(DataError, match=f"stamp of {sec} s and {nanosec} ns is no time"):
+        messages.stamp_ns(header)
+
+
 def test_commands():
     command, header = Command(0.25, -0.5), Header(frame_id="camera", stamp=messages.stamp(1500))
     plain, stamped = messages.twist(command), messages.twist_stamped(command, header)

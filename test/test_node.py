@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import signal
 import time
 
 import cv2
 import numpy as np
 import pytest
-from faulty_node import FAULTY, STALL_S
+from geometry_msgs.msg import TwistStamped
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from ros_peer import SECOND, NodeProcess, Peer, arguments, frames, running, small_model
-from sensor_msgs.msg import CompressedImage
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
 
-from crnn_snn_ros.core.types import Frame
+from crnn_snn_ros.core.assist import assist
+from crnn_snn_ros.core.command import ControlConfig
+from crnn_snn_ros.core.types import Command
 from crnn_snn_ros.pipeline import load_pipeline
 from crnn_snn_ros.ros import messages
+from crnn_snn_ros.ros.lockstep import SETTINGS
 
 pytestmark = pytest.mark.timeout(120)
-RELIABLE = {"qos_overrides./image.subscription.reliability": "reliable"}
-FRAME_TIMEOUT_S = 0.4
-SLACK_S = 0.1  # the promise: stopped within frame_timeout + 100 ms
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +72,7 @@ def test_lockstep_equals_the_offline_pipeline_and_reset_begins_anew(model, tmp_p
     answers = offline(model, stream)
     remembered = offline(model, [*stream, again[0], *fresh])[60:]
     assert len({a.command for a in answers}) > 40, "the model must say something"
-    settings = {"model": model, "stamped": True, "use_sim_time": True, "frame_timeout": 10.0}
-    with running(tmp_path / "log", peer_stamped=True, **settings, **RELIABLE) as (_, peer):
+    with running(tmp_path / "log", peer_stamped=True, model=model, **SETTINGS) as (_, peer):
         for frame, answer in zip(stream, answers, strict=True):
             assert_same(answer, *peer.ask(frame))
         # No gap that would clear the memory by itself: the node remembers, until it is told.
@@ -89,81 +89,6 @@ def test_lockstep_equals_the_offline_pipeline_and_reset_begins_anew(model, tmp_p
         ids = {m.header.frame_id for _, m in peer.heard["prediction"]}
         assert ids == {"camera"}
         assert len(peer.heard["prediction"]) == 81, "one answer to each frame"
-
-
-def test_silence_of_the_camera_stops_in_time_and_good_frames_recover(model, tmp_path):
-    settings = {"model": model, "frame_timeout": FRAME_TIMEOUT_S, "stop_pub_timeout": 0.5}
-    with running(tmp_path / "log", **settings) as (_, peer):
-        for _ in range(2):
-            sent = live(peer)
-            assert peer.commands()[-1][1] > 0, "it must be driving before it can stop"
-            time.sleep(FRAME_TIMEOUT_S + 1.0)
-            after = [c for c in peer.commands() if c[0] > sent + 0.1]
-            stopped_after_s = after[0][0] - sent
-            assert FRAME_TIMEOUT_S - 0.05 < stopped_after_s < FRAME_TIMEOUT_S + SLACK_S
-            assert all(c[1:] == (0.0, 0.0) for c in after)
-            assert len(after) > 5, "zero is repeated"
-            assert after[-1][0] - after[0][0] < 0.5 + SLACK_S, "then silent"
-        peer.wait(lambda: peer.diagnostics().get("count_no_frame") == "2", "diagnostics")
-        now = peer.diagnostics()
-        assert (now["state"], now["reason"]) == ("stopped", "no_frame")
-        assert "untrained heads: collision" in now["message"]
-
-
-def test_bad_frames_stop_are_counted_and_named(model, tmp_path):
-    def cut(message):
-        message.data = message.data[:-5]
-
-    def unknown(message):
-        message.encoding = "holographic"
-
-    def step(message):
-        message.step = 7
-
-    with running(tmp_path / "log", model=model) as (node, peer):
-        for count, spoil in enumerate((cut, unknown, step), start=1):
-            live(peer)
-            assert peer.commands()[-1][1] > 0
-            message = messages.image(frames(1)[0]._replace(stamp_ns=time.time_ns()))
-            spoil(message)
-            sent = time.monotonic()
-            peer.images.publish(message)
-            zero = peer.next_command(sent)
-            assert zero[1:] == (0.0, 0.0)
-            assert zero[0] - sent < SLACK_S
-            total = str(count)
-            peer.wait(lambda t=total: peer.diagnostics().get("count_bad_frame") == t, "count")
-            assert peer.diagnostics()["reason"] == "bad_frame"
-        live(peer)
-        assert peer.commands()[-1][1] > 0
-        assert "'holographic' is not one of" in node.output
-
-
-def test_disabled_predicts_but_does_not_drive(model, tmp_path):
-    with running(tmp_path / "log", model=model, enabled=False, stop_pub_timeout=0.2) as (_, peer):
-        live(peer)
-        assert len(peer.heard["prediction"]) > 8
-        assert all(c[1:] == (0.0, 0.0) for c in peer.commands())
-        peer.enable(True)
-        live(peer)
-        assert peer.commands()[-1][1] > 0
-        peer.enable(False)
-        told = time.monotonic()
-        live(peer)
-        assert all(c[1:] == (0.0, 0.0) for c in peer.commands() if c[0] > told)
-        peer.wait(lambda: peer.diagnostics().get("reason") == "disabled", "diagnostics")
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signals_end_with_zero_and_exit_code_0(number, model, tmp_path):
-    with running(tmp_path / "log", model=model) as (node, peer):
-        live(peer)
-        assert peer.commands()[-1][1] > 0
-        told = time.monotonic()
-        assert node.end(number) == 0, node.output
-        peer.wait(lambda: peer.commands()[-1][0] > told, "a last word")
-        assert peer.commands()[-1][1:] == (0.0, 0.0)
-        assert "Traceback" not in node.output
 
 
 @pytest.mark.parametrize(
@@ -191,62 +116,10 @@ def test_what_it_cannot_use_is_refused_in_one_line(settings, line, model, tmp_pa
         node.kill()
 
 
-def spoiled(frame):
-    image = frame.image.copy()
-    image[0, 0] = FAULTY
-    return Frame(time.time_ns(), image)
-
-
-@pytest.mark.parametrize(
-    ("fault", "reason"),
-    [("raise", "engine_failure"), ("nan", "not_finite"), ("unsettled", "not_settled")],
-)
-def test_a_failing_engine_stops_and_recovers(fault, reason, model, tmp_path):
-    script, env = "faulty_node.py", {"FAULT": fault}
-    with running(tmp_path / "log", script=script, env=env, model=model) as (_, peer):
-        live(peer)
-        assert peer.commands()[-1][1] > 0
-        sent = time.monotonic()
-        peer.show(spoiled(frames(1)[0]))
-        zero = peer.next_command(sent)
-        assert zero[1:] == (0.0, 0.0)
-        peer.wait(lambda: peer.diagnostics().get(f"count_{reason}") == "1", "diagnostics")
-        live(peer)
-        assert peer.commands()[-1][1] > 0
-
-
-def test_a_stalled_engine_does_not_block_the_watchdog(model, tmp_path):
-    script, env = "faulty_node.py", {"FAULT": "stall"}
-    settings = {"model": model, "frame_timeout": FRAME_TIMEOUT_S, "stop_pub_timeout": 0.3}
-    with running(tmp_path / "log", script=script, env=env, **settings) as (node, peer):
-        live(peer)
-        assert peer.commands()[-1][1] > 0
-        sent = time.monotonic()
-        peer.show(spoiled(frames(1)[0]))
-        time.sleep(STALL_S + 0.3)
-        after = [c for c in peer.commands() if c[0] > sent]
-        assert after[0][0] - sent < FRAME_TIMEOUT_S + SLACK_S
-        assert all(c[1:] == (0.0, 0.0) for c in after), "the late command was not discarded"
-        live(peer)
-        assert peer.commands()[-1][1] > 0
-        peer.wait(lambda: peer.diagnostics().get("state") == "stopped", "diagnostics")
-        counts = peer.diagnostics()
-        assert int(counts.get("count_no_frame", 0)) + int(counts.get("count_late", 0)) >= 2
-        # A signal while the engine is busy: the last word leaves at once all the same.
-        live(peer)
-        peer.show(spoiled(frames(1)[0]))
-        time.sleep(0.1)
-        told = time.monotonic()
-        node.process.send_signal(signal.SIGTERM)
-        last = peer.next_command(told)
-        assert last[1:] == (0.0, 0.0)
-        assert last[0] - told < SLACK_S
-        assert node.process.wait(10) == 0, node.output
-
-
 @pytest.mark.parametrize("extension", ["png", "jpeg"])
 def test_compressed_images(extension, model, tmp_path):
-    with running(tmp_path / "log", model=model, image_transport="compressed") as (_, peer):
+    settings = {**SETTINGS, "model": model, "image_transport": "compressed"}
+    with running(tmp_path / "log", peer_stamped=True, **settings) as (_, peer):
         for frame in frames(10):
             message = CompressedImage(format=extension)
             message.header.stamp = messages.stamp(frame.stamp_ns)
@@ -259,6 +132,82 @@ def test_compressed_images(extension, model, tmp_path):
         if extension == "png":
             first = peer.heard["prediction"][-1][1].header.stamp
             assert first.sec * SECOND + first.nanosec in {f.stamp_ns for f in frames(10)}
+
+
+def test_obstacles_and_debug_image(model, tmp_path):
+    stream = frames(30)
+    answers = offline(model, stream)
+    threshold = float(np.median([a.prediction.collision_probability for a in answers]))
+    near = [a.prediction.collision_probability >= threshold for a in answers]
+    settings = {**SETTINGS, "model": model, "obstacle_distance": 0.8}
+    settings |= {"stop_threshold": threshold, "go_threshold": 0.01}
+    with running(tmp_path / "log", peer_stamped=True, **settings) as (_, peer):
+        debug = "/collision_avoidance/debug_image"
+        for n, frame in enumerate(stream):
+            if n == 20:
+                assert peer.node.count_subscribers(debug) == 0
+                peer.listen(debug, Image)
+                peer.wait(lambda: peer.node.count_publishers(debug) == 1, "its publisher")
+                time.sleep(0.3)
+            peer.ask(frame)
+        peer.wait(lambda: len(peer.heard["obstacles"]) == 30, "clouds")
+        clouds = [message for _, message in peer.heard["obstacles"]]
+        assert [cloud.width > 0 for cloud in clouds] == near
+        for frame, cloud in zip(stream, clouds, strict=True):
+            assert cloud.header.frame_id == "base_link"
+            assert cloud.header.stamp == messages.stamp(frame.stamp_ns)
+            points = np.frombuffer(bytes(cloud.data), "<f4").reshape(-1, 3)
+            assert np.hypot(points[:, 0], points[:, 1]) == pytest.approx(0.8)
+        peer.wait(lambda: len(peer.heard[debug]) >= 9, "debug images")
+        last = peer.heard[debug][-1][1]
+        assert last.header.stamp == messages.stamp(stream[-1].stamp_ns)
+        assert messages.frame(last).image.shape == (240, 320, 3)
+
+
+def test_observe_predicts_and_has_no_topic_of_commands(model, tmp_path):
+    settings = {**SETTINGS, "model": model, "mode": "observe"}
+    with running(tmp_path / "log", **settings) as (_, peer):
+        answers = offline(model, frames(10))
+        for frame, answer in zip(frames(10), answers, strict=True):
+            peer.clock.publish(Clock(clock=messages.stamp(frame.stamp_ns)))
+            peer.show(frame)
+            stamp = messages.stamp(frame.stamp_ns)
+            told = peer.wait(lambda s=stamp: peer.with_stamp("prediction", s), "a prediction")
+            assert told.vector.x == answer.prediction.steering_rad
+        assert peer.node.count_publishers("cmd_vel") == 0
+        peer.wait(lambda: peer.diagnostics().get("state") == "driving", "diagnostics")
+
+
+def test_assist_equals_the_offline_filter(model, tmp_path):
+    rng = np.random.default_rng(4)
+    stream = frames(40)
+    settings = {**SETTINGS, "model": model, "mode": "assist", "input_timeout": 10.0}
+    settings["qos_overrides./cmd_vel_in.subscription.reliability"] = "reliable"
+    with running(tmp_path / "log", peer_stamped=True, **settings) as (_, peer):
+        asker = peer.node.create_publisher(TwistStamped, "cmd_vel_in", 1)
+        peer.wait(lambda: asker.get_subscription_count() == 1, "its subscription")
+        slowed = bent = 0
+        for frame, answer in zip(stream, offline(model, stream), strict=True):
+            wanted = Command(rng.uniform(-0.1, 0.4), rng.uniform(-0.5, 0.5))
+            asker.publish(messages.twist_stamped(wanted, Header()))
+            time.sleep(0.02)  # the two travel apart
+            _, command = peer.ask(frame)
+            expected = assist(wanted, answer.command, answer.prediction, ControlConfig())
+            assert messages.command(command) == expected
+            slowed += 0.0 < expected.linear_mps < wanted.linear_mps
+            bent += expected.linear_mps == wanted.linear_mps > 0 and expected != wanted
+        assert slowed > 3
+        assert bent > 3
+
+
+def test_disabled_from_the_start_predicts_but_does_not_drive(model, tmp_path):
+    with running(tmp_path / "log", model=model, enabled=False, stop_pub_timeout=0.2) as (_, peer):
+        live(peer)
+        assert len(peer.heard["prediction"]) > 8
+        assert all(c[1:] == (0.0, 0.0) for c in peer.commands())
+        peer.enable(True)
+        live(peer)
+        assert peer.commands()[-1][1] > 0
 
 
 def change(peer, transition):

@@ -94,6 +94,12 @@ class ControlConfig:
     turn_rate_radps: float = setting(
         0.6, "least yaw rate while it turns on the spot, rad/s", (0.0, 20.0), runtime=True
     )
+    assist_bend: float = setting(
+        0.5,
+        "mode assist: share of the network's own yaw rate where a collision is certain",
+        (0.0, 1.0),
+        runtime=True,
+    )
 
     def __post_init__(self) -> None:
         check(self)

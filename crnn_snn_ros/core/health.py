@@ -51,15 +51,26 @@ def health(samples: Sequence[Sample], now_ns: int) -> Health:
     if not recent:
         return Health(0, 0.0, 0.0, 0.0, 0.0, 0, 0.0)
     latency_ms = np.array([s.latency_ns for s in recent]) / 1e6
-    # Until now, not until the last frame: the rate falls when frames stop coming.
-    span_s = (now_ns - recent[0].answered_ns) / 1e9
     steps = [s.settle_steps for s in recent]
     return Health(
         frames=len(recent),
-        rate_hz=(len(recent) - 1) / span_s if span_s > 0 else 0.0,
+        rate_hz=rate_hz([s.answered_ns for s in recent], now_ns),
         latency_p50_ms=float(np.percentile(latency_ms, 50)),
         latency_p99_ms=float(np.percentile(latency_ms, 99)),
         settle_steps_mean=float(np.mean(steps)),
         settle_steps_max=max(steps),
         spikes_mean=float(np.mean([s.spikes for s in recent])),
     )
+
+
+def rate_hz(times_ns: Sequence[int], now_ns: int) -> float:
+    """Events per second in the window that ends now; 0 where there are not two.
+
+    Example:
+        >>> rate_hz([0, 100_000_000, 200_000_000], now_ns=200_000_000)
+        10.0
+    """
+    recent = [time_ns for time_ns in times_ns if time_ns > now_ns - WINDOW_NS]
+    # Until now, not until the last one: the rate falls when nothing comes any more.
+    span_s = (now_ns - recent[0]) / 1e9 if recent else 0.0
+    return (len(recent) - 1) / span_s if span_s > 0 else 0.0

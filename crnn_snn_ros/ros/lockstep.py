@@ -37,6 +37,12 @@ SETTINGS = {
     "use_sim_time": "true",
     "allow_untrained": "true",  # nothing moves
     "frame_timeout": "10.0",  # of the steady clock, which lockstep has no use for
+    "max_latency": "10.0",  # likewise
+    "min_rate": "0.0",  # likewise
+    "max_frame_age": "0.0",  # frame and /clock travel apart: either may come first
+    "max_frame_future": "0.0",
+    "decimate": "false",  # each frame is waited for
+    "refuse_blind": "false",  # likewise, and the offline pipeline answers it
     "stop_pub_timeout": "0.1",
     "qos_overrides./image.subscription.reliability": "reliable",
 }

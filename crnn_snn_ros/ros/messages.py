@@ -6,12 +6,15 @@ from array import array
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import Twist, TwistStamped, Vector3Stamped
+from numpy.typing import NDArray
 from rclpy.time import Time
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Float32, Header
 
+from crnn_snn_ros.core.errors import DataError
 from crnn_snn_ros.core.health import Health
 from crnn_snn_ros.core.supervisor import HOLDS, Mode, Status
 from crnn_snn_ros.core.types import Command, Frame, Prediction
@@ -26,9 +29,9 @@ def frame(message: Image | CompressedImage) -> Frame:
     Raises:
         DataError: its fields contradict each other, or its data is damaged.
     """
-    stamp_ns = message.header.stamp.sec * NS_PER_S + message.header.stamp.nanosec
+    time_ns = stamp_ns(message.header)
     if isinstance(message, CompressedImage):
-        return Frame(stamp_ns, decode_compressed(message.format, message.data))
+        return Frame(time_ns, decode_compressed(message.format, message.data))
     pixels = decode_raw(
         message.encoding,
         message.height,
@@ -37,7 +40,7 @@ def frame(message: Image | CompressedImage) -> Frame:
         bool(message.is_bigendian),
         message.data,
     )
-    return Frame(stamp_ns, pixels)
+    return Frame(time_ns, pixels)
 
 
 def image(frame: Frame, frame_id: str = "camera") -> Image:
@@ -58,6 +61,20 @@ def stamp(time_ns: int) -> Any:
     return Time(nanoseconds=time_ns).to_msg()
 
 
+def stamp_ns(header: Header) -> int:
+    """Nanoseconds of a header's stamp.
+
+    Raises:
+        DataError: it is no time after 1970, or its nanoseconds make a second and more.
+    """
+    sec, nanosec = int(header.stamp.sec), int(header.stamp.nanosec)
+    if sec < 0 or nanosec >= NS_PER_S:
+        raise DataError(
+            f"stamp of {sec} s and {nanosec} ns is no time; look at the camera's driver"
+        )
+    return sec * NS_PER_S + nanosec
+
+
 def twist(command: Command, header: Header | None = None) -> Twist:
     """A plain velocity command, which has no room for a header."""
     del header
@@ -65,6 +82,12 @@ def twist(command: Command, header: Header | None = None) -> Twist:
     message.linear.x = command.linear_mps
     message.angular.z = command.angular_radps
     return message
+
+
+def command(message: Twist | TwistStamped) -> Command:
+    """The command in a velocity message; what a wheeled base cannot do is ignored."""
+    plain = getattr(message, "twist", message)
+    return Command(plain.linear.x, plain.angular.z)
 
 
 def twist_stamped(command: Command, header: Header) -> TwistStamped:
@@ -79,6 +102,30 @@ def prediction(prediction: Prediction, header: Header) -> Vector3Stamped:
     message.vector.y = prediction.collision_probability
     message.vector.z = 1.0 if prediction.settled else 0.0
     return message
+
+
+def cloud(points: NDArray[np.float32], header: Header) -> PointCloud2:
+    """A cloud of points with x, y and z.
+
+    Args:
+        points: float32 (N, 3), m; N may be 0.
+        header: of the cloud.
+    """
+    names = ("x", "y", "z")
+    kind = PointField.FLOAT32
+    return PointCloud2(
+        header=header,
+        height=1,
+        width=len(points),
+        fields=[
+            PointField(name=n, offset=4 * i, datatype=kind, count=1) for i, n in enumerate(names)
+        ],
+        is_bigendian=False,
+        point_step=12,
+        row_step=12 * len(points),
+        data=array("B", points.astype("<f4").tobytes()),
+        is_dense=True,
+    )
 
 
 def number(value: float) -> Float32:
@@ -110,7 +157,9 @@ def diagnostics(
         "state": status.mode.value,
         "reason": status.reason.value if status.reason is not None else "",
         "answered": str(status.answered),
+        "last_fault": status.last_fault.value if status.last_fault is not None else "",
         **{f"count_{reason.value}": str(count) for reason, count in status.counts.items()},
+        **{f"dropped_{drop.value}": str(count) for drop, count in status.drops.items()},
         "rate_hz": f"{health.rate_hz:.2f}",
         "latency_p50_ms": f"{health.latency_p50_ms:.2f}",
         "latency_p99_ms": f"{health.latency_p99_ms:.2f}",

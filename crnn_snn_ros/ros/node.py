@@ -1,12 +1,13 @@
 """The node ``collision_avoidance``: camera images in, velocity commands out.
 
-    image ---> frame ---> pipeline.step ---> supervisor.answer ---> cmd_vel, steering, ...
-    steady clock, every 25 ms -------------> supervisor.tick -----> cmd_vel (zero)
+    image ---> gate ---> pipeline.step --(assist)--> supervisor.answer ---> cmd_vel, steering, ...
+    cmd_vel_in -----------------------------^------> supervisor.ask
+    steady clock, every 25 ms ---------------------> supervisor.tick -----> cmd_vel (zero)
 
-A thin shell: what a frame means is in ``pipeline``, what may leave in ``core.supervisor``. Here are
-only topics, threads, and the lock that keeps a stop from being overtaken by an older command.
-Images, watchdog, services and reports each have a callback group, so none waits for another, and
-nothing on the way to a command writes to the terminal, which may block.
+A thin shell: which frames count is in ``core.gate``, what they mean in ``pipeline``, what may leave
+in ``core.supervisor``. Here are only threads, and the lock that keeps a stop from being overtaken
+by an older command. Images, cmd_vel_in, watchdog, services and reports each have a callback group,
+so none waits for another; nothing on the way to a command writes to the terminal, which may block.
 """
 
 from __future__ import annotations
@@ -14,46 +15,47 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
-from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState
 from rclpy.lifecycle import TransitionCallbackReturn as Done
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
-from rclpy.subscription import Subscription
-from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
 
 from crnn_snn_ros.core import supervisor
+from crnn_snn_ros.core.assist import assist
 from crnn_snn_ros.core.command import INITIAL, ControlConfig
 from crnn_snn_ros.core.errors import ConfigError, DataError
-from crnn_snn_ros.core.health import Sample, health, keep
-from crnn_snn_ros.core.supervisor import Mode, Reason, Step
-from crnn_snn_ros.pipeline import Answer, Pipeline, PipelineState
+from crnn_snn_ros.core.gate import RefusedError
+from crnn_snn_ros.core.supervisor import Drop, Mode, Reason, Step
+from crnn_snn_ros.core.types import STOP, Command
+from crnn_snn_ros.pipeline import Pipeline, PipelineState
 from crnn_snn_ros.ros import messages, parameters, process
+from crnn_snn_ros.ros.inputs import Inputs
+from crnn_snn_ros.ros.intake import ImageMessage, Intake
 from crnn_snn_ros.ros.outputs import Outputs
+from crnn_snn_ros.ros.reports import Reports
 
 WATCHDOG_S = 0.025
-REPORT_S = 1.0  # also when the log is written
 FINISH_S = 2.0  # what the frame under way may take before the process leaves it behind
-THREADS = 4  # one for each callback group
-NEWEST_ONLY = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+THREADS = 5  # one for each callback group
 
 
 class CollisionAvoidance(LifecycleNode):
-    """Lifecycle node around a ``Pipeline``; raises ConfigError if a parameter is wrong."""
+    """Lifecycle node around a ``Pipeline``; raises ConfigError if a parameter is wrong.
 
-    def __init__(self) -> None:
-        super().__init__("collision_avoidance")
+    ``options``, such as a context, are those of rclpy's Node.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("collision_avoidance", **options)
         parameters.declare(self)
         self._config = parameters.read(self, parameters.NodeConfig)
         self._lock = threading.Lock()  # of the status and of publishing what follows from it
@@ -61,23 +63,19 @@ class CollisionAvoidance(LifecycleNode):
         self._status = supervisor.INITIAL._replace(enabled=self._config.enabled)
         self._pipeline: Pipeline | None = None
         self._state: PipelineState | None = None  # None: begin anew
-        self._images: Subscription | None = None
+        self._intake = Intake(lambda: self.get_clock().now().nanoseconds)
+        self._wanted = STOP  # by whoever sends cmd_vel_in
+        self._inputs: Inputs | None = None  # while active
         self._outputs: Outputs | None = None  # while configured
-        self._frame_id = ""
-        self._samples: list[Sample] = []
-        self._facts: dict[str, str] = {}
-        self._remark = self._refusal = ""
-        self._news: deque[str] = deque(maxlen=20)  # for the log
+        self._frame_id = self._refusal = ""
         self._image_group = MutuallyExclusiveCallbackGroup()
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._reports = Reports(self, steady, lambda: self._status)
         self.create_service(SetBool, "~/enable", self._on_enable)
         # ~/reset shares the group of the images, so it never cuts into a frame.
         self.create_service(Trigger, "~/reset", self._on_reset, callback_group=self._image_group)
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        watch = partial(self._take, supervisor.tick)
-        for period_s, callback in ((WATCHDOG_S, watch), (REPORT_S, self._on_report)):
-            group = MutuallyExclusiveCallbackGroup()
-            self.create_timer(period_s, callback, callback_group=group, clock=steady)
+        tick, group = partial(self._take, supervisor.tick), MutuallyExclusiveCallbackGroup()
+        self.create_timer(WATCHDOG_S, tick, callback_group=group, clock=steady)
         self.add_on_set_parameters_callback(self._judge_parameters)
         self.add_post_set_parameters_callback(self._adopt_parameters)
 
@@ -103,38 +101,33 @@ class CollisionAvoidance(LifecycleNode):
         """Load and check the model; refuse with a reason in the log."""
         try:
             self._config = parameters.read(self, parameters.NodeConfig)
-            control = parameters.read(self, ControlConfig)
             torch.set_num_threads(self._config.threads)
-            self._pipeline, self._facts, self._remark = parameters.build(self._config, control)
+            built = parameters.build(self._config, parameters.read(self, ControlConfig))
         except Exception as error:  # the edge: rclpy would swallow it
             self._refusal = str(error) or repr(error)
-            self._news.append(f"cannot configure: {self._refusal}")
+            self._reports.tell(f"cannot configure: {self._refusal}")
             return Done.FAILURE
-        self._outputs = Outputs(self, stamped=self._config.stamped)
+        self._pipeline, self._reports.facts, self._reports.remark = built
+        self._reports.frame_rate_hz = built.pipeline.model.frame_rate_hz
+        self._intake.config = self._config.gate(built.pipeline.model.frame_rate_hz)
+        self._outputs = Outputs(self, self._config)
         return Done.SUCCESS
 
     def on_activate(self, _: LifecycleState) -> Done:
         """Wait for frames."""
-        self._state = None
+        self._begin_anew()
         self._take(supervisor.activate)
-        topic, kind = self.resolve_topic_name("image"), Image
-        if self._config.image_transport == "compressed":
-            topic, kind = f"{topic}/compressed", CompressedImage
-        self._images = self.create_subscription(
-            kind,
-            topic,
-            self._on_image,
-            NEWEST_ONLY,
-            callback_group=self._image_group,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        self._inputs = Inputs(
+            self, self._config, self._on_image, self._image_group, self._on_wanted
         )
-        self._news.append(f"waiting for images on {topic}")
+        self._reports.tell(f"waiting for images on {self._inputs.topic}")
         return Done.SUCCESS
 
     def on_deactivate(self, _: LifecycleState) -> Done:
         """Stop first, then stop listening."""
         self._take(supervisor.deactivate)
-        self.destroy_subscription(self._images)
+        if self._inputs is not None:
+            self._inputs.destroy()
         return Done.SUCCESS
 
     def on_cleanup(self, _: LifecycleState) -> Done:
@@ -152,7 +145,7 @@ class CollisionAvoidance(LifecycleNode):
 
     def _take(
         self, step: Callable[..., Step], *event: object, header: Header | None = None
-    ) -> None:
+    ) -> Command | None:
         """Take one step of the supervisor and publish the command that follows from it."""
         with self._lock:
             before = self._status
@@ -161,24 +154,47 @@ class CollisionAvoidance(LifecycleNode):
             if command is not None and self._outputs is not None:
                 self._outputs.command(command, header or self._header_now())
             if (self._status.mode, self._status.reason) != (before.mode, before.reason):
-                self._news.append(messages.state_text(self._status))
+                self._reports.tell(messages.state_text(self._status))
+            return command
 
-    def _on_image(self, message: Image | CompressedImage) -> None:
+    def _on_image(self, message: ImageMessage) -> None:
         with self._computing:
             pipeline, begun_ns = self._pipeline, time.monotonic_ns()
             if pipeline is None or not supervisor.listening(self._status):
                 return
+            self._reports.frame_came(begun_ns)
             try:
-                state = self._begin(pipeline, message.header, begun_ns)
-                answer, state = pipeline.step(messages.frame(message), state)
+                header = self._intake.admit(message.header)
+                if isinstance(header, Drop):
+                    with self._lock:
+                        self._status = supervisor.drop(self._status, header)
+                else:
+                    self._answer(pipeline, message, header, begun_ns)
+            except RefusedError as error:
+                self._fail(error.reason, error)
             except DataError as error:
                 self._fail(Reason.BAD_FRAME, error)
             except Exception as error:  # the edge: whatever it is, stop, and live on
                 self._state = None
                 self._fail(Reason.ENGINE_FAILURE, error)
-            else:
-                self._state = state
-                self._answer(answer, message.header, begun_ns)
+
+    def _answer(
+        self, pipeline: Pipeline, message: ImageMessage, header: Header, begun_ns: int
+    ) -> None:
+        state = self._begin(pipeline, header, begun_ns)
+        frame = self._intake.frame(message, header)
+        answer, after = pipeline.step(frame, state)
+        prediction, command, _, _ = answer
+        if self._config.mode == "assist":
+            command = assist(self._wanted, command, prediction, pipeline.config)
+        left = self._take(supervisor.answer, prediction, command, header=header)
+        # A command that did not leave is none that the next one may build upon.
+        self._state = after if left == command else after._replace(control=state.control)
+        self._reports.answered(prediction, begun_ns)
+        with self._lock:
+            if self._outputs is not None:
+                self._outputs.prediction(prediction, header, pipeline.config.stop_threshold)
+                self._outputs.picture(frame, prediction, header, messages.state_text(self._status))
 
     def _begin(self, pipeline: Pipeline, header: Header, now_ns: int) -> PipelineState:
         with self._lock:
@@ -189,27 +205,17 @@ class CollisionAvoidance(LifecycleNode):
         # Somebody stopped the robot: it must not jump back to the speed it had.
         return state._replace(control=INITIAL) if stopped else state
 
-    def _answer(self, answer: Answer, header: Header, begun_ns: int) -> None:
-        prediction = answer.prediction
-        self._take(supervisor.answer, prediction, answer.command, header=header)
-        now_ns = time.monotonic_ns()
-        sample = Sample(now_ns, now_ns - begun_ns, prediction.settle_steps, prediction.spikes)
-        self._samples = keep(self._samples, sample)
-        with self._lock:
-            if self._outputs is not None:
-                self._outputs.prediction(prediction, header)
+    def _begin_anew(self) -> None:
+        self._state, self._wanted = None, STOP
+        self._intake.reset()
 
     def _fail(self, reason: Reason, error: Exception) -> None:
         self._take(supervisor.fault, reason)
-        self._news.append(f"{reason.value}: {error}")
+        self._reports.tell(f"{reason.value}: {error}")
 
-    def _on_report(self) -> None:
-        now = health(self._samples, time.monotonic_ns())
-        header, name = self._header_now(), self.get_fully_qualified_name()
-        report = messages.diagnostics(name, header, self._status, now, self._facts, self._remark)
-        self._diagnostics.publish(report)
-        while self._news:
-            self.get_logger().info(self._news.popleft())
+    def _on_wanted(self, wanted: Command) -> None:
+        self._wanted = wanted
+        self._take(supervisor.ask, wanted)
 
     def _on_enable(self, ask: SetBool.Request, reply: SetBool.Response) -> SetBool.Response:
         self._take(supervisor.set_enabled, ask.data)
@@ -217,21 +223,18 @@ class CollisionAvoidance(LifecycleNode):
         return reply
 
     def _on_reset(self, _: Trigger.Request, reply: Trigger.Response) -> Trigger.Response:
-        self._state = None
+        self._begin_anew()
         reply.success, reply.message = True, "the next frame begins a new sequence"
         return reply
 
     def _judge_parameters(self, changes: list[Parameter]) -> SetParametersResult:
-        try:
-            parameters.check_changes(self, changes, configured=self._pipeline is not None)
-        except ConfigError as error:
-            return SetParametersResult(successful=False, reason=str(error))
-        return SetParametersResult(successful=True)
+        return parameters.judge(self, changes, configured=self._pipeline is not None)
 
     def _adopt_parameters(self, _: list[Parameter]) -> None:
         self._config = parameters.read(self, parameters.NodeConfig)
         if self._pipeline is not None:
             self._pipeline.config = parameters.read(self, ControlConfig)
+            self._intake.config = self._config.gate(self._pipeline.model.frame_rate_hz)
 
     def _header_now(self) -> Header:
         return Header(stamp=self.get_clock().now().to_msg(), frame_id=self._frame_id)

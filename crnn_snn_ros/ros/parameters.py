@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from crnn_snn_ros.core.command import ControlConfig
 from crnn_snn_ros.core.errors import ConfigError
+from crnn_snn_ros.core.gate import GateConfig
 from crnn_snn_ros.core.settings import Setting, check, setting, settings
 from crnn_snn_ros.core.supervisor import Timeouts
 from crnn_snn_ros.io import model_file
@@ -21,6 +28,9 @@ from crnn_snn_ros.io.resources import resource_path
 from crnn_snn_ros.pipeline import Pipeline, load_pipeline
 
 TRANSPORTS = ("raw", "compressed")
+MODES = ("drive", "assist", "observe")
+MAX_PERIOD_S = 1e6  # beyond it a rate is as good as none
+ZERO_STAMPS = ("receive_time", "reject")
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,12 @@ class NodeConfig:
         "raw",
         "raw: Image on `image`; compressed: JPEG or PNG on `image/compressed`",
         choices=TRANSPORTS,
+    )
+    mode: str = setting(
+        "drive",
+        "drive: the network's own commands; assist: those of `cmd_vel_in`, slowed, bent, stopped; "
+        "observe: none",
+        choices=MODES,
     )
     stamped: bool = setting(False, "publish cmd_vel as TwistStamped, with the header of the image")
     autostart: bool = setting(True, "configure and activate by itself")
@@ -59,13 +75,74 @@ class NodeConfig:
         1.0, "a zero command is repeated for this long, s", (0.1, 60.0), runtime=True
     )
 
+    max_latency: float = setting(
+        0.2, "an answer that took longer is dropped, s", (0.001, 10.0), runtime=True
+    )
+    min_rate: float = setting(
+        5.0,
+        "fewer answered frames per second stop the robot; 0: any, Hz",
+        (0.0, 100.0),
+        runtime=True,
+    )
+    input_timeout: float = setting(
+        0.5, "mode assist: `cmd_vel_in` silent for this long stops, s", (0.05, 10.0), runtime=True
+    )
+    max_frame_age: float = setting(
+        0.5,
+        "a frame whose stamp is longer ago stops the robot; 0: any, s",
+        (0.0, 60.0),
+        runtime=True,
+    )
+    max_frame_future: float = setting(
+        0.1,
+        "a frame whose stamp is further ahead of the clock stops the robot; 0: any, s",
+        (0.0, 60.0),
+        runtime=True,
+    )
+    zero_stamp: str = setting(
+        "receive_time",
+        "a frame without a stamp gets the time of its arrival, or stops the robot",
+        choices=ZERO_STAMPS,
+        runtime=True,
+    )
+    decimate: bool = setting(
+        True, "answer a faster camera at the frame rate of the model only", runtime=True
+    )
+    refuse_blind: bool = setting(
+        True, "a frame that is black or white all over stops the robot", runtime=True
+    )
+
+    base_frame: str = setting("base_link", "frame of the cloud on `obstacles`")
+    obstacle_distance: float = setting(
+        0.5, "distance of the cloud on `obstacles` from the base, m", (0.05, 10.0)
+    )
+    obstacle_angle: float = setting(
+        0.6, "angle that the cloud on `obstacles` covers to either side, rad", (0.05, 1.5)
+    )
+
     def __post_init__(self) -> None:
         check(self)
 
     @property
     def timeouts(self) -> Timeouts:
         """The times of the supervisor."""
-        return Timeouts(round(self.frame_timeout * 1e9), round(self.stop_pub_timeout * 1e9))
+        return Timeouts(
+            frame_ns=_ns(self.frame_timeout),
+            stop_ns=_ns(self.stop_pub_timeout),
+            late_ns=_ns(self.max_latency),
+            period_ns=_ns(min(1.0 / self.min_rate, MAX_PERIOD_S)) if self.min_rate else 0,
+            input_ns=_ns(self.input_timeout) if self.mode == "assist" else 0,
+        )
+
+    def gate(self, frame_rate_hz: float) -> GateConfig:
+        """What is asked of a frame, for a model of that frame rate."""
+        return GateConfig(
+            max_age_ns=_ns(self.max_frame_age),
+            max_future_ns=_ns(self.max_frame_future),
+            refuse_zero=self.zero_stamp == "reject",
+            period_ns=_ns(1.0 / frame_rate_hz) if self.decimate else 0,
+            refuse_blind=self.refuse_blind,
+        )
 
 
 class Built(NamedTuple):
@@ -127,16 +204,16 @@ def read(node: Node, kind: type[Config], changes: Iterable[Parameter] = ()) -> C
     return kind(**values)
 
 
-def check_changes(node: Node, changes: list[Parameter], *, configured: bool) -> None:
-    """Judge changes before they are made.
-
-    Raises:
-        ConfigError: with the reason to refuse them.
-    """
-    for name in _fixed(changes) if configured else ():
-        raise ConfigError(f"{name} changes only while the node is unconfigured")
-    read(node, NodeConfig, changes)
-    read(node, ControlConfig, changes)
+def judge(node: Node, changes: list[Parameter], *, configured: bool) -> SetParametersResult:
+    """Whether changes may be made, and the reason if not."""
+    try:
+        for name in _fixed(changes) if configured else ():
+            raise ConfigError(f"{name} changes only while the node is unconfigured")
+        read(node, NodeConfig, changes)
+        read(node, ControlConfig, changes)
+    except ConfigError as error:
+        return SetParametersResult(successful=False, reason=str(error))
+    return SetParametersResult(successful=True)
 
 
 def build(config: NodeConfig, control: ControlConfig) -> Built:
@@ -176,6 +253,28 @@ def model_path(model: str) -> Path:
         raise ConfigError(f"no model: {error}; set parameter 'model'") from None
 
 
+def markdown() -> str:
+    """The parameters as a table, for the documentation."""
+    rows = ["| parameter | default | values | while driving | meaning |", "|---|---|---|---|---|"]
+    for name, (default, meaning) in known().items():
+        described = descriptor(default, meaning)
+        values = described.additional_constraints.replace("one of ", "")
+        if meaning.low is not None and meaning.high is not None:
+            values = f"{meaning.low:g} to {meaning.high:g}"
+        shown = json.dumps(default)  # as it is written in a parameter file
+        when = "yes" if meaning.runtime else "no"
+        rows.append(f"| `{name}` | `{shown}` | {values} | {when} | {meaning.doc} |")
+    return "\n".join(rows)
+
+
+def _ns(duration_s: float) -> int:
+    return round(duration_s * 1e9)
+
+
 def _fixed(changes: list[Parameter]) -> Iterator[str]:
     every = known()
     return (c.name for c in changes if c.name in every and not every[c.name][1].runtime)
+
+
+if __name__ == "__main__":
+    print(markdown())

@@ -1,0 +1,69 @@
+"""The topics that the node listens to while it is active."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from geometry_msgs.msg import Twist, TwistStamped
+from rclpy.callback_groups import CallbackGroup, MutuallyExclusiveCallbackGroup
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CompressedImage, Image
+
+from crnn_snn_ros.core.types import Command
+from crnn_snn_ros.ros import messages
+from crnn_snn_ros.ros.parameters import NodeConfig
+
+NEWEST_ONLY = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
+class Inputs:
+    """Subscriptions to the camera and, in mode ``assist``, to whoever asks for a speed.
+
+    Args:
+        node: that listens.
+        config: which topics and types.
+        on_image: gets every Image or CompressedImage.
+        images: callback group of ``on_image``.
+        on_wanted: gets what is asked for.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        config: NodeConfig,
+        on_image: Callable[[Any], None],
+        images: CallbackGroup,
+        on_wanted: Callable[[Command], None],
+    ) -> None:
+        self._node = node
+        self._subscriptions: list[Subscription] = []
+        self.topic, kind = node.resolve_topic_name("image"), Image
+        if config.image_transport == "compressed":
+            self.topic, kind = f"{self.topic}/compressed", CompressedImage
+        self._listen(kind, self.topic, on_image, images)
+        if config.mode == "assist":
+            asked = TwistStamped if config.stamped else Twist
+            group = MutuallyExclusiveCallbackGroup()
+            self._listen(asked, "cmd_vel_in", lambda m: on_wanted(messages.command(m)), group)
+
+    def _listen(
+        self, kind: Any, topic: str, callback: Callable[[Any], None], group: CallbackGroup
+    ) -> None:
+        subscription = self._node.create_subscription(
+            kind,
+            topic,
+            callback,
+            NEWEST_ONLY,
+            callback_group=group,
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
+        self._subscriptions.append(subscription)
+
+    def destroy(self) -> None:
+        """Listen no more."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)

@@ -1,0 +1,63 @@
+"""Image message -> frame, or the reason why not: ``core.gate`` with the messages around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from crnn_snn_ros.core import gate
+from crnn_snn_ros.core.supervisor import Drop
+from crnn_snn_ros.core.types import Frame
+from crnn_snn_ros.ros import messages
+
+ImageMessage: TypeAlias = "Image | CompressedImage"
+
+
+class Intake:
+    """Judges the messages of one camera, one after the other.
+
+    Args:
+        now_ns: the time by which stamps are made.
+    """
+
+    def __init__(self, now_ns: Callable[[], int]) -> None:
+        self.config = gate.GateConfig()
+        self._now_ns = now_ns
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the frames before."""
+        self._state = gate.FIRST
+
+    def admit(self, header: Header) -> Header | Drop:
+        """The header of a frame that is to be answered, its stamp made good; or why it is dropped.
+
+        Raises:
+            RefusedError: the stamp is not of now.
+            DataError: it is no time at all.
+        """
+        stamp_ns = messages.stamp_ns(header)
+        admission, self._state = gate.admit(stamp_ns, self._now_ns(), self._state, self.config)
+        if admission.refusal is not None:
+            raise admission.refusal
+        if admission.drop is not None:
+            return admission.drop
+        if admission.stamp_ns == stamp_ns:
+            return header
+        return Header(stamp=messages.stamp(admission.stamp_ns), frame_id=header.frame_id)
+
+    def frame(self, message: ImageMessage, header: Header) -> Frame:
+        """The picture, with the time of the header that ``admit`` returned.
+
+        Raises:
+            RefusedError: nothing is to be seen, or its size is another than before.
+            DataError: it cannot be decoded.
+        """
+        frame = messages.frame(message)._replace(stamp_ns=messages.stamp_ns(header))
+        refusal, self._state = gate.look(frame.image, self._state, self.config)
+        if refusal is not None:
+            raise refusal
+        return frame

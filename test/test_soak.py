@@ -1,0 +1,84 @@
+"""A camera of 640x480 at 30 Hz for a while: memory stays flat, and the figures are printed.
+
+A few seconds, to see that it runs; the real one: ``CRNN_SNN_SOAK_S=1800 pytest -s`` this file. Then
+the times are asserted too, which a busy machine of a CI cannot keep.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+import numpy as np
+import pytest
+from ros_peer import running
+from test_fuzz_node import resident_mb
+
+from crnn_snn_ros.core.types import Frame
+from crnn_snn_ros.io.resources import resource_path
+from crnn_snn_ros.ros import messages
+from crnn_snn_ros.ros.lockstep import PROFILE
+
+ASKED_S = os.environ.get("CRNN_SNN_SOAK_S")
+SOAK_S = float(ASKED_S or 8)
+RATE_HZ = 30
+WARM_UP_S = min(10.0, SOAK_S / 4)
+FLAT_MB, AGE_MS = 10, 100
+pytestmark = pytest.mark.timeout(120 + int(SOAK_S))
+
+
+def test_memory_and_ages(tmp_path, monkeypatch):
+    profile = str(resource_path("config", "fastdds.xml"))
+    monkeypatch.setenv(PROFILE, profile)
+    settings = {"model": "donkeycar_mit.snn", "stamped": True, "decimate": False}
+    rng = np.random.default_rng(9)
+    pictures = [rng.integers(0, 256, (480, 640, 3), np.uint8) for _ in range(8)]
+    # Made beforehand: the camera must not be what is slow.
+    shown = [messages.image(Frame(1, picture)) for picture in pictures]
+    with running(tmp_path / "log", peer_stamped=True, **settings) as (node, peer):
+        begun, sent, before_mb, ages_ms = time.monotonic(), 0, 0.0, []
+        while (now := time.monotonic()) - begun < SOAK_S:
+            if not before_mb and now - begun > WARM_UP_S:
+                before_mb = resident_mb(node.process.pid)
+            image = shown[sent % len(shown)]
+            image.header.stamp = messages.stamp(time.time_ns())
+            peer.images.publish(image)
+            sent += 1
+            ages_ms += ages(peer)
+            time.sleep(max(0.0, begun + sent / RATE_HZ - time.monotonic()))
+        grown_mb = resident_mb(node.process.pid) - before_mb
+        time.sleep(1.2)  # for the last report
+        told = peer.diagnostics()
+    counts = {key: int(v) for key, v in told.items() if key.startswith(("count_", "dropped_"))}
+    p50, p99 = np.percentile(ages_ms, (50, 99))
+    figures = {
+        **{"sent": sent, "answered": int(told["answered"]), "grown_mb": round(grown_mb, 2)},
+        **{
+            "age_ms_p50": round(p50, 1),
+            "age_ms_p99": round(p99, 1),
+            "latency": told["latency_p99_ms"],
+        },
+        **counts,
+    }
+    print(json.dumps(figures))
+    assert grown_mb < FLAT_MB
+    assert int(told["answered"]) > sent / 2
+    if ASKED_S:
+        assert p99 < AGE_MS
+        late = sum(age > 1000.0 / RATE_HZ for age in ages_ms)
+        assert late <= 0.01 * sent + counts.get("dropped_late", 0) + counts.get("count_late", 0)
+
+
+def ages(peer) -> list[float]:
+    """Age of the frame behind each command that has come since, when it came, ms; forget them."""
+    found = []
+    with peer.changed:
+        wall_ns, now_s = time.time_ns(), time.monotonic()
+        for heard_s, message in peer.heard["cmd_vel"]:
+            age_ns = wall_ns - messages.stamp_ns(message.header)
+            if message.header.frame_id:  # not a zero of the watchdog
+                found.append(age_ns / 1e6 - 1000.0 * (now_s - heard_s))
+        for topic in peer.heard:
+            del peer.heard[topic][: -1 if topic == "/diagnostics" else None]
+    return found
