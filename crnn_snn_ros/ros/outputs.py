@@ -27,6 +27,7 @@ class Outputs:
         self._steering = node.create_publisher(Float32, "steering", DEPTH)
         self._collision = node.create_publisher(Float32, "collision_probability", DEPTH)
         self._prediction = node.create_publisher(Vector3Stamped, "prediction", DEPTH)
+        self._activity = node.create_publisher(Vector3Stamped, "activity", DEPTH)
 
     def command(self, command: Command, header: Header) -> None:
         """Publish a command; ``header`` goes with it where commands are stamped."""
@@ -38,6 +39,7 @@ class Outputs:
         self._steering.publish(messages.number(prediction.steering_rad))
         self._collision.publish(messages.number(prediction.collision_probability))
         self._prediction.publish(messages.prediction(prediction, header))
+        self._activity.publish(messages.activity(prediction, header))
 
     def flush(self, timeout_s: float) -> None:
         """Wait until the last command is acknowledged by every reliable subscriber."""
@@ -50,6 +52,7 @@ class Outputs:
             self._steering,
             self._collision,
             self._prediction,
+            self._activity,
         ]
         for publisher in publishers:
             self._node.destroy_publisher(publisher)

@@ -1,0 +1,93 @@
+"""Start the simulator, and the node that drives in it.
+
+ros2 launch crnn_snn_ros simulation.launch.py model:=my.snn suite:=movers
+
+With drive:=false only the simulator starts: drive in it with a node of your own.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+from crnn_snn_ros.io.resources import resource_path
+
+PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
+ARGUMENTS = {
+    "model": ("", "model file or name of a shipped one; empty: the default"),
+    "suite": ("static", "what the courses ask for: static, movers, narrow or looks"),
+    "seed": ("2000", "of the first course; the next one has the next"),
+    "courses": ("0", "how many; 0: no end"),
+    "lockstep": ("false", "the world waits for the node, frame by frame"),
+    "speed": ("1.0", "of the node where it expects no collision, m/s"),
+    "drive": ("true", "start the node too"),
+    "simulator_file": (str(resource_path("config", "simulator.yaml")), "its other parameters"),
+    "params_file": (
+        str(resource_path("config", "collision_avoidance.yaml")),
+        "other parameters of the node",
+    ),
+    "namespace": ("", "namespace of both and their topics"),
+}
+YAW_GAIN = 2.0  # as the expert whose steering the models learn
+
+
+def generate_launch_description() -> LaunchDescription:
+    """What `ros2 launch` runs."""
+    declared = [
+        DeclareLaunchArgument(name, default_value=value, description=text)
+        for name, (value, text) in ARGUMENTS.items()
+    ]
+    return LaunchDescription([*declared, OpaqueFunction(function=start)])
+
+
+def start(context: LaunchContext) -> list[Node]:
+    """Simulator and node, with the arguments that were given."""
+    given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+
+    def typed(name: str, kind: type) -> ParameterValue:
+        return ParameterValue(given[name], value_type=kind)
+
+    locked = typed("lockstep", bool)
+    world: dict[str, Any] = {
+        "suite": typed("suite", str),
+        "seed": typed("seed", int),
+        "courses": typed("courses", int),
+        "lockstep": locked,
+        "stamped": locked,
+    }
+    nodes = [_node("simulator", given, [given["simulator_file"], world])]
+    if given["drive"].lower() == "true":
+        driver = {
+            "v_max_mps": typed("speed", float),
+            "yaw_gain": YAW_GAIN,
+            "allow_untrained": True,  # nothing moves
+            "use_sim_time": True,
+            "stamped": locked,
+        }
+        if given["lockstep"].lower() == "true":
+            driver["frame_timeout"] = 10.0  # of the steady clock, which lockstep has no use for
+            driver["qos_overrides./image.subscription.reliability"] = "reliable"
+        if given["model"]:
+            driver["model"] = typed("model", str)
+        nodes.append(_node("collision_avoidance", given, [given["params_file"], driver]))
+    return nodes
+
+
+def _node(name: str, given: dict[str, str], parameters: list[Any]) -> Node:
+    # Large images are lost in the default shared memory; a profile of the user's own comes first.
+    profile = os.environ.get(PROFILE) or str(resource_path("config", "fastdds.xml"))
+    return Node(
+        package="crnn_snn_ros",
+        executable=name,
+        name=name,
+        namespace=given["namespace"],
+        parameters=parameters,
+        additional_env={PROFILE: profile},
+        output="screen",
+    )
