@@ -27,7 +27,7 @@ ARGUMENTS = {
     "lockstep": ("false", "the world waits for the node, frame by frame"),
     "speed": ("1.0", "of the node where it expects no collision, m/s"),
     "drive": ("true", "start the node too"),
-    "simulator_file": (str(resource_path("config", "simulator.yaml")), "its other parameters"),
+    "simulator_file": ("", "other parameters of the simulator; config/simulator.yaml has them all"),
     "params_file": (
         str(resource_path("config", "collision_avoidance.yaml")),
         "other parameters of the node",
@@ -61,7 +61,8 @@ def start(context: LaunchContext) -> list[Node]:
         "lockstep": locked,
         "stamped": locked,
     }
-    nodes = [_node("simulator", given, [given["simulator_file"], world])]
+    files = [given["simulator_file"]] if given["simulator_file"] else []
+    nodes = [_node("simulator", given, [*files, world])]
     if given["drive"].lower() == "true":
         driver = {
             "v_max_mps": typed("speed", float),

@@ -23,7 +23,7 @@ from crnn_snn_ros.sim.robot import RobotConfig
 from crnn_snn_ros.sim.simulator import Observation, Simulator
 from crnn_snn_ros.sim.suites import SUITES, Outcome
 
-_MOST_SEED = 2**31 - 1
+_MOST_SEED = 1_000_000_000
 
 
 class Entry(NamedTuple):

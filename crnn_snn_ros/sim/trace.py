@@ -152,16 +152,19 @@ def load_trace(path: Path) -> Trace:
         DataError: it is missing, damaged, or of another version.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            about: dict[str, Any] = json.loads(str(file["about"]))
-            arrays = [file[name] for name in ("rows", "thumbnails", "thumbnail_rows")]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        with path.open("rb") as file, zipfile.ZipFile(file):  # else it is no .npz at all
+            file.seek(0)
+            stored = np.load(file, allow_pickle=False)
+            about = dict(json.loads(str(stored["about"])))
+            arrays = [stored[name] for name in ("rows", "thumbnails", "thumbnail_rows")]
+        version = about.pop("version")
+        if version != VERSION:
+            raise DataError(f"{path}: trace of version {version}; this program reads {VERSION}")
+        suite, outcome = str(about.pop("suite")), Outcome(**about)
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: cannot be read as a trace: {error}") from None
-    version = about.pop("version", None)
-    if version != VERSION:
-        raise DataError(f"{path}: trace of version {version}; this program reads {VERSION}")
     _check(path, *arrays)
-    return Trace(about.pop("suite"), Outcome(**about), *arrays)
+    return Trace(suite, outcome, *arrays)
 
 
 def _check(path: Path, rows: Any, thumbnails: Any, numbers: Any) -> None:
