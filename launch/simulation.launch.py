@@ -49,33 +49,31 @@ def generate_launch_description() -> LaunchDescription:
 def start(context: LaunchContext) -> list[Node]:
     """Simulator and node, with the arguments that were given."""
     given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
-
-    def typed(name: str, kind: type) -> ParameterValue:
-        return ParameterValue(given[name], value_type=kind)
-
-    locked = typed("lockstep", bool)
+    locked = given["lockstep"].lower() == "true"
     world: dict[str, Any] = {
-        "suite": typed("suite", str),
-        "seed": typed("seed", int),
-        "courses": typed("courses", int),
+        "suite": given["suite"],
+        "seed": int(given["seed"]),
+        "courses": int(given["courses"]),
         "lockstep": locked,
         "stamped": locked,
     }
     files = [given["simulator_file"]] if given["simulator_file"] else []
     nodes = [_node("simulator", given, [*files, world])]
     if given["drive"].lower() == "true":
-        driver = {
-            "v_max_mps": typed("speed", float),
+        driver: dict[str, Any] = {
+            "v_max_mps": float(given["speed"]),
             "yaw_gain": YAW_GAIN,
             "allow_untrained": True,  # nothing moves
             "use_sim_time": True,
             "stamped": locked,
         }
-        if given["lockstep"].lower() == "true":
+        if locked:
             driver["frame_timeout"] = 10.0  # of the steady clock, which lockstep has no use for
-            driver["qos_overrides./image.subscription.reliability"] = "reliable"
+            inside = "/".join(part for part in given["namespace"].split("/") if part)
+            topic = f"/{inside}/image" if inside else "/image"
+            driver[f"qos_overrides.{topic}.subscription.reliability"] = "reliable"
         if given["model"]:
-            driver["model"] = typed("model", str)
+            driver["model"] = ParameterValue(given["model"], value_type=str)
         nodes.append(_node("collision_avoidance", given, [given["params_file"], driver]))
     return nodes
 
