@@ -29,18 +29,13 @@ from sim_support import needs_pictures
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
-from crnn_snn_ros.core.command import ControlConfig
 from crnn_snn_ros.core.errors import CrnnSnnError
 from crnn_snn_ros.core.types import Command
 from crnn_snn_ros.io.resources import resource_path
-from crnn_snn_ros.pipeline import load_pipeline
 from crnn_snn_ros.ros import demo, lockstep, messages, sim_messages
 from crnn_snn_ros.ros.witness import Witness
-from crnn_snn_ros.sim.expert import ExpertConfig
-from crnn_snn_ros.sim.session import parse_playlist
 from crnn_snn_ros.sim.simulator import CONTACT, Simulator
-from crnn_snn_ros.sim.suites import SUITES, PipelinePolicy, run_course
-from crnn_snn_ros.sim.trace import trace_course
+from crnn_snn_ros.sim.suites import SUITES
 
 pytestmark = pytest.mark.timeout(120)
 NODE = "crnn_snn_ros.ros.simulator_node"
@@ -157,32 +152,6 @@ def stamp_ns(message: Any) -> int:
 def end(process: Any) -> int:
     process.send_signal(signal.SIGINT)
     return int(process.wait(20))
-
-
-@needs_pictures
-def test_in_lockstep_it_is_the_drive_of_the_in_process_loop(tmp_path):
-    """Bit for bit: same pictures, predictions, commands, poses and ends, over two courses."""
-    control = ControlConfig(v_max_mps=1.0, yaw_gain=ExpertConfig().yaw_gain)
-    pipeline = load_pipeline(MODEL, config=control)
-    courses = parse_playlist("static:2000 movers:2002")
-    run = demo.drive(MODEL, courses, 1.0, tmp_path)
-    assert run.exit_codes == (0, 0)
-    assert run.final_stop
-    for trace, (suite, seed) in zip(run.traces, courses, strict=True):
-        course, look = SUITES[suite].course(seed), SUITES[suite].look(seed)
-        assert trace.outcome == run_course(lambda _: PipelinePolicy(pipeline), course, look)
-        alone = trace_course(pipeline, suite, seed)
-        assert trace.outcome == alone.outcome
-        assert np.array_equal(trace.thumbnails, alone.thumbnails)
-        assert np.array_equal(np.diff(trace.rows["stamp_ns"]), np.diff(alone.rows["stamp_ns"]))
-        exact = [name for name in trace.rows.dtype.names if name not in ("stamp_ns", "yaw_rad")]
-        for name in exact:
-            assert np.array_equal(trace.rows[name], alone.rows[name]), name
-        turned = np.cos(trace.rows["yaw_rad"] - alone.rows["yaw_rad"])
-        assert turned == pytest.approx(1.0, abs=1e-12)
-        assert len(trace.rows) > 60, "too short to say anything"
-        assert len(np.unique(trace.rows["angular_radps"])) > 50, "the model must say something"
-        assert trace.rows["speed_mps"].max() > 0.4
 
 
 @needs_pictures

@@ -78,6 +78,8 @@ def main(args: Sequence[str] | None = None) -> int:
         return _refuse(error, BAD_INPUT)
     except (CrnnSnnError, OSError) as error:
         return _refuse(error, FAILED)
+    except KeyboardInterrupt:
+        return _refuse("interrupted", FAILED)
     _print(summary, options.out)
     return DONE if summary["held"] else FAILED
 
@@ -206,7 +208,7 @@ def _print(summary: dict[str, Any], out: Path) -> None:
     print(f"Written: {out / 'summary.json'}, and a trace and a map of each course beside it")
 
 
-def _refuse(error: Exception, code: int) -> int:
+def _refuse(error: Exception | str, code: int) -> int:
     print(f"error: {error}", file=sys.stderr)
     return code
 

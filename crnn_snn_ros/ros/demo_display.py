@@ -13,14 +13,13 @@ from crnn_snn_ros.sim.session import Entry
 from crnn_snn_ros.sim.suites import Outcome
 from crnn_snn_ros.sim.trace import Row
 
-COLUMNS = (
-    "course", "kind", "time", "distance", "speed", "steering", "collision", "steps", "result"
-)  # fmt: skip
+COLUMNS = ("course", "kind", "time s", "way m", "m/s", "steer", "p", "steps", "result")
+UNITS = ("", "", " s", " m", " m/s", " rad", " p", " steps", "")
 LINE_FRAMES = 100
 
 
 class Screen:
-    """The table as text; rows come as the frames do.
+    """The table as text; rows come as the frames do. Of a course that is over, the mean speed.
 
     Args:
         courses: in the order of the drive.
@@ -55,7 +54,7 @@ class Screen:
         self._put(self._index, self._numbers(row), "drives")
         self._frames += 1
         if self._frames % LINE_FRAMES == 0:
-            self._say("  ".join(self._table[self._index]))
+            self._say(_line(self._table[self._index]))
         self._changed(self._table)
 
     def results(self, outcomes: Sequence[Outcome]) -> None:
@@ -64,10 +63,10 @@ class Screen:
             result = outcome.finished if outcome.succeeded else outcome.finished.upper()
             if self._table[index][-1] == result:
                 continue
-            measured = (f"{outcome.time_s:5.1f} s", f"{outcome.distance_m:5.1f} m")
             mean = outcome.distance_m / outcome.time_s if outcome.time_s else 0.0
-            self._put(index, (*measured, f"{mean:.2f} m/s mean", "", "", ""), result)
-            self._say("  ".join(filter(None, self._table[index])))
+            measured = (f"{outcome.time_s:.1f}", f"{outcome.distance_m:.1f}", f"{mean:.2f}")
+            self._put(index, (*measured, "", "", ""), result)
+            self._say(_line(self._table[index]))
             self._changed(self._table)
 
     def _put(self, index: int, numbers: tuple[str, ...], result: str) -> None:
@@ -76,10 +75,10 @@ class Screen:
     def _numbers(self, row: Row) -> tuple[str, ...]:
         since = row.stamp_ns - self._first.stamp_ns if self._first is not None else 0
         return (
-            f"{since / NS_PER_S:5.1f} s",
-            f"{self._distance_m:5.1f} m",
-            f"{row.speed_mps:.2f} m/s",
-            f"{row.steering_rad:+.2f} rad",
+            f"{since / NS_PER_S:.1f}",
+            f"{self._distance_m:.1f}",
+            f"{row.speed_mps:.2f}",
+            f"{row.steering_rad:+.2f}",
             f"{row.collision_probability:.2f}",
             str(row.settle_steps),
         )
@@ -93,6 +92,7 @@ def display(courses: Sequence[Entry], kinds: Sequence[str]) -> Iterator[Screen]:
         print(line, flush=True)
 
     try:
+        from rich.box import SIMPLE
         from rich.live import Live
         from rich.table import Table
     except ImportError:
@@ -104,12 +104,19 @@ def display(courses: Sequence[Entry], kinds: Sequence[str]) -> Iterator[Screen]:
     with Live(refresh_per_second=8) as live:
 
         def changed(rows: list[tuple[str, ...]]) -> None:
-            table = Table(*COLUMNS)
+            table = Table(box=SIMPLE)  # 80 columns hold it
+            for name in COLUMNS:
+                table.add_column(name, no_wrap=True)
             for cells in rows:
                 table.add_row(*cells)
             live.update(table)
 
         yield Screen(courses, kinds, changed, _nothing)
+
+
+def _line(cells: Sequence[str]) -> str:
+    pairs = zip(cells, UNITS, strict=True)
+    return "  ".join(cell + unit for cell, unit in pairs if cell)
 
 
 def _nothing(_: Any) -> None:

@@ -103,7 +103,12 @@ class Witness:
         self.listen_until(met, timeout_s, "simulator and node did not both come")
         self.listen_for(MATCHING_S)
         reply = go.call_async(SetBool.Request(data=False))
-        self.listen_until(reply.done, timeout_s, "the simulator did not go on")
+
+        def replied() -> bool:
+            alive()  # it may have shown itself and found only then that it cannot draw
+            return bool(reply.done())
+
+        self.listen_until(replied, timeout_s, "the simulator did not go on")
 
     def listen_until(self, ready: Callable[[], bool], patience_s: float, what: str) -> None:
         """Listen until ``ready``.
