@@ -27,7 +27,7 @@ $(STAMP): setup.py constraints.txt scripts/setup_venv.py $(wildcard crnn_snn_ros
 	$(PYTHON) scripts/setup_venv.py $(VENV)
 	@touch $@
 
-demo: setup ## drive with no robot: camera frames over DDS -> spiking network -> cmd_vel
+demo: setup ## drive simulated courses: camera frames over DDS -> spiking network -> cmd_vel
 	$(BIN)/python -m crnn_snn_ros.ros.demo
 
 test: lint ## run the linters and the whole test suite
