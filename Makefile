@@ -28,7 +28,7 @@ $(STAMP): setup.py constraints.txt scripts/setup_venv.py $(wildcard crnn_snn_ros
 	@touch $@
 
 demo: setup ## drive simulated courses: camera frames over DDS -> spiking network -> cmd_vel
-	$(BIN)/python -m crnn_snn_ros.ros.demo
+	$(BIN)/python -m crnn_snn_ros.ros.demo $(DEMO)
 
 test: lint ## run the linters and the whole test suite
 	$(BIN)/python -m pytest

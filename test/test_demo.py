@@ -73,11 +73,14 @@ def assert_same(one: Trace, other: Trace) -> None:
     ("options", "line"),
     [
         (["--model", "no_such.snn"], "no_such.snn"),
+        (["--model", "{}/damaged.snn"], "damaged.snn"),
         (["--courses", "easy:1"], "playlist has 'easy:1'"),
         (["--courses", " "], "--courses names none"),
     ],
 )
 def test_what_it_refuses(options, line, tmp_path, capsys):
+    (tmp_path / "damaged.snn").write_bytes(b"nothing")
+    options = [option.format(tmp_path) for option in options]
     assert demo.main([*options, "--out", str(tmp_path)]) == 2
     (told,) = capsys.readouterr().err.splitlines()
     assert line in told

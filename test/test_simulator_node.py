@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,9 @@ from std_srvs.srv import SetBool, Trigger
 from crnn_snn_ros.core.errors import CrnnSnnError
 from crnn_snn_ros.core.types import Command
 from crnn_snn_ros.io.resources import resource_path
-from crnn_snn_ros.ros import demo, lockstep, messages, sim_messages
+from crnn_snn_ros.ros import demo, lockstep, messages, sim_messages, simulator_node
 from crnn_snn_ros.ros.witness import Witness
+from crnn_snn_ros.sim.robot import CAR, RobotConfig
 from crnn_snn_ros.sim.simulator import CONTACT, Simulator
 from crnn_snn_ros.sim.suites import SUITES
 
@@ -262,6 +264,13 @@ def test_what_it_cannot_use_is_refused_in_one_line(settings, line, tmp_path):
         assert process.wait(30) == 2
     (told,) = (tmp_path / "log").read_text().splitlines()
     assert line in told
+
+
+def test_a_car_has_the_shape_of_a_car_unless_told_otherwise():
+    for base, drive in ((RobotConfig(), "differential"), (CAR, "ackermann")):
+        known = {name: default for name, (default, _) in simulator_node.known(drive).items()}
+        shape = {field.name: known[field.name] for field in fields(RobotConfig)}
+        assert RobotConfig(**{**shape, "drive": drive}) == base
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="OSMesa is what Linux draws with")

@@ -22,9 +22,10 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from crnn_snn_ros.core.errors import ConfigError, CrnnSnnError
+from crnn_snn_ros.core.errors import ConfigError, CrnnSnnError, ModelFileError
 from crnn_snn_ros.core.types import STOP
 from crnn_snn_ros.io.atomic import replacing
+from crnn_snn_ros.io.model_file import load
 from crnn_snn_ros.ros import lockstep
 from crnn_snn_ros.ros.demo_display import display
 from crnn_snn_ros.ros.parameters import model_path
@@ -74,9 +75,9 @@ def main(args: Sequence[str] | None = None) -> int:
         run = drive(model, courses, options.speed, options.out)
         summary = {"model": str(model), **summarize(run)}
         _write(options.out, run.traces, summary)
-    except ConfigError as error:
+    except (ConfigError, ModelFileError, OSError) as error:
         return _refuse(error, BAD_INPUT)
-    except (CrnnSnnError, OSError) as error:
+    except CrnnSnnError as error:
         return _refuse(error, FAILED)
     except KeyboardInterrupt:
         return _refuse("interrupted", FAILED)
@@ -89,16 +90,18 @@ def drive(model: Path, courses: Sequence[Entry], speed_mps: float, out: Path) ->
 
     Raises:
         ConfigError: one of them refuses to run, with its reason.
+        ModelFileError: the model cannot be trusted.
         CrnnSnnError: one of them fails or falls silent.
     """
     begun_s = time.monotonic()
+    world_told = world_settings(courses, load(model).frame_rate_hz)
     with ExitStack() as stack:
         kinds = [SUITES[entry.suite].course(entry.seed).kind for entry in courses]
         screen = stack.enter_context(display(courses, kinds))
         witness = stack.enter_context(closing(Witness(screen.row)))
         node_log, world_log = out / "node.log", out / "simulator.log"
         world = stack.enter_context(
-            lockstep.started("crnn_snn_ros.ros.simulator_node", world_log, world_settings(courses))
+            lockstep.started("crnn_snn_ros.ros.simulator_node", world_log, world_told)
         )
         settings = {"model": str(model), **node_settings(speed_mps)}
         node = stack.enter_context(lockstep.node_process(node_log, settings))
@@ -124,10 +127,15 @@ def drive(model: Path, courses: Sequence[Entry], speed_mps: float, out: Path) ->
         return Run(witness.traces, witness.report, stopped, codes, wall_s)
 
 
-def world_settings(courses: Sequence[Entry]) -> dict[str, str]:
-    """Parameters of the simulator."""
-    playlist = " ".join(map(str, courses))
-    return {"playlist": playlist, "lockstep": "true", "stamped": "true", "paused": "true"}
+def world_settings(courses: Sequence[Entry], rate_hz: float) -> dict[str, str]:
+    """Parameters of the simulator; it begins when the witness is there, at the model's rate."""
+    return {
+        "playlist": " ".join(map(str, courses)),
+        "rate_hz": repr(float(rate_hz)),
+        "lockstep": "true",
+        "stamped": "true",
+        "paused": "true",
+    }
 
 
 def node_settings(speed_mps: float) -> dict[str, str]:
