@@ -139,9 +139,11 @@ def test_what_ends_the_thread_is_told():
         raise BrokenError
 
     config = SessionConfig(seed=2002, width=24, height=16)
-    runner = Runner(config, RobotConfig(), PaceConfig(), fail, lambda _: None)
+    runner = Runner(config, RobotConfig(), PaceConfig(paused=True), fail, lambda _: None)
     runner.start()
     try:
+        runner.check()
+        runner.pause(False)
         until(lambda: not any(thread.name == "world" for thread in threading.enumerate()))
         with pytest.raises(BrokenError):
             runner.check()

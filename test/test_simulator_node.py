@@ -165,11 +165,8 @@ def test_in_real_time_it_is_a_base_that_stops_when_commands_cease(tmp_path):
         while not visitor.heard["odom"] or visitor.last("odom").twist.twist.linear.x < 0.39:
             visitor.commands.publish(ahead)
             visitor.listen(0.1)
-        told_ns = stamp_ns(visitor.last("odom"))
+        # When exactly is a matter of the session, and tested there.
         visitor.wait(lambda: visitor.last("odom").twist.twist.linear.x < 0.01, "a stop")
-        speeds = [(stamp_ns(m), m.twist.twist.linear.x) for m in visitor.heard["odom"]]
-        slowing_ns = next(at for at, v in speeds if at > told_ns and v < 0.38)
-        assert 0.3 * SECOND - 0.1 * SECOND < slowing_ns - told_ns < 0.7 * SECOND  # its own time
         assert visitor.last("odom").pose.pose != visitor.heard["odom"][0].pose.pose
 
         visitor.pause(True)
