@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import yaml
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
@@ -17,6 +18,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from crnn_snn_ros.io.resources import resource_path
+from crnn_snn_ros.ros import lockstep
 
 PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
 ARGUMENTS = {
@@ -61,21 +63,27 @@ def start(context: LaunchContext) -> list[Node]:
     nodes = [_node("simulator", given, [*files, world])]
     if given["drive"].lower() == "true":
         driver: dict[str, Any] = {
+            **(_locked(given["namespace"]) if locked else {}),
             "v_max_mps": float(given["speed"]),
             "yaw_gain": YAW_GAIN,
             "allow_untrained": True,  # nothing moves
             "use_sim_time": True,
             "stamped": locked,
         }
-        if locked:
-            driver["frame_timeout"] = 10.0  # of the steady clock, which lockstep has no use for
-            inside = "/".join(part for part in given["namespace"].split("/") if part)
-            topic = f"/{inside}/image" if inside else "/image"
-            driver[f"qos_overrides.{topic}.subscription.reliability"] = "reliable"
         if given["model"]:
             driver["model"] = ParameterValue(given["model"], value_type=str)
         nodes.append(_node("collision_avoidance", given, [given["params_file"], driver]))
     return nodes
+
+
+def _locked(namespace: str) -> dict[str, Any]:
+    """What the node needs to be told in lockstep, which has no use for the steady clock."""
+    inside = "/".join(part for part in namespace.split("/") if part)
+    topic = f"/{inside}/image" if inside else "/image"
+    return {
+        name.replace("./image.", f".{topic}."): yaml.safe_load(text)
+        for name, text in lockstep.SETTINGS.items()
+    }
 
 
 def _node(name: str, given: dict[str, str], parameters: list[Any]) -> Node:

@@ -108,10 +108,13 @@ def test_the_table_follows_the_courses(capsys):
     courses = parse_playlist("static:1 movers:2")
     said: list[str] = []
     screen = Screen(courses, ("corridor", "room"), lambda t: tables.append(list(t)), said.append)
-    for time_s, x_m in ((1.0, 0.0), (1.05, 0.1), (1.1, 0.3), (3.2, 8.0), (3.25, 8.5)):
+    for time_s, x_m in ((1.0, 0.0), (3.0, 0.0), (3.05, 0.1), (3.1, 0.3)):  # it began anew at 3 s
         screen.row(row(time_s, x_m))
-    first, second = tables[-1]
-    assert first[:4] == ("static:1", "corridor", "0.1", "0.3")
+    assert tables[-1][0][:4] == ("static:1", "corridor", "0.1", "0.3")
+    screen.results([Outcome(1, "corridor", "goal", 20.0, 25.0)])
+    for time_s, x_m in ((5.2, 8.0), (5.25, 8.5)):
+        screen.row(row(time_s, x_m))
+    second = tables[-1][1]
     assert second == (
         "movers:2", "room", "0.1", "0.5", "0.70", "-0.10", "0.25", "9", "drives",
     )  # fmt: skip

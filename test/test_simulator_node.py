@@ -202,14 +202,13 @@ def test_what_it_publishes_is_what_the_simulator_knows(tmp_path):
         Simulator(suite.course(2001), suite.look(2001)) as simulator,
         visiting(tmp_path / "log", stamped=True, **settings) as (process, visitor),
     ):
-        visitor.wait(lambda: all(visitor.heard[t] for t in TOPICS), "the first frame")
-        visitor.listen(1.2)
-        assert {stamp_ns(m) for m in visitor.heard["image"]} == {SECOND}, "shown again, unanswered"
+        visitor.wait(lambda: len(visitor.heard["image"]) > 1, "the course anew, unanswered")
+        shift = stamp_ns(visitor.last("image")) - SECOND
         command, seen = TwistStamped(), simulator.observation
         command.twist.linear.x, command.twist.angular.z = 0.9, 0.1
         for _ in range(200):
             for topic in ("image", "camera_info", "odom", "scan"):
-                stamp = seen.frame.stamp_ns
+                stamp = seen.frame.stamp_ns + shift
                 visitor.wait(lambda t=topic, s=stamp: stamp_ns(visitor.last(t)) == s, topic)
             compare(visitor, simulator)
             if seen.finished is not None:
@@ -223,9 +222,9 @@ def test_what_it_publishes_is_what_the_simulator_knows(tmp_path):
         told = json.loads(visitor.wait(lambda: visitor.heard["results"], "a result")[0].data)
         assert (told["suite"], told["seed"], told["finished"]) == ("movers", 2001, CONTACT)
         assert (told["distance_m"], told["time_s"]) == (seen.distance_m, seen.time_s)
-        assert told["last_stamp_ns"] == seen.frame.stamp_ns
+        assert told["last_stamp_ns"] == stamp
         visitor.commands.publish(command)
-        command.header.stamp = messages.stamp(seen.frame.stamp_ns)
+        command.header.stamp = messages.stamp(stamp)
         visitor.commands.publish(command)
         visitor.wait(lambda: visitor.diagnostics().get("over") == "True", "the end")
         assert visitor.diagnostics()["result"] == CONTACT

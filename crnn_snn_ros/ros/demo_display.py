@@ -38,7 +38,7 @@ class Screen:
         self._changed, self._say = changed, say
         pairs = zip(map(str, courses), kinds, strict=True)
         self._table = [(*pair, *[""] * (len(COLUMNS) - 2)) for pair in pairs]
-        self._index = -1
+        self._over = 0
         self._first: Row | None = None
         self._last: Row | None = None
         self._distance_m = 0.0
@@ -47,18 +47,20 @@ class Screen:
     def row(self, row: Row) -> None:
         """A frame was answered."""
         if self._last is None or row.stamp_ns - self._last.stamp_ns > NS_PER_S:
-            self._index, self._first, self._distance_m = self._index + 1, row, 0.0
+            self._first, self._distance_m = row, 0.0
         elif self._first is not None:
             self._distance_m += math.dist(row[1:3], self._last[1:3])
         self._last = row
-        self._put(self._index, self._numbers(row), "drives")
+        index = min(self._over, len(self._table) - 1)
+        self._put(index, self._numbers(row), "drives")
         self._frames += 1
         if self._frames % LINE_FRAMES == 0:
-            self._say(_line(self._table[self._index]))
+            self._say(_line(self._table[index]))
         self._changed(self._table)
 
     def results(self, outcomes: Sequence[Outcome]) -> None:
         """These courses are over."""
+        self._over = len(outcomes)
         for index, outcome in enumerate(outcomes):
             result = outcome.finished if outcome.succeeded else outcome.finished.upper()
             if self._table[index][-1] == result:

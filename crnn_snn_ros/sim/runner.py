@@ -5,9 +5,8 @@ Two ways of letting time pass:
 * **real time**, or a multiple of it: a frame at every beat of the steady clock. The newest command
   counts; a world that is too slow for its beat falls behind and does not rush to catch up.
 * **lockstep**: one frame when the command that bears the last frame's stamp has come, however long
-  that takes. So a drive does not depend on the speed of any machine. The first frame of a course is
-  shown again and again until it is answered, because who answers may come later than it; a network
-  begins anew with it every time, so it does not matter how often.
+  that takes. So a drive does not depend on the speed of any machine. A first frame that nobody
+  answers for a while, because who answers came later than it, lets its course begin anew.
 """
 
 from __future__ import annotations
@@ -25,7 +24,8 @@ from crnn_snn_ros.sim.robot import RobotConfig
 from crnn_snn_ros.sim.session import Session, SessionConfig
 
 TICK_S = 0.01  # of the clock that is told between two frames, at most
-REPEAT_S = 1.0
+REPEAT_S = 1.0  # after which a course begins anew if its first frame is without an answer
+MOST_REPEAT_S = 30.0  # it doubles, so that whoever needs longer for a frame is heard in the end
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Runner:
     Args:
         config, robot: of the session.
         pace: how time passes.
-        show: called with the session at each new moment, and at each repetition.
+        show: called with the session at each new moment.
         tick: called between frames with the session's time, ns.
     """
 
@@ -93,6 +93,7 @@ class Runner:
         self._beat_s = 1.0 / (config.rate_hz * self._ticks * pace.realtime_factor)
         self._count = 0
         self._next_s = 0.0
+        self._patience_s = REPEAT_S
 
     def start(self) -> None:
         """Begin; returns when the first frame is drawn.
@@ -168,14 +169,15 @@ class Runner:
     def _lockstep(self, session: Session) -> None:
         first = session.moment.number == 0
         with self._changed:
-            called = self._changed.wait_for(self._called, REPEAT_S)
-            reset, awaited = self._reset, self._awaited_ns is not None
+            called = self._changed.wait_for(self._called, self._patience_s)
+            unheard = first and self._awaited_ns is not None and not self._paused
+            reset = self._reset or (unheard and not called)
         if reset:
+            self._patience_s = min(2.0 * self._patience_s, MOST_REPEAT_S)
             self._begin_anew(session)
         elif called and not self._ending:
+            self._patience_s = REPEAT_S
             self._advance(session)
-        elif first and awaited and not self._paused:
-            self._show_session(session)
 
     def _called(self) -> bool:
         return self._interrupted() or (self._awaited_ns is None and not self._standing())
