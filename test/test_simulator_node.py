@@ -39,7 +39,7 @@ from crnn_snn_ros.sim.robot import CAR, RobotConfig
 from crnn_snn_ros.sim.simulator import CONTACT, Simulator
 from crnn_snn_ros.sim.suites import SUITES
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)  # processes that import torch, on a busy machine
 NODE = "crnn_snn_ros.ros.simulator_node"
 MODEL = resource_path("models", "donkeycar_mit.snn")
 TOPICS = {
