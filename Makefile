@@ -27,8 +27,8 @@ $(STAMP): setup.py constraints.txt scripts/setup_venv.py $(wildcard crnn_snn_ros
 	$(PYTHON) scripts/setup_venv.py $(VENV)
 	@touch $@
 
-demo: setup ## drive with no robot: camera frames over DDS -> spiking network -> cmd_vel
-	$(BIN)/python -m crnn_snn_ros.ros.demo
+demo: setup ## drive simulated courses: camera frames over DDS -> spiking network -> cmd_vel
+	$(BIN)/python -m crnn_snn_ros.ros.demo $(DEMO)
 
 test: lint ## run the linters and the whole test suite
 	$(BIN)/python -m pytest

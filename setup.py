@@ -187,6 +187,7 @@ setup(
             "crnn_snn = crnn_snn_ros.cli:main",
             "crnn-snn = crnn_snn_ros.cli:main",
             "collision_avoidance = crnn_snn_ros.ros.node:main",
+            "simulator = crnn_snn_ros.ros.simulator_node:main",
         ]
     },
     cmdclass={"build_py": BuildWithResources, "build_ext": BuildNative},

@@ -29,6 +29,7 @@ SCRIPTS = {
     "crnn_snn": "crnn_snn_ros.cli:main",
     "crnn-snn": "crnn_snn_ros.cli:main",
     "collision_avoidance": "crnn_snn_ros.ros.node:main",
+    "simulator": "crnn_snn_ros.ros.simulator_node:main",
 }
 COLCON = which("colcon", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
 needs_pip = pytest.mark.skipif(find_spec("pip") is None, reason="this environment has no pip")

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,10 @@ import yaml
 from ros_peer import DOMAIN
 
 from crnn_snn_ros.io.resources import resource_path
-from crnn_snn_ros.ros import parameters
+from crnn_snn_ros.ros import parameters, simulator_node
+from crnn_snn_ros.sim.expert import ExpertConfig
 
 ROOT = Path(__file__).parents[1]
-LAUNCH = ROOT / "launch" / "collision_avoidance.launch.py"
 PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
 
 
@@ -33,9 +34,49 @@ def test_parameter_file_has_every_parameter_at_its_default():
         assert f"{mark}{meaning.doc}" in text, name
 
 
-def test_launch_file_names_what_exists():
+def test_parameter_file_of_the_simulator_has_every_parameter_at_its_default():
+    path = resource_path("config", "simulator.yaml")
+    told = yaml.safe_load(path.read_text())["/**"]["ros__parameters"]
+    known = simulator_node.known()
+    assert told == {name: default for name, (default, _) in known.items()}
+    types = {name: type(value) for name, value in told.items()}
+    assert types == {name: type(default) for name, (default, _) in known.items()}
+    text = " ".join(path.read_text().replace("\n    # ", " ").split())
+    assert all(meaning.doc in text for _, meaning in known.values())
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A launch file, and what it must name."""
+
+    name: str
+    executables: dict[str, str]  # name: module
+    resources: int
+    arguments: set[str]
+
+
+SHIPPED = (
+    Shipped(
+        "collision_avoidance.launch.py",
+        {"collision_avoidance": "node"},
+        2,
+        {"image", "model", "params_file", "namespace", "use_sim_time"},
+    ),
+    Shipped(
+        "simulation.launch.py",
+        {"simulator": "simulator_node", "collision_avoidance": "node"},
+        2,
+        {"model", "suite", "seed", "courses", "lockstep", "speed", "drive", "simulator_file",
+         "params_file", "namespace"},
+    ),
+)  # fmt: skip
+each_launch_file = pytest.mark.parametrize("shipped", SHIPPED, ids=lambda shipped: shipped.name)
+
+
+@each_launch_file
+def test_launch_file_names_what_exists(shipped):
     """Always run, also where there is no launch: read the file, do not execute it."""
-    tree = ast.parse(LAUNCH.read_text())
+    tree = ast.parse((ROOT / "launch" / shipped.name).read_text())
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     named = {
         kw.arg: ast.literal_eval(kw.value)
@@ -45,13 +86,17 @@ def test_launch_file_names_what_exists():
         if isinstance(kw.value, ast.Constant)
     }
     assert named["package"] == "crnn_snn_ros"
-    assert f"{named['executable']} = crnn_snn_ros.ros.node:main" in (ROOT / "setup.py").read_text()
+    text = ast.unparse(tree)
+    for executable, module in shipped.executables.items():
+        assert f"'{executable}'" in text
+        entry = f"{executable} = crnn_snn_ros.ros.{module}:main"
+        assert entry in (ROOT / "setup.py").read_text()
     files = [
         tuple(map(ast.literal_eval, call.args))
         for call in calls
         if ast.unparse(call.func) == "resource_path"
     ]
-    assert len(files) == 2
+    assert len(files) == shipped.resources
     for kind, name in files:
         assert resource_path(kind, name).is_file()
     arguments = next(
@@ -61,23 +106,59 @@ def test_launch_file_names_what_exists():
     )
     assert isinstance(arguments, ast.Dict)
     names = {ast.literal_eval(key) for key in arguments.keys if key is not None}
-    assert names == {"image", "model", "params_file", "namespace", "use_sim_time"}
+    assert names == shipped.arguments
 
 
-def test_launch_file_under_launch():
+def launched(name, **arguments):
+    """The actions of a launch file, with arguments as on the command line."""
     pytest.importorskip("launch_ros")
-    from launch import LaunchContext, LaunchService
+    from launch import LaunchContext
     from launch.launch_description_sources import get_launch_description_from_python_launch_file
 
-    description = get_launch_description_from_python_launch_file(str(LAUNCH))
-    assert LaunchService is not None
+    path = str(ROOT / "launch" / name)
+    description = get_launch_description_from_python_launch_file(path)
     (start,) = [e for e in description.entities if type(e).__name__ == "OpaqueFunction"]
     context = LaunchContext()
+    context.launch_configurations.update(arguments)
     for entity in description.entities:
         if entity is not start:
             entity.visit(context)
-    (node,) = start.visit(context)
-    assert type(node).__name__ == "Node"
+    nodes = start.visit(context)
+    assert all(type(node).__name__ == "Node" for node in nodes)
+    return context, nodes
+
+
+def test_launch_file_under_launch():
+    _, nodes = launched("collision_avoidance.launch.py")
+    assert len(nodes) == 1
+
+
+@pytest.mark.parametrize("lockstep", [False, True])
+def test_simulation_under_launch(lockstep):
+    """What the file gives the nodes are parameters that they have, of the types that they take."""
+    told = {True: "true", False: "false"}[lockstep]
+    arguments = {"lockstep": told, "model": "my.snn", "seed": "7", "speed": "1", "suite": "movers"}
+    context, nodes = launched("simulation.launch.py", **arguments)
+    from launch_ros.utilities import evaluate_parameters
+
+    assert [node.node_executable for node in nodes] == ["simulator", "collision_avoidance"]
+    given = []
+    for node in nodes:
+        parts = evaluate_parameters(context, node._Node__parameters)
+        given.append({k: v for part in parts if isinstance(part, dict) for k, v in part.items()})
+    world, driver = given
+    assert (world["suite"], world["seed"]) == ("movers", 7)
+    assert world["lockstep"] is world["stamped"] is driver["stamped"] is lockstep
+    assert (driver["model"], driver["v_max_mps"], driver["use_sim_time"]) == ("my.snn", 1.0, True)
+    assert driver["yaw_gain"] == ExpertConfig().yaw_gain
+    assert ("frame_timeout" in driver) == lockstep
+    for values, known in ((world, simulator_node.known()), (driver, parameters.known())):
+        for name, value in values.items():
+            if name in known:
+                assert type(value) is type(known[name][0]), name
+            else:
+                assert name == "use_sim_time" or name.startswith("qos_overrides.")
+    assert len(launched("simulation.launch.py", drive="false")[1]) == 1
 
 
 def segments() -> dict[str, int]:

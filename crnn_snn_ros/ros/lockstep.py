@@ -162,12 +162,26 @@ def node_process(log: Path, parameters: Mapping[str, str]) -> Iterator[subproces
         log: file for what it prints.
         parameters: of the node, beside ``SETTINGS``.
     """
-    settings = {**SETTINGS, **parameters}
-    arguments = [part for name, v in settings.items() for part in ("-p", f"{name}:={v}")]
+    with started("crnn_snn_ros.ros.node", log, {**SETTINGS, **parameters}) as process:
+        yield process
+
+
+@contextmanager
+def started(
+    module: str, log: Path, parameters: Mapping[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process with parameters, on the shipped DDS profile; gone when the block ends.
+
+    Args:
+        module: to run.
+        log: file for what it prints.
+        parameters: of its node.
+    """
+    arguments = [part for name, v in parameters.items() for part in ("-p", f"{name}:={v}")]
     env = {PROFILE: str(resource_path("config", "fastdds.xml")), **os.environ}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "crnn_snn_ros.ros.node", "--ros-args", *arguments],
+            [sys.executable, "-m", module, "--ros-args", *arguments],
             env=env,
             stdin=subprocess.DEVNULL,
             stdout=output,

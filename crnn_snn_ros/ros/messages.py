@@ -128,6 +128,14 @@ def cloud(points: NDArray[np.float32], header: Header) -> PointCloud2:
     )
 
 
+def activity(prediction: Prediction, header: Header) -> Vector3Stamped:
+    """Vector of x settle steps and y spikes of all layers: what the answer has cost."""
+    message = Vector3Stamped(header=header)
+    message.vector.x = float(prediction.settle_steps)
+    message.vector.y = float(prediction.spikes)
+    return message
+
+
 def number(value: float) -> Float32:
     """A single number."""
     return Float32(data=value)

@@ -41,6 +41,7 @@ class Outputs:
         self._steering = self._publisher(Float32, "steering")
         self._collision = self._publisher(Float32, "collision_probability")
         self._prediction = self._publisher(Vector3Stamped, "prediction")
+        self._activity = self._publisher(Vector3Stamped, "activity")
         self._obstacles = self._publisher(PointCloud2, "obstacles", NEWEST_FOR_SURE)
         self._debug = self._publisher(Image, "~/debug_image", NEWEST_FOR_SURE)
         self._wall = arc(config.obstacle_distance, config.obstacle_angle)
@@ -60,6 +61,7 @@ class Outputs:
         self._steering.publish(messages.number(prediction.steering_rad))
         self._collision.publish(messages.number(prediction.collision_probability))
         self._prediction.publish(messages.prediction(prediction, header))
+        self._activity.publish(messages.activity(prediction, header))
         if self._obstacles.get_subscription_count():
             near = prediction.collision_probability >= stop_threshold
             place = Header(stamp=header.stamp, frame_id=self._config.base_frame)

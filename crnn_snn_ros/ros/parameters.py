@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -153,7 +153,7 @@ class Built(NamedTuple):
     remark: str  # what a user must know even while all is well
 
 
-Config = TypeVar("Config", NodeConfig, ControlConfig)
+Config = TypeVar("Config")
 
 
 def known() -> dict[str, tuple[Any, Setting]]:
@@ -161,10 +161,10 @@ def known() -> dict[str, tuple[Any, Setting]]:
     return {**settings(NodeConfig), **settings(ControlConfig)}
 
 
-def descriptor(default: Any, meaning: Setting) -> ParameterDescriptor:
-    """What ``ros2 param describe`` tells of a parameter."""
-    when = "" if meaning.runtime else "; changes only while unconfigured"
-    result = ParameterDescriptor(description=meaning.doc + when)
+def descriptor(default: Any, meaning: Setting, *, fixed: bool = False) -> ParameterDescriptor:
+    """What ``ros2 param describe`` tells of a parameter; ``fixed`` ones are given at the start."""
+    when = "" if meaning.runtime or fixed else "; changes only while unconfigured"
+    result = ParameterDescriptor(description=meaning.doc + when, read_only=fixed)
     if meaning.choices:
         result.additional_constraints = "one of " + ", ".join(meaning.choices)
     low, high = meaning.low, meaning.high
@@ -177,15 +177,22 @@ def descriptor(default: Any, meaning: Setting) -> ParameterDescriptor:
     return result
 
 
-def declare(node: Node) -> None:
-    """Declare all parameters.
+def declare(
+    node: Node, wanted: Mapping[str, tuple[Any, Setting]] | None = None, *, fixed: bool = False
+) -> None:
+    """Declare parameters.
+
+    Args:
+        node: whose they are.
+        wanted: name -> (default, setting); None takes those of the node ``collision_avoidance``.
+        fixed: they cannot be changed once the node runs.
 
     Raises:
         ConfigError: a given value has the wrong type or is out of range.
     """
-    for name, (default, meaning) in known().items():
+    for name, (default, meaning) in (known() if wanted is None else wanted).items():
         try:
-            node.declare_parameter(name, default, descriptor(default, meaning))
+            node.declare_parameter(name, default, descriptor(default, meaning, fixed=fixed))
         except InvalidParameterTypeException as error:
             hint = " (write 1.0, not 1)" if isinstance(default, float) else ""
             raise ConfigError(f"{error}{hint}") from None

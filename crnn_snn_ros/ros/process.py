@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import rclpy
-from rclpy.executors import Executor, MultiThreadedExecutor
+from rclpy.executors import Executor, MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
 from crnn_snn_ros.core.errors import CrnnSnnError
@@ -71,7 +71,9 @@ def run(make: Callable[[], Guarded], args: Sequence[str] | None, threads: int) -
     try:
         node = make()
         node.start()
-        return _spin_until(stop, node, MultiThreadedExecutor(num_threads=threads))
+        several = threads > 1
+        executor = MultiThreadedExecutor(threads) if several else SingleThreadedExecutor()
+        return _spin_until(stop, node, executor)
     except CrnnSnnError as error:
         return _refuse(error)
     finally:
