@@ -8,6 +8,7 @@ With drive:=false only the simulator starts: drive in it with a node of your own
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from typing import Any
 
 import yaml
@@ -19,6 +20,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from crnn_snn_ros.io.resources import resource_path
 from crnn_snn_ros.ros import lockstep
+from crnn_snn_ros.sim.suites import driving
 
 PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
 ARGUMENTS = {
@@ -36,7 +38,6 @@ ARGUMENTS = {
     ),
     "namespace": ("", "namespace of both and their topics"),
 }
-YAW_GAIN = 2.0  # as the expert whose steering the models learn
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -64,8 +65,7 @@ def start(context: LaunchContext) -> list[Node]:
     if given["drive"].lower() == "true":
         driver: dict[str, Any] = {
             **(_locked(given["namespace"]) if locked else {}),
-            "v_max_mps": float(given["speed"]),
-            "yaw_gain": YAW_GAIN,
+            **asdict(driving(float(given["speed"]))),  # as `crnn-snn simulate` drives
             "allow_untrained": True,  # nothing moves
             "use_sim_time": True,
             "stamped": locked,

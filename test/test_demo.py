@@ -11,14 +11,12 @@ import pytest
 from ros_peer import DOMAIN, ROOT
 from sim_support import needs_pictures
 
-from crnn_snn_ros.core.command import ControlConfig
 from crnn_snn_ros.io.resources import resource_path
 from crnn_snn_ros.pipeline import load_pipeline
 from crnn_snn_ros.ros import demo
 from crnn_snn_ros.ros.demo_display import Screen, display
-from crnn_snn_ros.sim.expert import ExpertConfig
 from crnn_snn_ros.sim.session import parse_playlist
-from crnn_snn_ros.sim.suites import SUITES, Outcome, PipelinePolicy, run_course
+from crnn_snn_ros.sim.suites import SUITES, Outcome, PipelinePolicy, driving, run_course
 from crnn_snn_ros.sim.trace import ROW, Row, Trace, load_trace, make_trace, trace_course
 
 pytestmark = pytest.mark.timeout(300)  # processes that import torch, on a busy machine
@@ -38,8 +36,7 @@ def test_over_dds_it_is_the_drive_of_the_in_process_loop(tmp_path, capsys):
     options = ["--model", str(MODEL), "--courses", " ".join(map(str, courses))]
     assert demo.main([*options, "--out", str(tmp_path)]) == 0
     summary = json.loads((tmp_path / "summary.json").read_text())
-    control = ControlConfig(v_max_mps=1.0, yaw_gain=ExpertConfig().yaw_gain)
-    pipeline = load_pipeline(MODEL, config=control)
+    pipeline = load_pipeline(MODEL, config=driving())
     for (suite, seed), told in zip(courses, summary["courses"], strict=True):
         over_dds, alone = load_trace(tmp_path / told["trace"]), trace_course(pipeline, suite, seed)
         course, look = SUITES[suite].course(seed), SUITES[suite].look(seed)
@@ -92,7 +89,7 @@ def test_a_run_holds_only_if_all_of_it_did():
     image = np.zeros((8, 8, 3), np.uint8)
     report = {"latency_p50_ms": "1.00", "latency_p99_ms": "2.00"}
     for settled, stopped, codes in itertools.product((True, False), (True, False), (0, 1)):
-        outcome = Outcome(1, "room", "contact", 1.0, 2.0)
+        outcome = Outcome(1, "room", "contact", 1.0, 2.0, "")
         trace = make_trace("static", outcome, [first, first._replace(settled=settled)], [image] * 2)
         summary = demo.summarize(demo.Run([trace], report, stopped, (codes, 0), 1.0))
         assert summary["held"] == (settled and stopped and codes == 0)
@@ -112,18 +109,18 @@ def test_the_table_follows_the_courses(capsys):
     for time_s, x_m in ((1.0, 0.0), (3.0, 0.0), (3.05, 0.1), (3.1, 0.3)):  # it began anew at 3 s
         screen.row(row(time_s, x_m))
     assert tables[-1][0][:4] == ("static:1", "corridor", "0.1", "0.3")
-    screen.results([Outcome(1, "corridor", "goal", 20.0, 25.0)])
+    screen.results([Outcome(1, "corridor", "goal", 20.0, 25.0, "")])
     for time_s, x_m in ((5.2, 8.0), (5.25, 8.5)):
         screen.row(row(time_s, x_m))
     second = tables[-1][1]
     assert second == (
         "movers:2", "room", "0.1", "0.5", "0.70", "-0.10", "0.25", "9", "drives",
     )  # fmt: skip
-    screen.results([Outcome(1, "corridor", "goal", 20.0, 25.0)])
-    screen.results([Outcome(1, "corridor", "goal", 20.0, 25.0)])
+    screen.results([Outcome(1, "corridor", "goal", 20.0, 25.0, "")])
+    screen.results([Outcome(1, "corridor", "goal", 20.0, 25.0, "")])
     assert tables[-1][0][2:5] == ("25.0", "20.0", "0.80")
     assert tables[-1][0][-1] == "goal"
     assert said == ["static:1  corridor  25.0 s  20.0 m  0.80 m/s  goal"], "told once"
     with display(courses, ("corridor", "room")) as plain:  # nobody watches a captured stdout
-        plain.results([Outcome(1, "corridor", "contact", 1.0, 2.0)])
+        plain.results([Outcome(1, "corridor", "contact", 1.0, 2.0, "")])
     assert "CONTACT" in capsys.readouterr().out

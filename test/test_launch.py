@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from ros_peer import DOMAIN
 
 from crnn_snn_ros.io.resources import resource_path
 from crnn_snn_ros.ros import parameters, simulator_node
-from crnn_snn_ros.sim.expert import ExpertConfig
+from crnn_snn_ros.sim.suites import driving
 
 ROOT = Path(__file__).parents[1]
 PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
@@ -150,7 +150,7 @@ def test_simulation_under_launch(lockstep):
     assert (world["suite"], world["seed"]) == ("movers", 7)
     assert world["lockstep"] is world["stamped"] is driver["stamped"] is lockstep
     assert (driver["model"], driver["v_max_mps"], driver["use_sim_time"]) == ("my.snn", 1.0, True)
-    assert driver["yaw_gain"] == ExpertConfig().yaw_gain
+    assert asdict(driving(1.0)).items() <= driver.items()
     assert ("frame_timeout" in driver) == lockstep
     for values, known in ((world, simulator_node.known()), (driver, parameters.known())):
         for name, value in values.items():

@@ -40,7 +40,9 @@ def sample(count: int = 25) -> Trace:
                 0.8, 1e-300)
         )  # fmt: skip
     images = rng.integers(0, 256, (count, 16, 24, 3), np.uint8)
-    return make_trace("movers", Outcome(2001, "corridor", "contact", 1 / 3, 2.5), rows, images)
+    return make_trace(
+        "movers", Outcome(2001, "corridor", "contact", 1 / 3, 2.5, "f00d"), rows, images
+    )
 
 
 def test_what_is_saved_is_read_back(tmp_path):

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,9 +32,8 @@ from crnn_snn_ros.ros.demo_display import display
 from crnn_snn_ros.ros.parameters import model_path
 from crnn_snn_ros.ros.process import BAD_INPUT, DONE, FAILED
 from crnn_snn_ros.ros.witness import Witness
-from crnn_snn_ros.sim.expert import ExpertConfig
 from crnn_snn_ros.sim.session import Entry, parse_playlist
-from crnn_snn_ros.sim.suites import SUITES
+from crnn_snn_ros.sim.suites import SUITES, driving
 from crnn_snn_ros.sim.trace import Trace, draw
 
 SAMPLE = "donkeycar_mit.snn"
@@ -140,8 +140,7 @@ def world_settings(courses: Sequence[Entry], rate_hz: float) -> dict[str, str]:
 
 def node_settings(speed_mps: float) -> dict[str, str]:
     """Parameters of the node, beside those of lockstep; as ``crnn-snn simulate`` drives."""
-    # Steering means to the model what it means to the expert whose labels it learned.
-    return {"v_max_mps": repr(float(speed_mps)), "yaw_gain": repr(ExpertConfig().yaw_gain)}
+    return {name: json.dumps(value) for name, value in asdict(driving(float(speed_mps))).items()}
 
 
 def summarize(run: Run) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from crnn_snn_ros.sim.course import Course
 from crnn_snn_ros.sim.looks import Look
 from crnn_snn_ros.sim.robot import RobotConfig
 from crnn_snn_ros.sim.simulator import Observation, Simulator
-from crnn_snn_ros.sim.suites import SUITES, Outcome
+from crnn_snn_ros.sim.suites import SUITES, Outcome, Run
 
 _MOST_SEED = 1_000_000_000
 
@@ -162,10 +162,7 @@ class Session:
     def outcome(self) -> Outcome | None:
         """How the present course ended; None while it goes on."""
         seen = self._moment.seen
-        if seen.finished is None:
-            return None
-        course = self.course
-        return Outcome(course.seed, course.kind, seen.finished, seen.distance_m, seen.time_s)
+        return self._run.outcome(seen) if seen.finished is not None else None
 
     def command(self, command: Command) -> None:
         """Tell the base; it counts from the last frame on, until the next one or the timeout."""
@@ -179,6 +176,7 @@ class Session:
         """
         if self._moment.seen.finished is None:
             seen = self.simulator.step(self._in_force())
+            self._run.add(seen)
             self._moment = self._show(seen, self._moment.number + 1)
             return self._moment
         entry = next(self._entries, None)
@@ -233,6 +231,8 @@ class Session:
         if seen.frame is None:
             raise ConfigError("a session needs frames: give its simulator a look")
         frame = seen.frame._replace(stamp_ns=seen.frame.stamp_ns + self._time_ns)
+        if number == 0:
+            self._run = Run(self.course)
         first_ns = self._moment.first_ns if number else frame.stamp_ns
         return Moment(self._entry, frame, seen, number, first_ns)
 

@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 
 from crnn_snn_ros.core.errors import DataError
 from crnn_snn_ros.io.atomic import replacing
-from crnn_snn_ros.pipeline import Answer, Pipeline
+from crnn_snn_ros.pipeline import Answer, FrameLoop
 from crnn_snn_ros.sim.maps import draw_map
 from crnn_snn_ros.sim.simulator import Observation, Simulator
-from crnn_snn_ros.sim.suites import SUITES, Outcome, Setup
+from crnn_snn_ros.sim.suites import SUITES, Outcome, Run, Setup
 
 VERSION = 1
 EVERY = 10  # frames from one thumbnail to the next
@@ -109,7 +109,7 @@ def make_trace(
     )
 
 
-def trace_course(pipeline: Pipeline, suite: str, seed: int, setup: Setup | None = None) -> Trace:
+def trace_course(pipeline: FrameLoop, suite: str, seed: int, setup: Setup | None = None) -> Trace:
     """Drive one course in this process and note everything.
 
     The drive is that of ``suites.run_course``; beyond it, the frame of the end is answered as well,
@@ -122,7 +122,7 @@ def trace_course(pipeline: Pipeline, suite: str, seed: int, setup: Setup | None 
     course, look = SUITES[suite].course(seed), SUITES[suite].look(seed)
     rows, images = [], []
     with Simulator(course, look, setup.robot, setup.camera, setup.rate_hz) as simulator:
-        state = pipeline.initial_state()
+        state, run = pipeline.initial_state(), Run(course)
         seen = simulator.observation
         while True:
             assert seen.frame is not None  # a look was given
@@ -132,8 +132,8 @@ def trace_course(pipeline: Pipeline, suite: str, seed: int, setup: Setup | None 
             if seen.finished is not None:
                 break
             seen = simulator.step(answer.command)
-    outcome = Outcome(seed, course.kind, seen.finished, seen.distance_m, seen.time_s)
-    return make_trace(suite, outcome, rows, images)
+            run.add(seen)
+    return make_trace(suite, run.outcome(seen), rows, images)
 
 
 def _row(stamp_ns: int, seen: Observation, answer: Answer) -> Row:
