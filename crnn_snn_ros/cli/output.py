@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 STDERR = Console(stderr=True)
 STDOUT = Console(soft_wrap=True)
@@ -60,7 +60,8 @@ def print_columns(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]
     """A table with a head; columns in which nothing stands are left out."""
     given = [list(row) for row in rows]
     kept = [i for i in range(len(head)) if i == 0 or any(row[i] for row in given)]
-    table = Table(*(head[i] for i in kept), title=title, title_justify="left")
+    columns = [Column(head[i], overflow="fold") for i in kept]  # nothing is cut off
+    table = Table(*columns, title=title, title_justify="left")
     for row in given:
         table.add_row(*(row[i] for i in kept))
     STDOUT.print(table)

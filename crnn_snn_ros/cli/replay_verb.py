@@ -243,7 +243,7 @@ def _truth(bag: Path, topic: str, stamps: Any, tolerance_ns: int) -> Any:
 
 
 def _print(title: str, result: dict[str, Any]) -> None:
-    """Figures of the networks side by side, intervals in brackets, then what they have in common."""
+    """Figures of the networks side by side, intervals below them; then what they share."""
     networks = ("float", "qann", "snn", "predict_mean")
     rows = []
     for name, values in result.items():
@@ -266,7 +266,7 @@ def _rows(name: str, values: list[Any], ends: list[Any]) -> list[list[str]]:
     if all(value is None for value in values):
         return []
     cells = [
-        "" if value is None else f"{value:.4g}" + (f" ({e[0]:.3g}..{e[1]:.3g})" if e else "")
+        "" if value is None else f"{value:.4g}" + (f"\n{e[0]:.3g}..{e[1]:.3g}" if e else "")
         for value, e in zip(values, ends, strict=True)
     ]
     return [[name, *cells]]

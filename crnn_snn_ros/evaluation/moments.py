@@ -121,6 +121,6 @@ def _steering_errors(recording: Recording) -> list[tuple[int, str, str]]:
 def _in_context(recording: Recording, at: int, kind: str, text: str) -> Moment:
     time_s, drive = recording.times_s(), recording.rows["drive"]
     first, last = np.searchsorted(drive, [drive[at], drive[at] + 1])
-    before = int(np.searchsorted(time_s, time_s[at] - AROUND_S))
-    after = int(np.searchsorted(time_s, time_s[at] + AROUND_S))
+    before = int(np.searchsorted(time_s, time_s[at] - AROUND_S - 1e-6))
+    after = int(np.searchsorted(time_s, time_s[at] + AROUND_S - 1e-6))
     return Moment(kind, text, max(before, int(first)), at, min(after, int(last) - 1))

@@ -126,7 +126,8 @@ def drive_section(drive: DrivenCourse, number: int, stop_threshold: float) -> Se
     verdict = "to the end" if drive.succeeded else "not to the end"
     lead = (
         f"{verdict.capitalize()}: {drive.outcome} after {drive.distance_m:.1f} m and "
-        f"{drive.time_s:.1f} s. Click a frame to find it on the map and in the traces."
+        f"{drive.time_s:.1f} s. The path turns from blue to orange as the collision probability "
+        "rises. Click a frame to find it on the map and in the traces."
     )
     return Section(name, drive.name, lead, join(parts))
 
@@ -187,8 +188,7 @@ def _alarm(drive: DrivenCourse) -> dict[str, Any]:
         "y": columns["y_m"].tolist(), "showlegend": False, "hoverinfo": "skip",
         "visible": bool(np.isfinite(near).any()),
         "marker": {"size": 5, "color": np.nan_to_num(near).tolist(), "cmin": 0, "cmax": 1,
-                   "colorscale": [[0, COLOURS["SNN"]], [0.5, "#e69f00"], [1, COLOURS["alarm"]]],
-                   "colorbar": {"title": {"text": "p"}, "thickness": 10, "len": 0.8}},
+                   "colorscale": [[0, COLOURS["SNN"]], [0.5, "#e69f00"], [1, COLOURS["alarm"]]]},
     }  # fmt: skip
 
 

@@ -129,6 +129,7 @@ def time_plot(timeline: Timeline, alt: str) -> Plot:
          "line": {"color": "rgba(128,128,128,0.6)", "width": 1}}
         for at in timeline.breaks_s
     ]  # fmt: skip
+    layout["showlegend"] = len(seen & COLOURS.keys()) > 1
     figure = Figure({"data": traces, "layout": layout})
     return Plot(timeline.name, figure, height, alt, zoom=True)
 

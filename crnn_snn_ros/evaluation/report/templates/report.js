@@ -22,7 +22,15 @@
 
   async function draw(plot) {
     const part = JSON.parse(document.getElementById(`${plot.id}-data`).textContent);
-    if (narrow) part.layout.dragmode = false; // a finger scrolls the page
+    if (narrow) {
+      part.layout.dragmode = false; // a finger scrolls the page
+      if (part.layout.yaxis?.scaleanchor) { // a map is as high as its width asks for
+        const [x, y] = [part.layout.xaxis.range, part.layout.yaxis.range];
+        const height = 130 + ((plot.clientWidth - 60) * (y[1] - y[0])) / (x[1] - x[0]);
+        part.layout.height = height;
+        plot.style.height = `${height}px`;
+      }
+    }
     const config = { responsive: true, displayModeBar: false };
     await Plotly.newPlot(plot, part.data, part.layout, config);
     plot.fixedShapes = plot.layout.shapes || [];
