@@ -91,6 +91,8 @@ def replay_verb(
         raise ConfigError("--live plays one bag, and writes neither --out nor --video")
     if video is not None and video.suffix != ".mp4":
         raise ConfigError(f"--video {video}: only .mp4 is written")
+    if not bags:
+        raise ConfigError("replay needs a bag to replay: crnn-snn replay MODEL BAG...")
     parts = [_part(bag, image_topic, begin, end) for bag in bags]
     if out is not None:
         import crnn_snn_ros.evaluation.report.page  # noqa: F401  # what is missing is said now
