@@ -329,7 +329,7 @@ BAD_OPTIONS = [
     (["replay", "{model}", "{bag}", "--threshold", "0"], "--threshold is 0"),
     (["replay", "{model}", "{bag}", "--video", "v.avi"], "only .mp4"),
     (["replay", "{model}", "{bag}", "{bag}", "--live", "own"], "--live plays one bag"),
-    (["replay", "{model}"], "Missing from crnn-snn replay: PATH"),
+    (["replay", "{model}"], "replay needs a bag"),
     (["replay", "{model}", "{bag}", "--begin", "0.99", "--end", "0.991"], "no frame between"),
     (["replay", "{model}", "{bag}", "--image-topic", "/nose"], "no topic /nose"),
     (["replay", "{model}", "{bag}", "--steering-topic", "/image/compressed"], "Float32"),

@@ -59,16 +59,17 @@ def test_f1_and_confusion_are_those_of_scikit_learn(rows, threshold):
 def test_rankings_are_those_of_scikit_learn_on_the_repeated_frames(rows):
     labels, values, weight = columns(rows)
     truth, told = repeated(labels, weight), repeated(values, weight)
-    if truth.any():
-        want = metrics.average_precision_score(truth, told)
-        assert scores.auprc(labels, values, weight) == pytest.approx(want, abs=1e-9)
-    else:
-        assert scores.auprc(labels, values, weight) is None
+    ranking = scores.Ranking(labels, values)
+    for ours, library in (
+        (ranking.auprc(weight), scores.auprc(truth, told)),
+        (ranking.auroc(weight), scores.auroc(truth, told)),
+    ):
+        assert ours == (library if library is None else pytest.approx(library, abs=1e-9))
     if len(set(truth)) == 2:
-        want = metrics.roc_auc_score(truth, told)
-        assert scores.auroc(labels, values, weight) == pytest.approx(want, abs=1e-9)
+        want = metrics.roc_auc_score(labels, values, sample_weight=weight)
+        assert ranking.auroc(weight) == pytest.approx(want, abs=1e-9)
     else:
-        assert scores.auroc(labels, values, weight) is None
+        assert ranking.auroc(weight) is None
 
 
 @given(frames)

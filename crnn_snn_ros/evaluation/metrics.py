@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -85,6 +85,7 @@ def summarise(
             network: figure(ones) if (figure := figures[network].get(name)) else None
             for network in NETWORKS
         }
+    _rank_by_library(recording, result)
     constant = float(np.std(steering.truth)) if len(steering.frames) else None
     result["steering_rmse"]["predict_mean"] = constant
     positive = float(np.mean(collision.truth >= 0.5)) if len(collision.frames) else None
@@ -134,26 +135,40 @@ def _figures(recording: Recording, network: str, threshold: float) -> dict[str, 
     """What can be said of a network, as functions of weights of all frames."""
     found: dict[str, Figure] = {}
 
-    def of(part: Judged, figure: Callable[..., float | None], *data: Any) -> Figure:
+    def of(part: Judged, figure: Callable[[Floats], float | None]) -> Figure:
         def value(weight: Floats) -> float | None:
             known = weight[part.frames]
-            return figure(*data, part.values, known) if known.any() else None
+            return figure(known) if known.any() else None
 
         return value
 
     part = judged(recording, network, STEERING_COLUMN)
     if len(part.frames):
-        errors = (scores.rmse, scores.explained_variance)
-        found |= {n: of(part, f, part.truth) for n, f in zip(STEERING_FIGURES, errors, strict=True)}
+        for name, error in zip(
+            STEERING_FIGURES, (scores.rmse, scores.explained_variance), strict=True
+        ):
+            found[name] = of(part, partial(error, part.truth, part.values))
     part = judged(recording, network, COLLISION_COLUMN)
     if len(part.frames):
-        scores.require_sklearn()
-        at_threshold = partial(scores.f1, threshold=threshold)
-        ranked: Sequence[Callable[..., float | None]]
-        ranked = (scores.auroc, scores.auprc, at_threshold, scores.calibration_error)
-        labels = part.truth >= 0.5
-        found |= {n: of(part, f, labels) for n, f in zip(COLLISION_FIGURES, ranked, strict=True)}
+        labels, ranking = part.truth >= 0.5, scores.Ranking(part.truth >= 0.5, part.values)
+        figures: tuple[Figure, ...] = (
+            ranking.auroc,
+            ranking.auprc,
+            partial(scores.f1, labels, part.values, threshold=threshold),
+            partial(scores.calibration_error, labels, part.values),
+        )
+        found |= {n: of(part, f) for n, f in zip(COLLISION_FIGURES, figures, strict=True)}
     return found
+
+
+def _rank_by_library(recording: Recording, result: dict[str, Any]) -> None:
+    """Take the ranked figures themselves from scikit-learn; only intervals need our own."""
+    for network in NETWORKS:
+        part = judged(recording, network, COLLISION_COLUMN)
+        if len(part.frames):
+            labels = part.truth >= 0.5
+            result["collision_auroc"][network] = scores.auroc(labels, part.values)
+            result["collision_auprc"][network] = scores.auprc(labels, part.values)
 
 
 def _driving(recording: Recording, config: ControlConfig, threshold: float) -> dict[str, Any]:

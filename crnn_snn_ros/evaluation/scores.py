@@ -1,7 +1,7 @@
 """Figures of merit of arrays, each frame with a weight: 1, or how often a resample drew it.
 
-scikit-learn ranks; what is a mean is taken here, a hundred times faster. The tests hold every one
-to scikit-learn's within 1e-9.
+scikit-learn ranks once; what hundreds of resamples ask for is taken here, a hundred times faster.
+The tests hold every one to scikit-learn's within 1e-9.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def calibration_error(labels: Flags, scores: Floats, weight: Floats) -> float:
     return float(np.average(np.abs(curve.predicted - curve.observed), weights=curve.weight))
 
 
-def auroc(labels: Flags, scores: Floats, weight: Floats) -> float | None:
+def auroc(labels: Flags, scores: Floats) -> float | None:
     """Chance that a positive ranks above a negative; None where one kind is missing.
 
     Raises:
@@ -90,13 +90,10 @@ def auroc(labels: Flags, scores: Floats, weight: Floats) -> float | None:
     require_sklearn()
     from sklearn.metrics import roc_auc_score
 
-    labels, scores, weight = _drawn(labels, scores, weight)
-    if labels.all() or not labels.any():
-        return None
-    return float(roc_auc_score(labels, scores, sample_weight=weight))
+    return float(roc_auc_score(labels, scores)) if len(set(labels.tolist())) == 2 else None
 
 
-def auprc(labels: Flags, scores: Floats, weight: Floats) -> float | None:
+def auprc(labels: Flags, scores: Floats) -> float | None:
     """Average precision, the area below precision over recall; None without a positive.
 
     Raises:
@@ -105,10 +102,46 @@ def auprc(labels: Flags, scores: Floats, weight: Floats) -> float | None:
     require_sklearn()
     from sklearn.metrics import average_precision_score
 
-    labels, scores, weight = _drawn(labels, scores, weight)
-    if not labels.any():
-        return None
-    return float(average_precision_score(labels, scores, sample_weight=weight))
+    return float(average_precision_score(labels, scores)) if labels.any() else None
+
+
+class Ranking:
+    """AUROC and average precision of the same frames with many weights: they are sorted once.
+
+    Args:
+        labels: (n,).
+        scores: (n,).
+    """
+
+    def __init__(self, labels: Flags, scores: Floats) -> None:
+        self._order = np.argsort(-scores, kind="stable")
+        self._labels = labels[self._order].astype(np.float64)
+        falls = np.diff(scores[self._order]) != 0
+        self._ends = np.append(np.flatnonzero(falls), len(scores) - 1)  # of equal scores
+
+    def auroc(self, weight: Floats) -> float | None:
+        """As the function ``auroc``."""
+        caught, wrong = self._counts(weight)
+        if caught[-1] == 0.0 or wrong[-1] == 0.0:
+            return None
+        area = (np.diff(wrong) * (caught[1:] + caught[:-1])).sum() / 2.0
+        return float(area / (caught[-1] * wrong[-1]))
+
+    def auprc(self, weight: Floats) -> float | None:
+        """As the function ``auprc``."""
+        caught, wrong = self._counts(weight)
+        if caught[-1] == 0.0:
+            return None
+        alarms = caught[1:] + wrong[1:]
+        precision = np.divide(caught[1:], alarms, out=np.zeros_like(alarms), where=alarms > 0)
+        return float((np.diff(caught) * precision).sum() / caught[-1])
+
+    def _counts(self, weight: Floats) -> tuple[Floats, Floats]:
+        """Positives and negatives among the alarms, from the highest threshold to the lowest."""
+        drawn = weight[self._order]
+        caught = np.cumsum(drawn * self._labels)[self._ends]
+        wrong = np.cumsum(drawn * (1.0 - self._labels))[self._ends]
+        return np.append(0.0, caught), np.append(0.0, wrong)
 
 
 def require_sklearn() -> None:
@@ -128,8 +161,3 @@ def require_sklearn() -> None:
 def _variance(values: Floats, weight: Floats) -> float:
     mean = np.average(values, weights=weight)
     return float(np.average(np.square(values - mean), weights=weight))
-
-
-def _drawn(labels: Flags, scores: Floats, weight: Floats) -> tuple[Flags, Floats, Floats]:
-    drawn = weight > 0
-    return labels[drawn], scores[drawn], weight[drawn]

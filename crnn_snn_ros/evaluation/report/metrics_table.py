@@ -91,4 +91,4 @@ def _number(value: float | None) -> str:
 
 
 def _interval(ends: Sequence[float] | None) -> str:
-    return "" if ends is None else f"{ends[0]:.3g}..{ends[1]:.3g}"
+    return "" if ends is None else f"{ends[0]:.3g}..\u200b{ends[1]:.3g}"  # may break there
