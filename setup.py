@@ -34,6 +34,7 @@ TEST = [
     "mcap>=1",  # a second reader of the bags that we write
     "pytest>=7",
     "pytest-timeout>=2",
+    "selenium>=4",  # clicks through the report in Chromium, where there is one
 ]
 DEV = [
     "colcon-common-extensions",
@@ -163,7 +164,7 @@ setup(
     ],
     python_requires=">=3.10",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["py.typed"]},
+    package_data={NAME: ["py.typed", "evaluation/report/templates/*"]},
     data_files=shared_files(),
     zip_safe=False,
     # rclpy and the messages come from the ROS install, or from the extra [ros-jazzy].
@@ -176,7 +177,7 @@ setup(
     ],
     extras_require={
         "ros-jazzy": ROS_JAZZY,
-        "report": ["scikit-learn>=1.3"],
+        "report": ["jinja2>=3.1", "markupsafe>=2", "plotly>=6", "scikit-learn>=1.3"],
         "sim": ["mujoco>=3.17"],  # draws with OSMesa: libosmesa6, a package of the system
         "tools": ["rich>=13", "rosbags>=0.11", "tyro>=1"],
         "test": TEST,

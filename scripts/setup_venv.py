@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = ((3, 10), (3, 12))  # first and last for which there are ROS wheels
 EXTRAS = ("tools", "report", "sim", "test", "dev")
 OSMESA = "libosmesa6"
+CHROMIUM = ("chromium", "chromium-driver")  # Debian's names
 OPENCV = "opencv-python-headless"
 
 # Printed as JSON: version of each module that can be imported (None: it cannot), and whether torch
@@ -74,6 +75,7 @@ def main() -> int:
     python = _make(target, ros, system_packages=ros or bool(outside.get("accelerated")))
     _install(python, ros)
     _install_osmesa()
+    _install_chromium()
     return 0
 
 
@@ -113,15 +115,32 @@ def _install_osmesa() -> None:
     """Install what the simulator draws with where that may be done; else say how."""
     if not sys.platform.startswith("linux") or find_library("OSMesa") is not None:
         return
-    packages = ("apt-get", "install", "--yes", "--quiet", "--no-install-recommends", OSMESA)
-    if os.geteuid() == 0 and shutil.which("apt-get"):
-        print(f"install {OSMESA}, with which the simulator draws", flush=True)
-        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        # Neither failure matters: what was listed before may do, and the rest works without it.
-        subprocess.run(["apt-get", "update", "--quiet"], env=quiet, stdout=subprocess.DEVNULL)
-        subprocess.run(packages, env=quiet, stdout=subprocess.DEVNULL)
+    _apt("with which the simulator draws", OSMESA)
     if find_library("OSMesa") is None:
         print(f"setup: the simulator cannot draw yet; run: sudo apt-get install {OSMESA}")
+
+
+def _install_chromium() -> None:
+    """Install the browser that a test opens reports in, in CI only; elsewhere say how."""
+    if not sys.platform.startswith("linux") or shutil.which("chromedriver"):
+        return
+    if os.environ.get("CI") == "true":  # 200 MB, which nobody wants for a demo
+        _apt("in which a test opens the reports", *CHROMIUM)
+    if shutil.which("chromedriver") is None:
+        names = " ".join(CHROMIUM)
+        print(f"setup: reports are not tested in a browser; to do so: sudo apt-get install {names}")
+
+
+def _apt(purpose: str, *packages: str) -> None:
+    """Install packages of the system where this user may; whatever fails is not fatal."""
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        return
+    print(f"install {' '.join(packages)}, {purpose}", flush=True)
+    command = ("apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *packages)
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    # Neither failure matters: what was listed before may do, and the rest works without it.
+    subprocess.run(["apt-get", "update", "--quiet"], env=quiet, stdout=subprocess.DEVNULL)
+    subprocess.run(command, env=quiet, stdout=subprocess.DEVNULL)
 
 
 def _constraints(found: dict[str, str | None], ros: bool) -> str:

@@ -233,6 +233,53 @@ def test_replay(chain):
     assert result["qann_snn_differences"] == 0
 
 
+def test_replay_writes_what_it_found(chain, capsys, tmp_path):
+    out, video = tmp_path / "out", tmp_path / "drive.mp4"
+    options = ("--out", out, "--video", video, "--threshold", 0.4)
+    result = succeed_within(capsys, "replay", chain.model, chain.bag, *options)
+    assert {path.name for path in out.iterdir()} == {"metrics.json", "report.html", "predictions"}
+    assert json.loads((out / "metrics.json").read_text()) == result
+    assert result["threshold"] == 0.4
+    assert "bar.snn: replay of bag" in (out / "report.html").read_text()
+    topics = read_info(out / "predictions").topics
+    assert {topic.messages for topic in topics.values()} == {FRAMES}
+    assert video.stat().st_size > 1000
+    again = refused(capsys, "replay", chain.model, chain.bag, "--out", out)
+    assert f"{out / 'predictions'} exists" in again
+
+
+def test_replay_of_many_bags_is_one_evaluation(chain, capsys, tmp_path):
+    out = tmp_path / "out"
+    one = succeed_within(capsys, "replay", chain.model, chain.bag)
+    two = succeed_within(capsys, "replay", chain.model, chain.bag, chain.bag, "--out", out)
+    assert two["frames"] == 2 * one["frames"]
+    assert two["steering_rmse"]["snn"] == pytest.approx(one["steering_rmse"]["snn"])
+    bags = sorted(path.name for path in (out / "predictions").iterdir())
+    assert bags == ["0000_bag", "0001_bag"]
+
+
+def test_ctrl_c_while_replaying_tells_what_was_done(chain, capsys, monkeypatch, tmp_path):
+    from crnn_snn_ros.evaluation import replay as module
+
+    real, steps = module.OperationCounter.count, []
+
+    def count(*arguments):
+        steps.append(1)
+        if len(steps) == 25:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(module.OperationCounter, "count", count)
+    out = tmp_path / "out"
+    code = main(["replay", str(chain.model), str(chain.bag), "--out", str(out), "--json"])
+    told, said = capsys.readouterr()
+    assert code == 130
+    assert said.count("\n") == 1
+    result = json.loads(told)
+    assert (result["frames"], result["interrupted"]) == (24, True)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.usefixtures("unchanged")
 def test_info(chain):
     card = succeed("info", chain.model)
@@ -279,6 +326,10 @@ BAD_OPTIONS = [
     (["verify", "{model}", "--engines", "quantum"], "engine 'quantum'"),
     (["verify", "{model}", "--device", "tpu"], "device 'tpu'"),
     (["replay", "{model}", "{bag}", "--begin", "0.9", "--end", "0.1"], "--begin 0.9"),
+    (["replay", "{model}", "{bag}", "--threshold", "0"], "--threshold is 0"),
+    (["replay", "{model}", "{bag}", "--video", "v.avi"], "only .mp4"),
+    (["replay", "{model}", "{bag}", "{bag}", "--live", "own"], "--live plays one bag"),
+    (["replay", "{model}"], "replay needs a bag"),
     (["replay", "{model}", "{bag}", "--begin", "0.99", "--end", "0.991"], "no frame between"),
     (["replay", "{model}", "{bag}", "--image-topic", "/nose"], "no topic /nose"),
     (["replay", "{model}", "{bag}", "--steering-topic", "/image/compressed"], "Float32"),
@@ -418,14 +469,19 @@ def test_a_full_disk_while_converting_is_one_line(chain, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("module", "verb", "extra"), [("tyro", "info", "tools"), ("rosbags", "replay", "tools")]
+    ("module", "verb", "extra"),
+    [("tyro", "info", "tools"), ("rosbags", "replay", "tools"), ("plotly", "report", "report")],
 )
 def test_a_missing_extra_names_the_pip_line(chain, tmp_path, module, verb, extra):
     stub = tmp_path / module
     stub.mkdir()
     (stub / "__init__.py").write_text(f'raise ImportError("No module named {module}")\n')
-    arguments = {"info": [chain.model], "replay": [chain.model, chain.bag]}[verb]
-    message = one_line(crnn_snn(verb, *arguments, path=tmp_path))
+    arguments = {
+        "info": ["info", chain.model],
+        "replay": ["replay", chain.model, chain.bag],
+        "report": ["replay", chain.model, chain.bag, "--out", tmp_path / "out"],
+    }[verb]
+    message = one_line(crnn_snn(*arguments, path=tmp_path))
     assert f"pip install 'crnn_snn_ros[{extra}]'" in message
 
 

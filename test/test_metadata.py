@@ -23,8 +23,11 @@ PACKAGE = ROOT / "crnn_snn_ros"
 # rosdistro's python.yaml of 2026-08), so ROS users install it with pip.
 OUTSIDE_ROS: dict[str, tuple[str, str | None]] = {
     "cv2": ("opencv-python-headless", "python3-opencv"),
+    "jinja2": ("jinja2", "python3-jinja2"),
+    "markupsafe": ("markupsafe", None),
     "mujoco": ("mujoco", None),
     "numpy": ("numpy", "python3-numpy"),
+    "plotly": ("plotly", None),
     "rich": ("rich", "python3-rich"),
     "rosbags": ("rosbags", "python3-rosbags-pip"),
     "safetensors": ("safetensors", None),

@@ -5,35 +5,16 @@ import math
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from sklearn.metrics import f1_score, roc_auc_score
+from recording_samples import RATE_HZ, recording
+from sklearn import metrics
 
-from crnn_snn_ros.core.engines.base import FrameResult
+from crnn_snn_ros.core.command import ControlConfig
 from crnn_snn_ros.core.errors import ConfigError
-from crnn_snn_ros.core.types import STOP, Prediction
 from crnn_snn_ros.evaluation.metrics import summarise
-from crnn_snn_ros.evaluation.replay import Estimate, Recording
-from crnn_snn_ros.pipeline import Answer
 
-NETWORK = FrameResult({}, {}, {}, torch.zeros(1), torch.ones(1, dtype=torch.bool), None)
-
-
-def recording(steering, collision, settled=None) -> Recording:
-    """The QANN says what the SNN says; the float network says the opposite."""
-    estimates = [Estimate(s, p) for s, p in zip(steering, collision, strict=True)]
-    opposite = [Estimate(-s, 1 - p) for s, p in estimates]
-    flags = [True] * len(estimates) if settled is None else settled
-    answers = [
-        Answer(Prediction(*estimate, flag, 3 + n, 10 * n), STOP, n == 0, NETWORK)
-        for n, (estimate, flag) in enumerate(zip(estimates, flags, strict=True))
-    ]
-    made = Recording(snn=estimates, qann=list(estimates), float_net=opposite, answers=answers)
-    made.operations = [100 * n for n in range(len(estimates))]
-    made.input_operations, made.dense_operations, made.pipeline_s = 7, 1000, 0.5
-    return made
-
+NETWORKS = ("float", "qann", "snn")
 
 finite = st.floats(-2, 2)
 maybe = st.one_of(st.just(math.nan), finite)
@@ -47,7 +28,8 @@ frames = st.lists(
 @given(frames)
 def test_against_numpy_and_scikit_learn(rows):
     steering, probability, truth, label = (np.array(column) for column in zip(*rows, strict=True))
-    result = summarise(recording(steering.tolist(), probability.tolist()), truth, label)
+    made = recording(steering, probability, true_steering=truth, label=label)
+    result = summarise(made, resamples=0)
     known = ~np.isnan(truth)
     assert result["labelled_frames"] == known.sum()
     if known.any():
@@ -62,9 +44,9 @@ def test_against_numpy_and_scikit_learn(rows):
     for name, score in (("snn", probability), ("float", 1 - probability)):
         f1 = auroc = None
         if seen.any():
-            f1 = f1_score(label[seen], score[seen] >= 0.5, zero_division=0.0)
+            f1 = metrics.f1_score(label[seen], score[seen] >= 0.5, zero_division=0.0)
         if len(set(label[seen])) == 2:
-            auroc = roc_auc_score(label[seen], score[seen])
+            auroc = metrics.roc_auc_score(label[seen], score[seen])
         assert result["collision_f1"][name] == (f1 and pytest.approx(f1, abs=1e-9))
         assert result["collision_auroc"][name] == (auroc and pytest.approx(auroc, abs=1e-9))
 
@@ -73,9 +55,8 @@ def test_against_numpy_and_scikit_learn(rows):
 def test_auroc_is_the_chance_that_a_positive_ranks_above_a_negative(rows):
     scores, labels = (np.array(column) for column in zip(*rows, strict=True))
     assume(labels.any() and not labels.all())
-    result = summarise(
-        recording([0.0] * len(rows), scores.tolist()), np.zeros(len(rows)), labels.astype(float)
-    )
+    made = recording(np.zeros(len(rows)), scores, label=labels.astype(float))
+    result = summarise(made, resamples=0)
     above = scores[labels][:, None] - scores[~labels][None]
     want = np.mean((above > 0) + 0.5 * (above == 0))
     assert result["collision_auroc"]["snn"] == pytest.approx(want, abs=1e-9)
@@ -83,25 +64,96 @@ def test_auroc_is_the_chance_that_a_positive_ranks_above_a_negative(rows):
 
 def test_counts_and_means_by_hand():
     made = recording([0.0, 0.1, 0.2, 0.3], [0.5] * 4, settled=[True, False, True, True])
-    made.qann[2] = Estimate(0.2000001, 0.5)
-    result = summarise(made, np.full(4, np.nan), np.full(4, np.nan))
+    made.rows["qann"][2, 0] += 1e-7
+    result = summarise(made)
     assert result["frames"] == 4
     assert result["fps"] == 8.0
     assert result["qann_snn_differences"] == 1
     assert result["settled_fraction"] == 0.75
-    assert result["settle_steps_mean"] == 4.5
+    assert (result["settle_steps_mean"], result["settle_steps_max"]) == (4.5, 6)
     assert result["spikes_per_frame"] == 15.0
     assert result["synaptic_operations_per_frame"] == 150.0
-    assert (result["input_operations_per_frame"], result["dense_operations_per_frame"]) == (7, 1000)
+    assert (result["input_operations_per_frame"], result["dense_operations_per_frame"]) == (12, 24)
     assert set(result["collision_f1"].values()) == {None}
+    assert set(result["time_to_warn"].values()) == {None}
 
 
 def test_without_a_float_network_its_figures_are_none():
-    made = recording([0.0, 1.0], [0.1, 0.9])
-    made.float_net = []
-    result = summarise(made, np.zeros(2), np.array([0.0, 1.0]))
-    assert result["steering_rmse"]["float"] is None
+    made = recording([0, 1], [0.1, 0.9], true_steering=[0, 0], label=[0, 1], float_net=False)
+    result = summarise(made)
+    for name in (
+        "steering_rmse",
+        "steering_explained_variance",
+        "collision_auprc",
+        "collision_ece",
+        "time_to_warn",
+        "false_stops_per_minute",
+        "command_roughness",
+    ):
+        assert result[name]["float"] is None
     assert result["collision_auroc"] == {"float": None, "qann": 1.0, "snn": 1.0}
+
+
+def drive(seconds: int, seed: int = 0):
+    """Steering and warnings of a middling network, and what was true."""
+    rng = np.random.default_rng(seed)
+    count = int(seconds * RATE_HZ)
+    truth = np.sin(np.arange(count) / 30)
+    label = (np.sin(np.arange(count) / 45) > 0.9).astype(float)
+    steering = truth + rng.normal(0, 0.2, count)
+    collision = np.clip(0.4 * label + rng.uniform(0, 0.7, count), 0, 1)
+    return recording(steering, collision, true_steering=truth, label=label)
+
+
+def test_every_figure_has_an_interval_that_holds_it():
+    made = drive(40)
+    result = summarise(made, resamples=40)
+    for name in (
+        "steering_rmse",
+        "steering_explained_variance",
+        "collision_auroc",
+        "collision_auprc",
+        "collision_f1",
+        "collision_ece",
+    ):
+        for network in NETWORKS:
+            low, high = result["ci95"][name][network]
+            assert low <= result[name][network] <= high
+        assert low < high  # of the spiking network
+    assert result["ci95"]["steering_rmse"]["qann"] == result["ci95"]["steering_rmse"]["snn"]
+    assert summarise(made, resamples=40)["ci95"] == result["ci95"]
+    assert summarise(made, resamples=40, seed=1)["ci95"] != result["ci95"]
+
+
+def test_the_threshold_is_the_one_asked_for():
+    made = drive(20)
+    truth, score = made.rows["truth"][:, 1], made.rows["snn"][:, 1]
+    for threshold in (0.3, 0.65):
+        result = summarise(made, threshold=threshold, resamples=0)
+        assert result["threshold"] == threshold
+        want = metrics.f1_score(truth, score >= threshold)
+        assert result["collision_f1"]["snn"] == pytest.approx(want, abs=1e-9)
+
+
+def test_warnings_and_stops_of_a_drive_by_hand():
+    """A calm minute; in it one collision, seen 0.5 s ahead, and one stop for nothing."""
+    label, collision = np.zeros(1200), np.full(1200, 0.1)
+    label[600:620] = 1.0
+    collision[590:620] = 0.9
+    collision[900:910] = 0.9
+    result = summarise(recording(np.zeros(1200), collision, label=label), resamples=0)
+    warned = result["time_to_warn"]["qann"]
+    assert (warned["events"], warned["warned"], warned["in_time"]) == (1, 1, 1)
+    assert warned["lead_s_median"] == warned["lead_s_min"] == pytest.approx(0.5)
+    assert result["false_stops_per_minute"]["qann"] == pytest.approx(1.0, rel=1e-3)
+    calm = summarise(
+        recording(np.zeros(1200), collision, label=label),
+        ControlConfig(stop_threshold=0.95),
+        resamples=0,
+    )
+    assert calm["false_stops_per_minute"]["qann"] == 0.0
+    assert calm["stop_threshold"] == 0.95
+    assert calm["time_to_warn"]["qann"] == warned
 
 
 def test_scikit_learn_is_asked_for_only_where_it_is_needed(monkeypatch):
@@ -113,6 +165,6 @@ def test_scikit_learn_is_asked_for_only_where_it_is_needed(monkeypatch):
         return real(name, *args, **options)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    summarise(recording([0.0], [0.5]), np.zeros(1), np.full(1, np.nan))
+    summarise(recording([0.0], [0.5], true_steering=[0.0]))
     with pytest.raises(ConfigError, match="pip install"):
-        summarise(recording([0.0], [0.5]), np.zeros(1), np.ones(1))
+        summarise(recording([0.0], [0.5], label=[1.0]))

@@ -21,6 +21,7 @@ from crnn_snn_ros.core.engines import ENGINES, make_engine
 from crnn_snn_ros.core.errors import DataError
 from crnn_snn_ros.core.types import Frame
 from crnn_snn_ros.evaluation.metrics import summarise
+from crnn_snn_ros.evaluation.recording import Recording
 from crnn_snn_ros.evaluation.replay import replay
 from crnn_snn_ros.io.preprocess import preprocess
 from crnn_snn_ros.pipeline import Pipeline, sigmoid
@@ -49,11 +50,12 @@ def frames(count: int, gaps: tuple[int, ...] = ()) -> Iterator[Frame]:
 @pytest.mark.parametrize("signed", [False, True])
 def test_snn_and_qann_figures_are_equal_to_the_bit(engine, signed):
     recording = replay(frames(30, gaps=(11,)), pipeline(engine, signed_hidden=signed))
-    assert recording.snn == recording.qann
-    assert len({estimate.steering_rad for estimate in recording.snn}) > 5
+    np.testing.assert_array_equal(recording.rows["snn"], recording.rows["qann"])
+    assert len(set(recording.rows["snn"][:, 0])) > 5
     columns, widths = bar_path(30, seed=0)
     truth = (12 - columns) * STEERING_PER_COLUMN
-    result = summarise(recording, truth, (widths > 5).astype(float))
+    recording.label(0, truth, (widths > 5).astype(float))
+    result = summarise(recording, resamples=0)
     assert result["qann_snn_differences"] == 0
     for name in ("steering_rmse", "collision_auroc", "collision_f1"):
         assert result[name]["snn"] == result[name]["qann"] is not None
@@ -68,25 +70,23 @@ def test_estimates_are_those_of_the_network_in_training():
     pixels = np.stack([preprocess(frame.image, CONTRACT) for frame in frames(20)])
     with torch.no_grad():
         heads = network(torch.from_numpy(pixels)[None]).heads
-    for number, estimate in enumerate(recording.snn):
-        assert estimate.steering_rad == pytest.approx(float(heads["steering"][0, number]), rel=1e-6)
+    for number, (steering, collision) in enumerate(recording.rows["snn"].tolist()):
+        assert steering == pytest.approx(float(heads["steering"][0, number]), rel=1e-6)
         logit = float(heads["collision"][0, number])
-        assert estimate.collision_probability == pytest.approx(sigmoid(logit), rel=1e-6)
+        assert collision == pytest.approx(sigmoid(logit), rel=1e-6)
 
 
 def test_a_time_gap_starts_anew_in_every_network():
     built, network = pipeline(seed=1), random_network(small_config(), seed=1)
     whole = replay(frames(24, gaps=(10,)), built, network)
-    assert [a.was_reset for a in whole.answers] == [n in (0, 10) for n in range(24)]
+    assert whole.rows["was_reset"].tolist() == [n in (0, 10) for n in range(24)]
     later = list(frames(24, gaps=(10,)))[10:]
     alone = replay(later, built, network)
-    assert alone.snn == whole.snn[10:]
-    assert alone.qann == whole.qann[10:]
-    assert alone.float_net == whole.float_net[10:]
-    assert alone.operations == whole.operations[10:]
+    for field in ("snn", "qann", "float", "command", "layer_additions", "carry"):
+        np.testing.assert_array_equal(alone.rows[field], whole.rows[field][10:])
     without = replay(frames(24), built, network)
-    assert without.snn[10:] != whole.snn[10:]  # so the gap did matter
-    assert without.float_net[10:] != whole.float_net[10:]
+    for field in ("snn", "float"):  # so the gap did matter
+        assert (without.rows[field][10:] != whole.rows[field][10:]).any()
 
 
 def test_the_float_network_is_the_one_before_quantization():
@@ -95,7 +95,7 @@ def test_the_float_network_is_the_one_before_quantization():
     pixels = np.stack([preprocess(frame.image, CONTRACT) for frame in frames(12)])
     with torch.no_grad():
         heads = network(torch.from_numpy(pixels)[None]).heads
-    told = [estimate.steering_rad for estimate in recording.float_net]
+    told = recording.rows["float"][:, 0].tolist()
     assert told == pytest.approx(heads["steering"][0].tolist(), rel=1e-4, abs=1e-6)
 
 
@@ -117,15 +117,40 @@ def test_frames_are_taken_one_by_one():
 
     recording = replay(counted(), pipeline(), progress=done.append)
     assert done == list(range(1, 10))
-    assert recording.stamps_ns == [frame.stamp_ns for frame in frames(9)]
+    assert recording.rows["stamp_ns"].tolist() == [frame.stamp_ns for frame in frames(9)]
 
 
 def test_an_empty_drive_gives_an_empty_recording():
     recording = replay([], pipeline())
-    assert recording.answers == recording.snn == recording.operations == []
+    assert len(recording) == 0
+    assert recording.drives == ["drive"]
 
 
 def test_operations_depend_on_the_picture():
     recording = replay(frames(20), pipeline())
-    assert len(set(recording.operations)) > 5
+    assert len(set(recording.rows["layer_additions"].sum(axis=1))) > 5
     assert 0 < recording.input_operations < recording.dense_operations
+
+
+def test_each_drive_starts_from_nothing():
+    built = pipeline(seed=3)
+    both = replay(frames(12), built, name="one")
+    replay(frames(12), built, recording=both, name="two")
+    assert both.drives == ["one", "two"]
+    assert both.rows["drive"].tolist() == [0] * 12 + [1] * 12
+    for field in ("snn", "qann", "command", "carry", "settle_steps"):
+        np.testing.assert_array_equal(both.of_drive(0)[field], both.of_drive(1)[field])
+
+
+def test_after_an_interruption_the_recording_holds_what_was_done():
+    def cut() -> Iterator[Frame]:
+        yield from frames(7)
+        raise KeyboardInterrupt
+
+    built = pipeline()
+    recording = Recording(built.model.graph, built.model.frame_rate_hz)
+    with pytest.raises(KeyboardInterrupt):
+        replay(cut(), built, recording=recording)
+    whole = replay(frames(7), built)
+    np.testing.assert_array_equal(recording.rows["snn"], whole.rows["snn"])
+    assert summarise(recording, resamples=0)["frames"] == 7

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 STDERR = Console(stderr=True)
 STDOUT = Console(soft_wrap=True)
@@ -45,7 +45,7 @@ def single_thread() -> None:
 
 def print_json(result: Mapping[str, Any]) -> None:
     """One JSON object on stdout; what is not a number is null, as JSON has no NaN."""
-    print(json.dumps(_finite(result), indent=2))
+    print(json.dumps(finite(result), indent=2))
 
 
 def print_table(title: str, rows: Mapping[str, object]) -> None:
@@ -56,11 +56,23 @@ def print_table(title: str, rows: Mapping[str, object]) -> None:
     STDOUT.print(table)
 
 
-def _finite(value: Any) -> Any:
+def print_columns(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table with a head; columns in which nothing stands are left out."""
+    given = [list(row) for row in rows]
+    kept = [i for i in range(len(head)) if i == 0 or any(row[i] for row in given)]
+    columns = [Column(head[i], overflow="fold") for i in kept]  # nothing is cut off
+    table = Table(*columns, title=title, title_justify="left")
+    for row in given:
+        table.add_row(*(row[i] for i in kept))
+    STDOUT.print(table)
+
+
+def finite(value: Any) -> Any:
+    """The same, with null for what is not a number."""
     if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -1,77 +1,220 @@
-"""Figures of merit of a replayed drive. scikit-learn where it has the metric."""
+"""Figures of merit of replayed drives, float, QANN and SNN side by side."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crnn_snn_ros.core.errors import ConfigError
-from crnn_snn_ros.evaluation.replay import Estimate, Recording
+from crnn_snn_ros.core.command import ControlConfig
+from crnn_snn_ros.evaluation import scores
+from crnn_snn_ros.evaluation.bootstrap import RESAMPLES, intervals, segment_length_s, segments
+from crnn_snn_ros.evaluation.events import (
+    Event,
+    commands_of,
+    false_stops,
+    find_events,
+    roughness,
+    stops,
+)
+from crnn_snn_ros.evaluation.recording import (
+    COLLISION_COLUMN,
+    NETWORKS,
+    STEERING_COLUMN,
+    Floats,
+    Recording,
+)
 
-Floats = NDArray[np.float32] | NDArray[np.float64]
 COLLISION_THRESHOLD = 0.5
+STEERING_FIGURES = ("steering_rmse", "steering_explained_variance")
+COLLISION_FIGURES = ("collision_auroc", "collision_auprc", "collision_f1", "collision_ece")
+
+Figure = Callable[[Floats], "float | None"]  # weights of the frames -> value
 
 
-def summarise(recording: Recording, steering_rad: Floats, collision: Floats) -> dict[str, Any]:
+class Judged(NamedTuple):
+    """Frames whose truth is known, and what one network says of them; (n,) each."""
+
+    frames: NDArray[np.intp]  # row numbers
+    truth: Floats
+    values: Floats
+
+
+def summarise(
+    recording: Recording,
+    config: ControlConfig | None = None,
+    *,
+    threshold: float = COLLISION_THRESHOLD,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[str, Any]:
     """Metrics of a replay, as ``crnn-snn replay --json`` prints them.
 
     Args:
-        recording: A replay of n > 0 frames.
-        steering_rad: True steering (n,), NaN where unknown.
-        collision: True collision label (n,), 0 or 1, NaN where unknown.
+        recording: A replay of n > 0 frames, its drives labelled where labels are known.
+        config: How predictions become commands, for stops and smoothness.
+        threshold: Collision probability from which on F1 and times to warn take it for an alarm.
+        resamples: Of the block bootstrap; 0: no intervals.
+        seed: Of the block bootstrap.
 
     Returns:
         One value per network; None where there is no label or no such network.
+
+    Raises:
+        ConfigError: there are collision labels, but scikit-learn is missing.
     """
-    networks = {"float": recording.float_net, "qann": recording.qann, "snn": recording.snn}
-    known = np.isfinite(steering_rad)
-    constant = float(np.std(steering_rad[known].astype(np.float64))) if known.any() else None
-    steering = {name: _rmse(estimates, steering_rad) for name, estimates in networks.items()}
-    predictions = [answer.prediction for answer in recording.answers]
-    return {
-        "frames": len(predictions),
-        "labelled_frames": int(known.sum()),
-        "fps": len(predictions) / recording.pipeline_s,
-        "steering_rmse": {**steering, "predict_mean": constant},
-        "collision_auroc": {n: _collision(e, collision, "auroc") for n, e in networks.items()},
-        "collision_f1": {n: _collision(e, collision, "f1") for n, e in networks.items()},
-        "qann_snn_differences": sum(
-            a != b for a, b in zip(recording.qann, recording.snn, strict=True)
-        ),
-        "settled_fraction": float(np.mean([p.settled for p in predictions])),
-        "settle_steps_mean": float(np.mean([p.settle_steps for p in predictions])),
-        "spikes_per_frame": float(np.mean([p.spikes for p in predictions])),
-        "synaptic_operations_per_frame": float(np.mean(recording.operations)),
+    config = config or ControlConfig()
+    rows = recording.rows
+    figures = {network: _figures(recording, network, threshold) for network in NETWORKS}
+    steering = judged(recording, "snn", STEERING_COLUMN)
+    collision = judged(recording, "snn", COLLISION_COLUMN)
+    result: dict[str, Any] = {
+        "frames": len(rows),
+        "labelled_frames": len(steering.frames),
+        "collision_labelled_frames": len(collision.frames),
+        "fps": len(rows) / recording.pipeline_s,
+        "threshold": threshold,
+        "stop_threshold": config.stop_threshold,
+    }
+    ones = np.ones(len(rows))
+    for name in (*STEERING_FIGURES, *COLLISION_FIGURES):
+        result[name] = {
+            network: figure(ones) if (figure := figures[network].get(name)) else None
+            for network in NETWORKS
+        }
+    _rank_by_library(recording, result)
+    constant = float(np.std(steering.truth)) if len(steering.frames) else None
+    result["steering_rmse"]["predict_mean"] = constant
+    positive = float(np.mean(collision.truth >= 0.5)) if len(collision.frames) else None
+    result["collision_auprc"]["predict_mean"] = positive
+    result |= _driving(recording, config, threshold)
+    result["ci95"] = _intervals(recording, figures, resamples, seed)
+    return result | {
+        "qann_snn_differences": int((rows["qann"] != rows["snn"]).any(axis=1).sum()),
+        "settled_fraction": float(np.mean(rows["settled"])),
+        "settle_steps_mean": float(np.mean(rows["settle_steps"])),
+        "settle_steps_max": int(np.max(rows["settle_steps"])),
+        "spikes_per_frame": float(np.mean(rows["spikes"])),
+        "synaptic_operations_per_frame": float(np.mean(rows["layer_additions"].sum(axis=1))),
         "input_operations_per_frame": recording.input_operations,
         "dense_operations_per_frame": recording.dense_operations,
     }
 
 
-def _rmse(estimates: list[Estimate], truth: Floats) -> float | None:
-    """Root mean squared steering error in rad over labelled frames."""
-    known = np.isfinite(truth)
-    if not estimates or not known.any():
-        return None
-    steering = np.array([estimate.steering_rad for estimate in estimates])
-    errors = steering[known] - truth[known].astype(np.float64)
-    return float(np.sqrt(np.mean(np.square(errors))))
+def judged(recording: Recording, network: str, column: int) -> Judged:
+    """Frames of a network's steering or collision probability that have a label."""
+    truth, values = recording.rows["truth"][:, column], recording.rows[network][:, column]
+    frames = np.flatnonzero(np.isfinite(truth) & np.isfinite(values))
+    return Judged(frames, truth[frames].astype(np.float64), values[frames].astype(np.float64))
 
 
-def _collision(estimates: list[Estimate], truth: Floats, metric: str) -> float | None:
-    """AUROC or F1 of the collision probability over labelled frames."""
-    known = np.isfinite(truth)
-    if not estimates or not known.any():
-        return None
-    try:
-        from sklearn.metrics import f1_score, roc_auc_score
-    except ImportError:
-        raise ConfigError(
-            "collision metrics need scikit-learn: pip install 'crnn_snn_ros[report]'"
-        ) from None
-    labels = truth[known] >= 0.5
-    scores = np.array([estimate.collision_probability for estimate in estimates])[known]
-    if metric == "f1":
-        return float(f1_score(labels, scores >= COLLISION_THRESHOLD, zero_division=0.0))
-    return float(roc_auc_score(labels, scores)) if len(set(labels)) == 2 else None
+def events_of(recording: Recording, network: str, threshold: float) -> list[Event]:
+    """Collision events of the labels, and how early a network's alarm came."""
+    rows = recording.rows
+    labels = np.nan_to_num(rows["truth"][:, COLLISION_COLUMN]) >= 0.5
+    alarms = rows[network][:, COLLISION_COLUMN] >= threshold  # of NaN: none
+    return find_events(labels, alarms, recording.times_s(), rows["drive"])
+
+
+def false_stops_of(recording: Recording, network: str, config: ControlConfig) -> list[int]:
+    """Frames at which a network stops the robot though no label says that anything is near."""
+    rows = recording.rows
+    began = stops(commands_of(recording, network, config), rows["drive"])
+    truth = rows["truth"][:, COLLISION_COLUMN]
+    return false_stops(began, truth, recording.times_s(), rows["drive"])
+
+
+def _ran(recording: Recording, network: str) -> bool:
+    return bool(np.isfinite(recording.rows[network]).any())
+
+
+def _figures(recording: Recording, network: str, threshold: float) -> dict[str, Figure]:
+    """What can be said of a network, as functions of weights of all frames."""
+    found: dict[str, Figure] = {}
+
+    def of(part: Judged, figure: Callable[[Floats], float | None]) -> Figure:
+        def value(weight: Floats) -> float | None:
+            known = weight[part.frames]
+            return figure(known) if known.any() else None
+
+        return value
+
+    part = judged(recording, network, STEERING_COLUMN)
+    if len(part.frames):
+        for name, error in zip(
+            STEERING_FIGURES, (scores.rmse, scores.explained_variance), strict=True
+        ):
+            found[name] = of(part, partial(error, part.truth, part.values))
+    part = judged(recording, network, COLLISION_COLUMN)
+    if len(part.frames):
+        labels, ranking = part.truth >= 0.5, scores.Ranking(part.truth >= 0.5, part.values)
+        figures: tuple[Figure, ...] = (
+            ranking.auroc,
+            ranking.auprc,
+            partial(scores.f1, labels, part.values, threshold=threshold),
+            partial(scores.calibration_error, labels, part.values),
+        )
+        found |= {n: of(part, f) for n, f in zip(COLLISION_FIGURES, figures, strict=True)}
+    return found
+
+
+def _rank_by_library(recording: Recording, result: dict[str, Any]) -> None:
+    """Take the ranked figures themselves from scikit-learn; only intervals need our own."""
+    for network in NETWORKS:
+        part = judged(recording, network, COLLISION_COLUMN)
+        if len(part.frames):
+            labels = part.truth >= 0.5
+            result["collision_auroc"][network] = scores.auroc(labels, part.values)
+            result["collision_auprc"][network] = scores.auprc(labels, part.values)
+
+
+def _driving(recording: Recording, config: ControlConfig, threshold: float) -> dict[str, Any]:
+    """What the robot would do: warnings, stops, smoothness."""
+    rows, time_s = recording.rows, recording.times_s()
+    known = np.isfinite(rows["truth"][:, COLLISION_COLUMN])
+    follows = np.diff(rows["drive"], prepend=rows["drive"][:1]) == 0
+    minutes = float(np.diff(time_s, prepend=0.0)[known & follows].sum()) / 60.0
+    result: dict[str, Any] = {
+        name: dict.fromkeys(NETWORKS)
+        for name in ("time_to_warn", "false_stops_per_minute", "command_roughness")
+    }
+    for network in (network for network in NETWORKS if _ran(recording, network)):
+        commands = commands_of(recording, network, config)
+        result["command_roughness"][network] = roughness(commands, time_s, rows["drive"])
+        if minutes > 0.0:
+            wrong = len(false_stops_of(recording, network, config))
+            result["false_stops_per_minute"][network] = wrong / minutes
+            result["time_to_warn"][network] = _warnings(events_of(recording, network, threshold))
+    return result
+
+
+def _warnings(events: list[Event]) -> dict[str, Any]:
+    leads = [event.lead_s for event in events if event.alarm is not None]
+    return {
+        "events": len(events),
+        "warned": len(leads),
+        "in_time": sum(lead >= 0.0 for lead in leads),
+        "lead_s_median": float(np.median(leads)) if leads else None,
+        "lead_s_min": min(leads) if leads else None,
+    }
+
+
+def _intervals(
+    recording: Recording, figures: dict[str, dict[str, Figure]], resamples: int, seed: int
+) -> dict[str, dict[str, Any]]:
+    rows = recording.rows
+    wanted = {(name, net): f for net, named in figures.items() for name, f in named.items()}
+    if (rows["qann"] == rows["snn"]).all():  # so are their figures
+        wanted = {key: figure for key, figure in wanted.items() if key[1] != "qann"}
+    time_s = recording.times_s()
+    segment = segments(time_s, rows["drive"], segment_length_s(time_s))
+    ends = intervals(wanted, segment, resamples=resamples, seed=seed)
+    found: dict[str, dict[str, Any]] = {}
+    for name in (*STEERING_FIGURES, *COLLISION_FIGURES):
+        found[name] = {network: ends.get((name, network)) for network in NETWORKS}
+        if (name, "qann") not in wanted:
+            found[name]["qann"] = found[name]["snn"]
+    return found

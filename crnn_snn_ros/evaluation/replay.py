@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,32 +12,11 @@ from numpy.typing import NDArray
 from crnn_snn_ros.core import qann
 from crnn_snn_ros.core.errors import DataError
 from crnn_snn_ros.core.types import Frame
+from crnn_snn_ros.evaluation.recording import UNKNOWN, Estimate, Recording
 from crnn_snn_ros.evaluation.synops import OperationCounter
 from crnn_snn_ros.io.preprocess import preprocess
-from crnn_snn_ros.pipeline import COLLISION, STEERING, Answer, Pipeline, sigmoid
+from crnn_snn_ros.pipeline import COLLISION, STEERING, Pipeline, sigmoid
 from crnn_snn_ros.training.network import Crnn
-
-
-class Estimate(NamedTuple):
-    """What one network says of one frame."""
-
-    steering_rad: float
-    collision_probability: float
-
-
-@dataclass
-class Recording:
-    """Everything that a replay produced, frame by frame."""
-
-    stamps_ns: list[int] = field(default_factory=list)
-    answers: list[Answer] = field(default_factory=list)
-    snn: list[Estimate] = field(default_factory=list)
-    qann: list[Estimate] = field(default_factory=list)
-    float_net: list[Estimate] = field(default_factory=list)
-    operations: list[int] = field(default_factory=list)  # additions caused by spikes
-    input_operations: int = 0  # products of the analog input, every frame
-    dense_operations: int = 0  # of the same network as an ordinary one, every frame
-    pipeline_s: float = 0.0  # time from frame to command, all frames
 
 
 def replay(
@@ -47,6 +24,9 @@ def replay(
     pipeline: Pipeline,
     float_net: Crnn | None = None,
     progress: Callable[[int], object] | None = None,
+    *,
+    recording: Recording | None = None,
+    name: str = "drive",
 ) -> Recording:
     """Run one drive from empty state.
 
@@ -54,34 +34,49 @@ def replay(
         frames: The drive, in order.
         pipeline: Of the model to judge.
         float_net: The network before quantization, where there is one to compare with.
-        progress: Called after each frame with the number done.
+        progress: Called after each frame with the number done of this drive.
+        recording: Of the drives before, to which this one is added; frame by frame, so that after
+            an interruption it holds what was done.
+        name: Of this drive.
+
+    Returns:
+        The recording.
     """
-    recording = Recording()
+    if recording is None:
+        recording = Recording(pipeline.model.graph, pipeline.model.frame_rate_hz)
+    recording.begin(name)
     reference = _Qann(pipeline)
     original = None if float_net is None else _Float(float_net, pipeline)
     counter = OperationCounter(pipeline.model.graph)
     recording.dense_operations = counter.dense()
     state = pipeline.initial_state()
-    for frame in frames:
+    for number, frame in enumerate(frames, 1):
         start = time.perf_counter()
         answer, after = pipeline.step(frame, state)
         recording.pipeline_s += time.perf_counter() - start
         silent = answer.was_reset or not pipeline.engine.spikes
         entered = {} if silent else state.carry.counts
         operations = counter.count(answer.network.activity, entered)
-        state = after
-        recording.stamps_ns.append(frame.stamp_ns)
-        recording.answers.append(answer)
-        prediction = answer.prediction
-        recording.snn.append(Estimate(prediction.steering_rad, prediction.collision_probability))
-        recording.operations.append(operations.additions)
         recording.input_operations = operations.multiplications
         pixels = preprocess(frame.image, pipeline.model.contract)
-        recording.qann.append(reference.step(pixels, answer.was_reset))
-        if original is not None:
-            recording.float_net.append(original.step(pixels, answer.was_reset))
+        prediction = answer.prediction
+        recording.add(
+            stamp_ns=frame.stamp_ns,
+            was_reset=answer.was_reset,
+            settled=prediction.settled,
+            settle_steps=prediction.settle_steps,
+            spikes=prediction.spikes,
+            snn=(prediction.steering_rad, prediction.collision_probability),
+            qann=reference.step(pixels, answer.was_reset),
+            float=UNKNOWN if original is None else original.step(pixels, answer.was_reset),
+            command=answer.command,
+            layer_spikes=[int(answer.network.activity[n].sum()) for n in recording.layers],
+            layer_additions=[operations.by_layer[layer] for layer in recording.layers],
+            carry=recording.pack_carry(entered),
+        )
+        state = after
         if progress is not None:
-            progress(len(recording.answers))
+            progress(number)
     return recording
 
 

@@ -33,6 +33,7 @@ class Operations(NamedTuple):
 
     multiplications: int  # multiply-accumulates of the analog input
     additions: int  # accumulates that spikes caused, recurrent ones included
+    by_layer: dict[str, int]  # the same, by the neurons or max-pool whose spikes they were
 
 
 class OperationCounter:
@@ -66,12 +67,16 @@ class OperationCounter:
         fired: dict[str, NDArray[np.int64]] = {
             name: spikes[0].cpu().to(torch.int64).numpy() for name, spikes in activity.items()
         }
+        owner = {name: name for name in fired}
         for node in self._graph.nodes:
             if isinstance(node, SumPool) and node.source in fired:  # passes every spike on
                 fired[node.name] = _block_sum(fired[node.source], node.kernel)
-        additions = sum(int((spikes * self._fan_out[name]).sum()) for name, spikes in fired.items())
-        additions += sum(int(count.abs().sum()) for count in before.values())
-        return Operations(int(self._fan_out[INPUT].sum()), additions)
+                owner[node.name] = owner[node.source]
+        by_layer = {name: int(count.abs().sum()) for name, count in before.items()}
+        for name, spikes in fired.items():
+            caused = int((spikes * self._fan_out[name]).sum())
+            by_layer[owner[name]] = by_layer.get(owner[name], 0) + caused
+        return Operations(int(self._fan_out[INPUT].sum()), sum(by_layer.values()), by_layer)
 
 
 def _fan_out(synapse: Synapse, source: tuple[int, ...]) -> NDArray[np.int64]:

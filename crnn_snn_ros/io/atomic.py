@@ -18,7 +18,8 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OSError: the disk refuses.
     """
-    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
+    # The ending stays, as there are libraries that choose a format by it.
+    temporary = path.parent / f".{secrets.token_hex(4)}.tmp.{path.name}"
     try:
         yield temporary
         with temporary.open("rb") as file:

@@ -1,0 +1,79 @@
+"""A replay and a driven course, small and whole, for tests of what is written of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+from test_replay import frames, pipeline
+from training_samples import STEERING_PER_COLUMN, bar_path, random_network, small_config
+
+from crnn_snn_ros.core.types import Frame
+from crnn_snn_ros.evaluation.driven import DriveLog, DrivenCourse
+from crnn_snn_ros.evaluation.metrics import summarise
+from crnn_snn_ros.evaluation.replay import replay
+from crnn_snn_ros.evaluation.replay_output import Replayed
+from crnn_snn_ros.io.model_file import HeadInfo, header, save
+from crnn_snn_ros.pipeline import Pipeline
+from crnn_snn_ros.sim.generate import Difficulty, generate
+
+FRAMES = 160
+COUNTS = (FRAMES, 60)
+
+
+@cache
+def replayed() -> Replayed:
+    """Two drives of a random network whose collision output was trained, as it says."""
+    built = _with_collision(pipeline(seed=1))
+    network = random_network(small_config(), seed=1)
+    made = None
+    for number, count in enumerate(COUNTS):
+        made = replay(frames(count), built, network, recording=made, name=f"drive<{number}>")
+        columns, widths = bar_path(count, seed=0)
+        made.label(number, (12 - columns) * STEERING_PER_COLUMN, (widths > 5).astype(float))
+    assert made is not None
+    # A network that was never trained says 0.5 or so: spread it, that there is something to see.
+    spread = 1 / (1 + np.exp(-3 * (made.rows["snn"][:, 1] - np.median(made.rows["snn"][:, 1]))))
+    made.rows["snn"][:, 1] = made.rows["qann"][:, 1] = spread
+    readers = [partial(_again, count) for count in COUNTS]
+    return Replayed(built, made, summarise(made, built.config, resamples=50), readers)
+
+
+def card(folder: Any) -> dict[str, Any]:
+    """The model's header, by way of a file."""
+    save(folder / "bar.snn", replayed().pipeline.model)
+    return header(folder / "bar.snn")
+
+
+def driven(seed: int = 3, outcome: str = "contact") -> DrivenCourse:
+    """Some metres of a corridor, with pictures."""
+    course = generate("corridor", seed, Difficulty(movers=(1, 2)))
+    log = DriveLog(f"corridor {seed}", course, every_s=1.0)
+    images = frames(101)
+    x, y, yaw = course.start
+    for number, frame in enumerate(images):
+        time_s = number / 20
+        log.add(
+            time_s,
+            (x + time_s * math.cos(yaw), y + time_s * math.sin(yaw), yaw),
+            1.0,
+            steering_rad=0.1 * math.sin(time_s),
+            collision_probability=time_s / 5,
+            settle_steps=5 + number % 3,
+            image=frame.image,
+        )
+    return log.finish(outcome, outcome != "contact")
+
+
+def _again(count: int) -> Iterable[Frame]:
+    return frames(count)
+
+
+def _with_collision(built: Pipeline) -> Pipeline:
+    heads = {name: HeadInfo(info.unit, True) for name, info in built.model.heads.items()}
+    model = replace(built.model, heads=heads)
+    return Pipeline(model, built.engine, built.config)
