@@ -24,6 +24,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.timeout(300)  # pip and colcon on a busy machine
+TEMPLATES = {
+    path.name for path in (ROOT / "crnn_snn_ros" / "evaluation" / "report" / "templates").iterdir()
+}
 KINDS = ("models", "config", "launch")
 SCRIPTS = {
     "crnn_snn": "crnn_snn_ros.cli:main",
@@ -198,6 +201,8 @@ def test_pip_install_needs_the_tree_no_more(tree: Path, python: Path) -> None:
     shutil.rmtree(tree)
     module = check(installed, python, resources)
     assert python.parents[1] in module.parents
+    templates = module.parent / "evaluation" / "report" / "templates"
+    assert {path.name for path in templates.iterdir()} == TEMPLATES
     check_share(installed, resources)
 
 
