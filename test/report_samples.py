@@ -13,13 +13,16 @@ from test_replay import frames, pipeline
 from training_samples import STEERING_PER_COLUMN, bar_path, random_network, small_config
 
 from crnn_snn_ros.core.types import Frame
-from crnn_snn_ros.evaluation.driven import DriveLog, DrivenCourse
+from crnn_snn_ros.evaluation.driven import DrivenCourse
+from crnn_snn_ros.evaluation.driven import driven as to_driven
 from crnn_snn_ros.evaluation.metrics import summarise
 from crnn_snn_ros.evaluation.replay import replay
 from crnn_snn_ros.evaluation.replay_output import Replayed
 from crnn_snn_ros.io.model_file import HeadInfo, header, save
 from crnn_snn_ros.pipeline import Pipeline
 from crnn_snn_ros.sim.generate import Difficulty, generate
+from crnn_snn_ros.sim.suites import Outcome
+from crnn_snn_ros.sim.trace import Row, make_trace
 
 FRAMES = 160
 COUNTS = (FRAMES, 60)
@@ -52,21 +55,17 @@ def card(folder: Any) -> dict[str, Any]:
 def driven(seed: int = 3, outcome: str = "contact") -> DrivenCourse:
     """Some metres of a corridor, with pictures."""
     course = generate("corridor", seed, Difficulty(movers=(1, 2)))
-    log = DriveLog(f"corridor {seed}", course, every_s=1.0)
-    images = frames(101)
+    images = [frame.image for frame in frames(101)]
     x, y, yaw = course.start
-    for number, frame in enumerate(images):
+    rows = []
+    for number in range(len(images)):
         time_s = number / 20
-        log.add(
-            time_s,
-            (x + time_s * math.cos(yaw), y + time_s * math.sin(yaw), yaw),
-            1.0,
-            steering_rad=0.1 * math.sin(time_s),
-            collision_probability=time_s / 5,
-            settle_steps=5 + number % 3,
-            image=frame.image,
-        )
-    return log.finish(outcome, outcome != "contact")
+        place = (x + time_s * math.cos(yaw), y + time_s * math.sin(yaw), yaw, 1.0, 0.0)
+        said = (0.1 * math.sin(time_s), time_s / 5, True, 5 + number % 3, 100)
+        rows.append(Row(round(1e9 * (1 + time_s)), *place, *said, 1.0, 0.0))
+    ended = Outcome(seed, course.kind, outcome, 5.0, 5.0, "")
+    trace = make_trace("movers", ended, rows, images)
+    return to_driven(trace, course)
 
 
 def _again(count: int) -> Iterable[Frame]:

@@ -157,7 +157,7 @@ def test_the_drives_report_tells_how_they_ended(tmp_path):
     assert report.verdict == [("bad", "1 of 2 courses were driven to the end without contact.")]
     assert [section.name for section in report.sections] == ["courses", "drive-0", "drive-1"]
     page.write(tmp_path / "new" / "drives.html", report)
-    assert "corridor 3" in (tmp_path / "new" / "drives.html").read_text()
+    assert "movers 3 (corridor)" in (tmp_path / "new" / "drives.html").read_text()
 
 
 def test_a_replay_needs_no_simulator():

@@ -37,12 +37,35 @@ def test_a_model_drives(capsys) -> None:
     assert first["policies"]["snn"]["mean_speed"] > 0.0
 
 
+@needs_pictures
+def test_the_quantized_network_drives_the_same_path_and_failures_are_shown(
+    capsys, tmp_path
+) -> None:
+    pytest.importorskip("plotly")
+    page = tmp_path / "report.html"
+    model = str(resource_path("models", "donkeycar_mit.snn"))
+    options = ("--courses", "2", "--suite", "movers", "--report", str(page))
+    result = simulate(
+        capsys, model, *options, "--policies", "qann", "snn", "forgetful", "unsteered"
+    )
+    assert result["qann_is_snn"] is True
+    assert result["policies"]["qann"] == result["policies"]["snn"]
+    assert len(result["policies"]) == 4
+    assert result["policies"]["snn"] != result["policies"]["unsteered"]
+    assert result["policies"]["snn"] != result["policies"]["forgetful"], "memory matters"
+    text = page.read_text("utf-8")
+    assert "2 courses without success" in text
+    assert "movers 2000" in text
+
+
 @pytest.mark.parametrize(
     ("options", "line"),
     [
         (["--courses", "0"], "--courses is 0"),
         (["--courses", "101", "--seeds", "test"], "allowed is 1 to 100"),
         (["--policies"], "--policies names none"),
+        (["--courses", "1", "--policies", "float"], "--policies float needs --float-checkpoint"),
+        (["--courses", "1", "--policies", "straight", "--report", "x.html"], "--report shows"),
         (["--record", "drives"], "--record needs one of --policies"),
         (["--record", "drives", "--policies", "expert", "--seeds", "test"], "--seeds test"),
         (["missing.snn", "--courses", "1"], "missing.snn"),

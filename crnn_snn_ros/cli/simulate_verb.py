@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 Name = Literal["expert", "straight", "unsteered", "float", "qann", "snn", "forgetful"]
+MOST_SHOWN, FEWEST_SHOWN = 12, 3  # courses in a report
 OF_MODEL = ("unsteered", "qann", "snn", "forgetful")
 
 
@@ -30,6 +31,7 @@ def simulate_verb(
     policies: tuple[Name, ...] = ("expert", "straight", "snn"),
     float_checkpoint: Path | None = None,
     speed: float = 1.0,
+    report: Path | None = None,
     record: Path | None = None,
     noise: float = 0.0,
     processes: int = 1,
@@ -52,6 +54,8 @@ def simulate_verb(
             recurrent state cleared at every frame. float: the network of --float-checkpoint.
         float_checkpoint: float.safetensors that the model was made from.
         speed: Of the model where it expects no collision, m/s.
+        report: Write an HTML page of courses where the spiking network failed, a dozen at most, or
+            of the first three where it never did: path on the map, pictures, what it said.
         record: Write every drive as a bag into this folder, with the expert's labels, and data.yaml
             for train; needs a single policy. Drives that are there already are left as they are.
         noise: Disturb the yaw rate of a recorded driver by this much, rad/s.
@@ -90,6 +94,8 @@ def simulate_verb(
                 processes=processes,
                 progress=lambda _: bar.update(bar.task_ids[0], advance=1),
             )
+    if report is not None:
+        _report(report, model, suite, runs.get("snn", []), speed)
     summaries = {name: summarize(outcomes) for name, outcomes in runs.items() if outcomes}
     same = runs["qann"] == runs["snn"] if {"qann", "snn"} <= runs.keys() else None
     if json:
@@ -103,6 +109,27 @@ def simulate_verb(
             word = "the same, bit for bit" if same else "NOT the same"
             STDOUT.print(f"Poses of the quantized and of the spiking network: {word}.")
     return 1 if same is False else 0
+
+
+def _report(path: Path, model: Path | None, suite: str, runs: list[Outcome], speed: float) -> None:
+    try:
+        from crnn_snn_ros.evaluation.report.closed_loop import write_traces
+    except ImportError as error:
+        raise ConfigError(f"--report: {error}; pip install 'crnn_snn_ros[report]'") from None
+    from crnn_snn_ros.pipeline import load_pipeline
+    from crnn_snn_ros.sim.suites import Setup, driving
+    from crnn_snn_ros.sim.trace import trace_course
+
+    if model is None or not runs:
+        raise ConfigError("--report shows the spiking network: give a model, and snn to --policies")
+    failed = [outcome.seed for outcome in runs if not outcome.succeeded][:MOST_SHOWN]
+    shown = failed or [outcome.seed for outcome in runs][:FEWEST_SHOWN]
+    pipeline = load_pipeline(model, device="cpu", config=driving(speed))
+    setup = Setup(rate_hz=pipeline.frame_rate_hz)
+    traces = [trace_course(pipeline, suite, seed, setup) for seed in shown]
+    what = f"{len(failed)} courses without success" if failed else "some of its courses"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_traces(path, traces, model, title=f"{model.name} on {suite}", subtitle=what)
 
 
 def _seeds(kind: str, courses: int) -> list[int]:

@@ -1,19 +1,22 @@
-"""What a driven course leaves behind: the plain input of the closed-loop report.
+"""A driven course as the closed-loop report takes it: plain columns and pictures.
 
-The simulator in this process and a node over DDS both fill a ``DriveLog``, frame by frame.
+The simulator in this process and a node over DDS both leave a ``sim.trace.Trace``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crnn_snn_ros.core.errors import DataError
 from crnn_snn_ros.sim.course import Course
+
+if TYPE_CHECKING:
+    from crnn_snn_ros.sim.trace import Trace
 
 Floats = NDArray[np.float64]
 COLUMNS = (
@@ -78,68 +81,32 @@ class DrivenCourse:
         return float(times[-1] - times[0])
 
 
-@dataclass
-class DriveLog:
-    """Gathers a run frame by frame.
+def driven(trace: Trace, course: Course | None, robot_radius_m: float = 0.18) -> DrivenCourse:
+    """A trace of the simulator as the report takes it.
 
     Args:
-        name: Of the run.
-        course: That is driven.
-        every_s: How often a camera frame is kept, for the filmstrip.
+        trace: Of one run.
+        course: That was driven, for the map.
         robot_radius_m: Of the footprint, for the map.
     """
-
-    name: str
-    course: Course | None = None
-    every_s: float = 1.0
-    robot_radius_m: float = 0.18
-    _rows: list[tuple[float, ...]] = field(default_factory=list)
-    _snapshots: list[Snapshot] = field(default_factory=list)
-    _last: Snapshot | None = None
-
-    def add(
-        self,
-        time_s: float,
-        pose: tuple[float, float, float],
-        speed_mps: float,
-        *,
-        steering_rad: float = np.nan,
-        collision_probability: float = np.nan,
-        settle_steps: float = np.nan,
-        settled: bool = True,
-        image: NDArray[np.uint8] | None = None,
-    ) -> None:
-        """Add one frame.
-
-        Args:
-            time_s: Since the start.
-            pose: x m, y m, yaw rad, at that time.
-            speed_mps: Of the robot.
-            steering_rad: Predicted.
-            collision_probability: Predicted.
-            settle_steps: Time-steps that the frame needed.
-            settled: False: the frame was cut.
-            image: What the camera saw, uint8 (H, W, 3), RGB; kept every ``every_s`` and last.
-        """
-        told = (steering_rad, collision_probability, settle_steps)
-        self._rows.append((time_s, *pose, speed_mps, *told))
-        if image is None:
-            return
-        self._last = Snapshot(time_s, image, steering_rad, collision_probability, settled)
-        if not self._snapshots or time_s >= self._snapshots[-1].time_s + self.every_s - 1e-6:
-            self._snapshots.append(self._last)
-
-    def finish(self, outcome: str, succeeded: bool) -> DrivenCourse:
-        """The run, when it is over.
-
-        Raises:
-            DataError: no frame was added.
-        """
-        table = np.array(self._rows, dtype=float).reshape(-1, len(COLUMNS))
-        snapshots = list(self._snapshots)
-        if self._last is not None and snapshots[-1] is not self._last:
-            snapshots.append(self._last)  # of a collision, the most telling one
-        columns = {name: table[:, i] for i, name in enumerate(COLUMNS)}
-        return DrivenCourse(
-            self.name, self.course, columns, snapshots, outcome, succeeded, self.robot_radius_m
-        )
+    rows, times = trace.rows, trace.times_s
+    columns = {name: np.asarray(rows[name], float) for name in COLUMNS if name != "time_s"}
+    outcome = trace.outcome
+    return DrivenCourse(
+        name=f"{trace.suite} {outcome.seed} ({outcome.kind})",
+        course=course,
+        columns={"time_s": times, **columns},
+        snapshots=[
+            Snapshot(
+                float(times[n]),
+                image,
+                float(rows["steering_rad"][n]),
+                float(rows["collision_probability"][n]),
+                bool(rows["settled"][n]),
+            )
+            for n, image in zip(trace.thumbnail_rows, trace.thumbnails, strict=True)
+        ],
+        outcome=outcome.finished,
+        succeeded=outcome.succeeded,
+        robot_radius_m=robot_radius_m,
+    )

@@ -75,6 +75,7 @@ def main(args: Sequence[str] | None = None) -> int:
         run = drive(model, courses, options.speed, options.out)
         summary = {"model": str(model), **summarize(run)}
         _write(options.out, run.traces, summary)
+        reported = _report(options.out / "report.html", run.traces, model)
     except (ConfigError, ModelFileError, OSError) as error:
         return _refuse(error, BAD_INPUT)
     except CrnnSnnError as error:
@@ -82,6 +83,8 @@ def main(args: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _refuse("interrupted", FAILED)
     _print(summary, options.out)
+    if reported:
+        print(f"Look at: {options.out / 'report.html'}")
     return DONE if summary["held"] else FAILED
 
 
@@ -204,6 +207,18 @@ def _write(out: Path, traces: Sequence[Trace], summary: dict[str, Any]) -> None:
             temporary.write_bytes(png.tobytes())
     with replacing(out / "summary.json") as temporary:
         temporary.write_text(json.dumps(summary, indent=2) + "\n")
+
+
+def _report(path: Path, traces: Sequence[Trace], model: Path) -> bool:
+    """Write the report, where what it is made with is installed."""
+    try:
+        from crnn_snn_ros.evaluation.report.closed_loop import write_traces
+    except ImportError as error:
+        print(f"no report.html: {error}; pip install 'crnn_snn_ros[report]'", file=sys.stderr)
+        return False
+    subtitle = f"{model.name} as a spiking network in its node, over DDS in lockstep"
+    write_traces(path, traces, model, title="Demonstration in the simulator", subtitle=subtitle)
+    return True
 
 
 def _print(summary: dict[str, Any], out: Path) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from crnn_snn_ros.evaluation.driven import DrivenCourse
+from crnn_snn_ros.evaluation.driven import DrivenCourse, driven
 from crnn_snn_ros.evaluation.pictures import Shown, annotate
 from crnn_snn_ros.evaluation.report.page import (
     Figure,
@@ -18,6 +19,7 @@ from crnn_snn_ros.evaluation.report.page import (
     Tile,
     join,
     plot,
+    write,
 )
 from crnn_snn_ros.evaluation.report.plots import (
     COLOURS,
@@ -35,7 +37,10 @@ from crnn_snn_ros.evaluation.report.sections import (
     table,
     table_section,
 )
+from crnn_snn_ros.io.model_file import header
 from crnn_snn_ros.sim.course import Course, Shape, corners
+from crnn_snn_ros.sim.suites import SUITES, driving
+from crnn_snn_ros.sim.trace import Trace
 
 _FRAME_PX = 150
 _WALL, _OBSTACLE, _MOVER = "rgba(120,120,120,.85)", "rgba(86,140,200,.75)", "rgba(213,94,0,.8)"
@@ -83,6 +88,27 @@ def drives_report(
     sections += [drive_section(drive, n, stop_threshold) for n, drive in enumerate(drives)]
     sections += [*more, *([model_section(header)] if header is not None else [])]
     return Report(title, subtitle, [(whole, text)], tiles, sections, footer)
+
+
+def write_traces(
+    path: Path, traces: Sequence[Trace], model: Path, *, title: str, subtitle: str = ""
+) -> None:
+    """Write the report of traced runs of a model.
+
+    Args:
+        path: Of the HTML file.
+        traces: At least one.
+        model: That drove.
+        title: Of the page.
+        subtitle: Below the title.
+
+    Raises:
+        ModelFileError: the model cannot be trusted.
+    """
+    drives = [driven(trace, SUITES[trace.suite].course(trace.outcome.seed)) for trace in traces]
+    stop = driving().stop_threshold
+    card = header(model)
+    write(path, drives_report(title, drives, header=card, stop_threshold=stop, subtitle=subtitle))
 
 
 def drive_section(drive: DrivenCourse, number: int, stop_threshold: float) -> Section:
