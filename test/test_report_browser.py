@@ -156,10 +156,10 @@ def test_a_frame_of_the_filmstrip_is_found_on_the_map(browser, reports):
     run("arguments[0].click()", frame)
     where = "return document.getElementById('drive-1-traces-map')"
     wait(lambda: run(f"{where}.dataset.at") is not None)
-    assert float(run(f"{where}.dataset.at")) == float(frame.get_attribute("data-jump")) == 2.0
+    assert float(run(f"{where}.dataset.at")) == float(frame.get_attribute("data-jump")) == 1.0
     here = run(f"{where}.data.find((trace) => trace.name === 'here')")
     path = run(f"{where}.data.find((trace) => trace.name === 'path')")
-    at = path["customdata"].index(2.0)
+    at = path["customdata"].index(1.0)
     assert here["visible"] is True
     assert (here["x"], here["y"]) == ([path["x"][at]], [path["y"][at]])
     assert complaints(browser) == []
