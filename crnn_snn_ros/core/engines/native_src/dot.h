@@ -32,16 +32,27 @@ inline int32_t four(const uint8_t* at) {
     return word;
 }
 
-// Call `add(inputs of the tile's first row, bytes to the next row, weights)` for each four inputs.
+// Call `add(stretch of the tile's first row, its bytes, bytes to the next row, weights)` for each
+// stretch of a row.
 template <class Add>
-NATIVE_INLINE void for_each_four(const Product& p, Add add) {
+NATIVE_INLINE void for_each_stretch(const Product& p, Add add) {
     const int8_t* weight = p.weight;
     for (const Part* part = p.parts; part < p.parts_end; ++part) {
         const long step = part->step, bytes = part->bytes;
         const uint8_t* from = part->from + p.row * step;
-        for (long segment = part->segments; segment > 0; --segment, from += part->stride)
-            for (long i = 0; i < bytes; i += 4, weight += 4 * LANES) add(from + i, step, weight);
+        for (long left = part->segments; left > 0; --left, from += part->stride) {
+            add(from, bytes, step, weight);
+            weight += bytes * LANES;
+        }
     }
+}
+
+// Call `add(inputs of the tile's first row, bytes to the next row, weights)` for each four inputs.
+template <class Add>
+NATIVE_INLINE void for_each_four(const Product& p, Add add) {
+    for_each_stretch(p, [&](const uint8_t* from, long bytes, long step, const int8_t* weight) {
+        for (long i = 0; i < bytes; i += 4, weight += 4 * LANES) add(from + i, step, weight);
+    });
 }
 
 #if defined(NATIVE_AVX512VNNI)
@@ -122,16 +133,25 @@ void tile(const Product& p) {
 #else
 constexpr int TILE_ROWS = 4, TILE_BLOCKS = 1;
 
+// A function by itself: inlined into the loops over parts it took a third longer (GCC 12).
+__attribute__((noinline)) void add_stretch(int32_t* total, const uint8_t* from, long bytes,
+                                           const int8_t* weight) {
+    int32_t sum[LANES];
+    std::memcpy(sum, total, sizeof sum);
+    for (long i = 0; i < bytes; i += 4, weight += 4 * LANES)
+        for (int n = 0; n < LANES; ++n)
+            for (int k = 0; k < 4; ++k) sum[n] += from[i + k] * weight[4 * n + k];
+    std::memcpy(total, sum, sizeof sum);
+}
+
 template <int R, int B, bool Loud>
 void tile(const Product& p) {
     for (int r = 0; r < R; ++r) {
-        int32_t sum[LANES];
-        for (int n = 0; n < LANES; ++n) sum[n] = p.correction[n];
-        for_each_four(p, [&](const uint8_t* from, long step, const int8_t* weight) {
-            for (int n = 0; n < LANES; ++n)
-                for (int k = 0; k < 4; ++k) sum[n] += from[r * step + k] * weight[4 * n + k];
+        int32_t* const sum = p.charge + r * p.lanes;
+        std::memcpy(sum, p.correction, LANES * sizeof *sum);
+        for_each_stretch(p, [&](const uint8_t* from, long bytes, long step, const int8_t* weight) {
+            add_stretch(sum, from + r * step, bytes, weight);
         });
-        std::memcpy(p.charge + r * p.lanes, sum, sizeof sum);
     }
 }
 #endif
