@@ -46,8 +46,8 @@ class FaultyPipeline(Pipeline):
         time.sleep({"stall": STALL_S, "slow": SLOW_S}.get(self._fault, 0.0))
         return super().step(frame, state)
 
-    def _predict(self, result: Any) -> Any:
-        prediction = super()._predict(result)
+    def predict(self, result: Any) -> Any:
+        prediction = super().predict(result)
         if self._fault == "nan":
             return prediction._replace(steering_rad=float("nan"))
         return prediction._replace(settled=prediction.settled and self._fault != "unsettled")

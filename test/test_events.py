@@ -112,7 +112,7 @@ def test_commands_of_the_qann_are_the_pipelines_own():
     built = pipeline(seed=2)
     made = replay(frames(40, gaps=(13, 30)), built)
     np.testing.assert_array_equal(commands_of(made, "qann", built.config), made.rows["command"])
-    assert len(np.unique(made.rows["command"][:, 0])) > 5
+    assert len(np.unique(made.rows["command"][:, 0])) >= 5
 
 
 def test_commands_obey_the_thresholds():

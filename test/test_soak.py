@@ -64,8 +64,9 @@ def test_memory_and_ages(tmp_path, monkeypatch):
     }
     print(json.dumps(figures))
     assert grown_mb < FLAT_MB
-    assert int(told["answered"]) > sent / 2
+    assert int(told["answered"]) > 0  # how many is the machine's affair, unless it was asked for
     if ASKED_S:
+        assert int(told["answered"]) > 0.95 * sent
         assert p99 < AGE_MS
 
 

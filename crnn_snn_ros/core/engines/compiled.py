@@ -6,6 +6,7 @@ them becomes one loop; whether another chunk is needed is asked between them.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -98,7 +99,8 @@ class CompiledEngine(TorchEngine):
         before, state = self.initial_carry().counts, self._begin()
         until = torch.tensor(2 * self._length, device=self.device)
         try:
-            with _plain_tensors():
+            with _plain_tensors(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of what the compiler is made of; none is ours
                 for end in (0, self._length):
                     start = torch.tensor(end, device=self.device)
                     state = advance(pixels, before, state, start, until).state
