@@ -21,7 +21,7 @@ def topics() -> set[str]:
     """Topics that the node publishes, in the root namespace, as its code names them."""
     source = "".join((ROOT / "crnn_snn_ros/ros" / name).read_text() for name in ("outputs.py",))
     named = re.findall(r'_publisher\(\w+, "([^"]+)"', source)
-    assert len(named) == 6
+    assert len(named) == 7
     return {name.replace("~/", "/collision_avoidance/") for name in named} | {"/diagnostics"}
 
 
