@@ -47,8 +47,9 @@ def test_folding_changes_nothing_but_rounding():
         want, got = network(pixels), folded(pixels)
         for name in want.activations:
             torch.testing.assert_close(got.activations[name], want.activations[name])
-        assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in folded.modules())
-        assert any(isinstance(m, torch.nn.BatchNorm2d) for m in network.modules())  # untouched
+        for norm in (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d):
+            assert not any(isinstance(m, norm) for m in folded.modules())
+            assert any(isinstance(m, norm) for m in network.modules())  # untouched
         again = fold_bn(folded)
         assert torch.equal(again(pixels).heads["steering"], got.heads["steering"])
 

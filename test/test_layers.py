@@ -18,8 +18,10 @@ SCALES = {"x": torch.tensor(0.125), "y": torch.tensor(0.5)}
 
 
 def dense(weight: list[list[float]], n_max: int = 3, **options) -> NeuronLayer:
-    matrix = torch.tensor(weight)
-    return NeuronLayer([LinearBranch("x", matrix)], len(matrix), n_max, **options)
+    """A layer as after folding: without batch norm."""
+    branch = LinearBranch("x", torch.tensor(weight))
+    branch.norm = None
+    return NeuronLayer([branch], len(weight), n_max, **options)
 
 
 def counts(*rows: list[float]) -> dict[str, torch.Tensor]:
@@ -36,6 +38,17 @@ def test_float_forward_of_an_indrnn_by_hand():
     assert last.tolist() == [[1.25]]
     out, _ = layer.forward_float(counts([0.0, 0.0]), torch.tensor([[2.0]]))
     assert out.tolist() == [[[1.25]]]
+
+
+@torch.no_grad()
+def test_no_charge_drives_a_layer_in_training_into_its_limits():
+    random = torch.Generator().manual_seed(0)
+    weight = 50.0 * torch.randn(16, 8, generator=random)  # as if a few bad steps had been made
+    branch = LinearBranch("x", weight, spread=torch.full((16,), 0.3))
+    layer = NeuronLayer([branch], 16, 3, signed=True, recurrent=torch.full((16,), 0.2))
+    out, _ = layer.forward_float({"x": torch.randn(32, 8, 8, generator=random) + 5.0}, None)
+    assert (out.abs() > 0.99).float().mean() < 0.05
+    assert 0.2 < out.std() < 0.4
 
 
 def test_signed_float_layer_clips():

@@ -45,15 +45,30 @@ class HeadIntegers(NamedTuple):
 
 
 class LinearBranch(nn.Module):
-    """Dense synapse: int8 once converted."""
+    """Dense synapse: int8 once converted.
 
-    norm: nn.BatchNorm2d | None
+    A batch norm, until ``convert.fold`` folds it into weight and bias, keeps the charge where the
+    neurons answer to it: without one, most of a clipped recurrent layer is driven into its limits
+    early in training, and learns nothing more.
 
-    def __init__(self, source: str, weight: Tensor) -> None:
+    Args:
+        source: Node that charges it.
+        weight: (outputs, inputs), initial values.
+        spread: (outputs,) standard deviations of the charge to begin with.
+    """
+
+    norm: nn.Module | None
+
+    def __init__(self, source: str, weight: Tensor, spread: Tensor | None = None) -> None:
         super().__init__()
         self.source = source
         self.weight = nn.Parameter(weight)
-        self.norm = None
+        self.norm = self._new_norm(len(weight))
+        if spread is not None:
+            self.norm.weight.data.copy_(spread)
+
+    def _new_norm(self, channels: int) -> nn.BatchNorm1d | nn.BatchNorm2d:
+        return nn.BatchNorm1d(channels)
 
     def deliver(self, x: Tensor, weight: Tensor) -> Tensor:
         """Charge (M, *target) of activations (M, *source) through the given weight."""
@@ -66,12 +81,14 @@ class LinearBranch(nn.Module):
 
 
 class ConvBranch(LinearBranch):
-    """Convolution, with a batch norm until ``convert.fold`` folds it into weight and bias."""
+    """Convolution; else as ``LinearBranch``."""
 
     def __init__(self, source: str, weight: Tensor, stride: int, padding: int) -> None:
         super().__init__(source, weight)
         self.stride, self.padding = stride, padding
-        self.norm = nn.BatchNorm2d(len(weight))
+
+    def _new_norm(self, channels: int) -> nn.BatchNorm1d | nn.BatchNorm2d:
+        return nn.BatchNorm2d(channels)
 
     def deliver(self, x: Tensor, weight: Tensor) -> Tensor:
         """See ``LinearBranch``."""

@@ -156,7 +156,7 @@ def _build(config: NetworkConfig) -> dict[str, nn.Module]:
         recurrent = MOST_MEMORY * torch.rand(hidden)
         weight = nn.init.xavier_uniform_(torch.empty(hidden, size))
         # What is added up over many frames comes in small, or it begins clipped and learns slowly.
-        dense = LinearBranch(source, weight * (0.5 * (1.0 - recurrent))[:, None])
+        dense = LinearBranch(source, weight, 0.5 * (1.0 - recurrent))
         nodes[name] = NeuronLayer(
             [dense], hidden, n_max, signed=config.signed_hidden, recurrent=recurrent
         )

@@ -36,6 +36,7 @@ Carry = dict[str, Tensor]  # recurrent activations, (N, hidden)
 
 STEERING_WEIGHT = 8.0  # per rad^2: errors of 0.2 rad weigh like the entropy of collision
 RECURRENT_LIMIT = 1.0  # of |u|: beyond it an IndRNN explodes in float
+LARGEST_GRADIENT = 10.0  # norm: cuts what is out of the ordinary only
 
 
 class Epoch(NamedTuple):
@@ -241,7 +242,7 @@ def _step(
         return None, carry
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+    nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
     optimizer.step()
     network.clip_recurrent(RECURRENT_LIMIT)
     return loss.item(), carry

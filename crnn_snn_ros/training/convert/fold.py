@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 
 import torch
+from torch import nn
 
-from crnn_snn_ros.training.layers import ConvBranch, NeuronLayer
+from crnn_snn_ros.training.layers import LinearBranch, NeuronLayer
 from crnn_snn_ros.training.network import Crnn
 
 
@@ -20,7 +21,7 @@ def fold_bn(network: Crnn) -> Crnn:
     for _, layer in folded.layers():
         if isinstance(layer, NeuronLayer):
             for branch in layer.branches:
-                if isinstance(branch, ConvBranch):
+                if isinstance(branch, LinearBranch):
                     _fold(branch, layer)
     return folded
 
@@ -30,18 +31,19 @@ def without_norm(network: Crnn) -> Crnn:
     for _, layer in network.layers():
         if isinstance(layer, NeuronLayer):
             for branch in layer.branches:
-                if isinstance(branch, ConvBranch):
+                if isinstance(branch, LinearBranch):
                     branch.norm = None
     return network
 
 
-def _fold(branch: ConvBranch, layer: NeuronLayer) -> None:
+def _fold(branch: LinearBranch, layer: NeuronLayer) -> None:
     norm = branch.norm
     if norm is None:
         return
+    assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
     assert norm.running_mean is not None
     assert norm.running_var is not None
     factor = norm.weight / (norm.running_var + norm.eps).sqrt()
-    branch.weight.mul_(factor.reshape(-1, 1, 1, 1))
+    branch.weight.mul_(factor.reshape(-1, *(1,) * (branch.weight.ndim - 1)))
     layer.bias.add_(norm.bias - norm.running_mean * factor)
     branch.norm = None
