@@ -10,7 +10,13 @@ from typing import Any
 
 import numpy as np
 from test_replay import frames, pipeline
-from training_samples import STEERING_PER_COLUMN, bar_path, random_network, small_config
+from training_samples import (
+    STEERING_PER_COLUMN,
+    bar_path,
+    checkpoint,
+    random_network,
+    small_config,
+)
 
 from crnn_snn_ros.core.types import Frame
 from crnn_snn_ros.evaluation.driven import DrivenCourse
@@ -23,6 +29,7 @@ from crnn_snn_ros.pipeline import Pipeline
 from crnn_snn_ros.sim.generate import Difficulty, generate
 from crnn_snn_ros.sim.suites import Outcome
 from crnn_snn_ros.sim.trace import Row, make_trace
+from crnn_snn_ros.training.float_loop import FloatLoop
 
 FRAMES = 160
 COUNTS = (FRAMES, 60)
@@ -32,7 +39,7 @@ COUNTS = (FRAMES, 60)
 def replayed() -> Replayed:
     """Two drives of a random network whose collision output was trained, as it says."""
     built = _with_collision(pipeline(seed=1))
-    network = random_network(small_config(), seed=1)
+    network = FloatLoop(checkpoint(random_network(small_config(), seed=1)))
     made = None
     for number, count in enumerate(COUNTS):
         made = replay(frames(count), built, network, recording=made, name=f"drive<{number}>")

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crnn_snn_ros.evaluation import energy
+from crnn_snn_ros.evaluation.cutting import EncodingErrors
+from crnn_snn_ros.evaluation.findings import Findings
 from crnn_snn_ros.evaluation.raster import FrameRaster
 from crnn_snn_ros.evaluation.report.page import (
     Figure,
@@ -110,23 +112,40 @@ def cut_section(error_by_step: Mapping[str, Sequence[float]], frames: int) -> Se
         error_by_step: By the name of an output, mean |difference| to the settled one, from T = 1.
         frames: How many frames it was taken of.
     """
-    data = [
-        {"type": "scatter", "mode": "lines+markers", "name": name, "x": list(range(1, len(e) + 1)),
-         "y": list(e), "line": {"color": LAYER_COLOURS[3 * i], "width": 2},
-         "hovertemplate": "T = %{x}: %{y:.4f}"}
-        for i, (name, e) in enumerate(error_by_step.items())
-    ]  # fmt: skip
-    layout = base(
-        300,
-        xaxis={"title": {"text": "cut after T time-steps"}, "zeroline": False},
-        yaxis={"title": {"text": "mean |error|"}, "rangemode": "tozero"},
-    )
-    chart = Plot("cut", Figure({"data": data, "layout": layout}), 300, "Error over the cut")
     lead = (
         f"Mean distance to the settled output when a frame is cut early, over {frames} frames "
         "spread over the drives. The robot never acts on a frame that was cut."
     )
-    return Section("cut", "What cutting would cost", lead, plot(chart))
+    return Section("cut", "What cutting would cost", lead, plot(_cut_plot(error_by_step)))
+
+
+def encoding_section(found: EncodingErrors) -> Section:
+    """Error of s-analog and of m-analog over the number of time-steps of every frame."""
+    data = [
+        {"type": "scatter", "mode": "lines+markers", "name": name, "x": list(found.steps),
+         "y": list(errors), "line": {"color": COLOURS[shade], "width": 2},
+         "hovertemplate": "T = %{x}: %{y:.4f} rad"}
+        for name, errors, shade in (("m-analog", found.m_analog, "float"),
+                                    ("s-analog", found.s_analog, "SNN"))
+    ]  # fmt: skip
+    ticks = [2**power for power in range(int(found.steps[-1]).bit_length())]
+    layout = base(
+        300,
+        xaxis={"title": {"text": "time-steps of every frame, T"}, "type": "log",
+               "tickvals": ticks, "ticktext": [str(t) for t in ticks],
+               "fixedrange": True, "zeroline": False},
+        yaxis={"title": {"text": "mean error, rad"}, "rangemode": "tozero", "fixedrange": True},
+    )  # fmt: skip
+    chart = Plot("encodings", Figure({"data": data, "layout": layout}), 300, "Error of encodings")
+    exact = next((t for t, e in zip(found.steps, found.s_analog, strict=True) if e == 0.0), None)
+    zero = "" if exact is None else f" With s-analog it is zero from T = {exact} on."
+    lead = (
+        f"Distance of the steering to the QANN's over a stream of {found.frames} frames from empty "
+        "state, T time-steps for each. s-analog, on which this network runs, charges a frame's "
+        "current at the first time-step; m-analog charges it at every one and reads a rate. Its "
+        f"error at T = {found.steps[-1]} is {found.m_analog[-1]:.2g} rad.{zero}"
+    )
+    return Section("encodings", "s-analog against m-analog", lead, plot(chart))
 
 
 def energy_section(costs: Sequence[energy.Cost]) -> Section:
@@ -165,6 +184,71 @@ def energy_section(costs: Sequence[energy.Cost]) -> Section:
         "Operations are counted exactly; skipping zeros is credited to spikes only."
     )
     return Section("energy", "Energy", lead, join((plot(chart), table(rows, head))))
+
+
+def versus_section(models: Mapping[str, Findings], breaks_s: Sequence[float] = ()) -> Section:
+    """Time-steps, spikes, cutting and energy of several models on the same frames.
+
+    Args:
+        models: By the letter to show.
+        breaks_s: Where another drive begins.
+    """
+    recordings = {name: model.recording for name, model in models.items()}
+    steps = {name: made.rows["settle_steps"].astype(float) for name, made in recordings.items()}
+    spikes = {name: made.rows["spikes"].astype(float) for name, made in recordings.items()}
+    highest = [max(float(v.max()) for v in values.values()) for values in (steps, spikes)]
+    timeline = Timeline(
+        "activity-time",
+        next(iter(recordings.values())).times_s(),
+        (
+            Panel("time-steps", steps, span=(0.0, highest[0] + 1)),
+            Panel("spikes per frame", spikes, span=(0.0, highest[1] * 1.05)),
+        ),
+        breaks_s,
+    )
+    bars = [
+        {"type": "bar", "name": name, "x": [NETWORK_NAMES[n] for n in energies],
+         "y": list(energies.values()), "marker": {"color": COLOURS[name]},
+         "text": [f"{value:.2f}" for value in energies.values()],
+         "hovertemplate": "%{x}: %{y:.3f} uJ"}
+        for name, energies in ((n, energy.totals_uj(m.costs())) for n, m in models.items())
+    ]  # fmt: skip
+    layout = base(
+        300,
+        title={"text": "Energy per frame, uJ (arithmetic alone)", "x": 0, "font": {"size": 14}},
+        xaxis={"fixedrange": True},
+        yaxis={"fixedrange": True, "rangemode": "tozero"},
+        margin={"l": 52, "r": 12, "t": 64, "b": 42},
+        barmode="group",
+    )
+    costs = Plot("energy-bars", Figure({"data": bars, "layout": layout}), 300, "Energy per frame")
+    cut = {n: m.cut_errors["steering, rad"] for n, m in models.items() if m.cut_errors}
+    parts = [plot(_cut_plot(cut, "Steering error when cut, rad")), plot(costs)]
+    over_time = plot(time_plot(timeline, "Time-steps and spikes over time"))
+    lead = (
+        "When frames are quiet, what they fire, what cutting them after T time-steps would cost, "
+        f"and an estimate of energy from {energy.SOURCE}."
+    )
+    body = join((over_time, render("columns.html", parts=parts)))
+    return Section("activity", "Settling, spikes, energy", lead, body)
+
+
+def _cut_plot(error_by_step: Mapping[str, Sequence[float]], title: str = "") -> Plot:
+    data = [
+        {"type": "scatter", "mode": "lines+markers", "name": name, "x": list(range(1, len(e) + 1)),
+         "y": list(e), "line": {"color": COLOURS.get(name, LAYER_COLOURS[3 * i]), "width": 2},
+         "hovertemplate": "T = %{x}: %{y:.4f}"}
+        for i, (name, e) in enumerate(error_by_step.items())
+    ]  # fmt: skip
+    named = {"title": {"text": title, "x": 0, "font": {"size": 14}},
+             "margin": {"l": 52, "r": 12, "t": 64, "b": 42}} if title else {}  # fmt: skip
+    layout = base(
+        300,
+        xaxis={"title": {"text": "cut after T time-steps"}, "zeroline": False},
+        yaxis={"title": {"text": "mean |error|"}, "rangemode": "tozero"},
+        **named,
+    )
+    return Plot("cut", Figure({"data": data, "layout": layout}), 300, "Error over the cut")
 
 
 def _settling(settle_steps: Integers) -> Plot:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crnn_snn_ros.evaluation.energy import costs
+from crnn_snn_ros.evaluation.findings import Findings
 from crnn_snn_ros.evaluation.metrics import judged
 from crnn_snn_ros.evaluation.moments import AROUND_S, Moment, shown_at
 from crnn_snn_ros.evaluation.pictures import annotate
-from crnn_snn_ros.evaluation.raster import FrameRaster
 from crnn_snn_ros.evaluation.recording import (
     COLLISION_COLUMN,
     NETWORKS,
@@ -24,6 +21,7 @@ from crnn_snn_ros.evaluation.report import verdict
 from crnn_snn_ros.evaluation.report.activity import (
     NETWORK_NAMES,
     cut_section,
+    encoding_section,
     energy_section,
     raster_section,
     spikes_section,
@@ -39,27 +37,10 @@ from crnn_snn_ros.evaluation.report.sections import (
     moments_section,
     traces_section,
 )
-from crnn_snn_ros.io.model_schema import Model
 from crnn_snn_ros.pipeline import COLLISION
 
 TRACES = "traces"
 _THUMBNAIL_PX = 200
-
-
-@dataclass(frozen=True)
-class Findings:
-    """All that the report of a replay is made of."""
-
-    model: Model
-    header: Mapping[str, Any]  # of the model file
-    model_name: str
-    recording: Recording
-    summary: Mapping[str, Any]  # of ``metrics.summarise``
-    moments: Sequence[Moment] = ()
-    images: Mapping[int, NDArray[np.uint8]] = field(default_factory=dict)  # by row, of moments
-    rasters: Sequence[FrameRaster] = ()
-    cut_errors: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    cut_frames: int = 0
 
 
 def replay_report(found: Findings) -> Report:
@@ -82,11 +63,12 @@ def replay_report(found: Findings) -> Report:
             int(found.header["bounds"]["settling_steps"]),
             found.recording.layers,
             found.recording.rows["layer_spikes"],
-            _breaks(found.recording),
+            breaks(found.recording),
         ),
         *([raster_section(found.rasters)] if found.rasters else []),
         *([cut_section(found.cut_errors, found.cut_frames)] if found.cut_frames else []),
-        _energy(found),
+        *([encoding_section(found.encodings)] if found.encodings is not None else []),
+        energy_section(found.costs()),
         model_section(found.header),
     ]
     sentences, tiles = verdict.judge(found.summary, found.header)
@@ -153,7 +135,7 @@ def _traces(found: Findings) -> Section:
         ),
         Panel("commanded speed, m/s", {"command": rows["command"][:, 0]}, steps=True),
     )
-    timeline = Timeline(TRACES, recording.times_s(), panels, _breaks(recording))
+    timeline = Timeline(TRACES, recording.times_s(), panels, breaks(recording))
     lead = (
         "Drag sideways to zoom, double-click for all, or use the buttons. The SNN (thin blue) is "
         "drawn upon the QANN (wide pale blue) and must never leave it. Shaded: the label says "
@@ -173,19 +155,7 @@ def _collision(found: Findings) -> Section:
     return collision_section(parts, float(found.summary["threshold"]))
 
 
-def _energy(found: Findings) -> Section:
-    summary = found.summary
-    return energy_section(
-        costs(
-            found.model.graph,
-            dense_operations=summary["dense_operations_per_frame"],
-            input_operations=summary["input_operations_per_frame"],
-            additions=summary["synaptic_operations_per_frame"],
-            settle_steps=summary["settle_steps_mean"],
-        )
-    )
-
-
-def _breaks(recording: Recording) -> list[float]:
+def breaks(recording: Recording) -> list[float]:
+    """Times at which another drive begins, s."""
     begins = np.flatnonzero(np.diff(recording.rows["drive"])) + 1
     return [float(at) for at in recording.times_s()[begins]]
