@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import replace
 from functools import cache, partial
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -50,13 +52,33 @@ def replayed() -> Replayed:
     spread = 1 / (1 + np.exp(-3 * (made.rows["snn"][:, 1] - np.median(made.rows["snn"][:, 1]))))
     made.rows["snn"][:, 1] = made.rows["qann"][:, 1] = spread
     readers = [partial(_again, count) for count in COUNTS]
-    return Replayed(built, made, summarise(made, built.config, resamples=50), readers)
+    summary = summarise(made, built.config, resamples=50)
+    return Replayed("bar.snn", card(built), built, made, summary, readers)
 
 
-def card(folder: Any) -> dict[str, Any]:
-    """The model's header, by way of a file."""
-    save(folder / "bar.snn", replayed().pipeline.model)
-    return header(folder / "bar.snn")
+@cache
+def rival() -> Replayed:
+    """The same drives through a network that steers with the right sign and a quarter too far."""
+    first = replayed()
+    made = deepcopy(first.recording)
+    made.rows["snn"][:, 0] = made.rows["qann"][:, 0] = 1.25 * made.rows["truth"][:, 0]
+    made.rows["settle_steps"] += 2
+    summary = summarise(made, first.pipeline.config, resamples=50)
+    return replace(first, name="rival.snn", recording=made, summary=summary)
+
+
+def image_of(done: Replayed, row: int) -> Any:
+    """The camera image of a row."""
+    drive = done.recording.rows["drive"][row]
+    first = int(np.searchsorted(done.recording.rows["drive"], drive))
+    return list(done.readers[drive]())[row - first].image
+
+
+def card(built: Pipeline) -> dict[str, Any]:
+    """A model's header, by way of a file."""
+    with TemporaryDirectory() as folder:
+        save(f"{folder}/bar.snn", built.model)
+        return header(f"{folder}/bar.snn")
 
 
 def driven(seed: int = 3, outcome: str = "contact") -> DrivenCourse:

@@ -47,13 +47,14 @@ def print_comparison(names: Sequence[str], results: Sequence[Mapping[str, Any]])
         values = [result[figure]["snn"] for result in results]
         ends = [result["ci95"][figure]["snn"] for result in results]
         rows += _rows(figure, values, ends)
-        for name, result in zip(names[1:], results[1:], strict=True):
+        for number, result in enumerate(results[1:], 1):
             found = result["difference"].get(figure)
             if found is not None:
                 word = {True: "better", False: "worse", None: "not sure"}[found["better"]]
-                cells = ["" if n != name else f"{found['value']:+.3g} {word}" for n in names]
+                cells = [""] * len(names)
+                cells[number] = f"{found['value']:+.3g} {word}"
                 if found["ci95"]:
-                    cells[names.index(name)] += "\n{:+.3g}..{:+.3g}".format(*found["ci95"])
+                    cells[number] += "\n{:+.3g}..{:+.3g}".format(*found["ci95"])
                 rows.append(["  less the first's", *cells])
     for figure in ("settle_steps_mean", "settle_steps_max", "spikes_per_frame",
                    "synaptic_operations_per_frame", "qann_snn_differences"):  # fmt: skip

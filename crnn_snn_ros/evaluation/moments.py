@@ -97,7 +97,7 @@ def shown_at(recording: Recording, number: int, *, collision: bool = True, text:
 def _late_warnings(recording: Recording, threshold: float) -> list[tuple[int, str, str]]:
     events = events_of(recording, "snn", threshold)
     missed = [
-        (event.first, MISSED, f"no alarm within {event.last - event.first + 1} frames")
+        (event.first, MISSED, f"no alarm, labelled {event.last - event.first + 1} frames long")
         for event in events
         if event.alarm is None
     ]

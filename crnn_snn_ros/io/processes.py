@@ -5,8 +5,11 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import active_children, get_context
 from typing import TypeVar
+
+from crnn_snn_ros.core.errors import CrnnSnnError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -29,6 +32,9 @@ def spread(
 
     Returns:
         The results in the order of the items.
+
+    Raises:
+        CrnnSnnError: a process was killed, or died.
     """
     if processes == 1:
         return [_told(run(item), progress) for item in items]
@@ -39,6 +45,10 @@ def spread(
     )
     try:
         return [_told(result, progress) for result in pool.map(run, items)]
+    except BrokenProcessPool:
+        raise CrnnSnnError(
+            "a process ended by itself; was it out of memory? Try fewer of them"
+        ) from None
     except BaseException:
         for child in active_children():  # what they are at may take long, and nobody wants it now
             child.terminate()

@@ -134,7 +134,8 @@ def encoding_section(found: EncodingErrors) -> Section:
         xaxis={"title": {"text": "time-steps of every frame, T"}, "type": "log",
                "tickvals": ticks, "ticktext": [str(t) for t in ticks],
                "fixedrange": True, "zeroline": False},
-        yaxis={"title": {"text": "mean error, rad"}, "rangemode": "tozero", "fixedrange": True},
+        yaxis={"title": {"text": "mean error, rad"}, "rangemode": "tozero", "fixedrange": True,
+               "automargin": True},
     )  # fmt: skip
     chart = Plot("encodings", Figure({"data": data, "layout": layout}), 300, "Error of encodings")
     exact = next((t for t, e in zip(found.steps, found.s_analog, strict=True) if e == 0.0), None)
@@ -155,12 +156,12 @@ def energy_section(costs: Sequence[energy.Cost]) -> Section:
         "type": "bar", "orientation": "h", "x": list(totals.values()),
         "y": [NETWORK_NAMES.get(name, name) for name in totals],
         "marker": {"color": [COLOURS[NETWORK_NAMES[name]] for name in totals]},
-        "text": [f"{value:.2f} uJ" for value in totals.values()], "textposition": "auto",
+        "text": [f"{value:.2f} µJ" for value in totals.values()], "textposition": "auto",
         "hoverinfo": "skip",
     }  # fmt: skip
     layout = base(
         190,
-        xaxis={"title": {"text": "uJ per frame"}, "fixedrange": True, "rangemode": "tozero"},
+        xaxis={"title": {"text": "µJ per frame"}, "fixedrange": True, "rangemode": "tozero"},
         yaxis={"autorange": "reversed", "fixedrange": True, "showgrid": False},
         margin={"l": 56, "r": 16, "t": 8, "b": 42},
     )
@@ -171,7 +172,7 @@ def energy_section(costs: Sequence[energy.Cost]) -> Section:
             line.what,
             f"{line.operations:,.0f}",
             f"{line.picojoule:g} pJ",
-            f"{line.microjoule:.3f} uJ",
+            f"{line.microjoule:.3f} µJ",
         )
         for line in costs
     ]
@@ -210,12 +211,12 @@ def versus_section(models: Mapping[str, Findings], breaks_s: Sequence[float] = (
         {"type": "bar", "name": name, "x": [NETWORK_NAMES[n] for n in energies],
          "y": list(energies.values()), "marker": {"color": COLOURS[name]},
          "text": [f"{value:.2f}" for value in energies.values()],
-         "hovertemplate": "%{x}: %{y:.3f} uJ"}
+         "hovertemplate": "%{x}: %{y:.3f} µJ"}
         for name, energies in ((n, energy.totals_uj(m.costs())) for n, m in models.items())
     ]  # fmt: skip
     layout = base(
         300,
-        title={"text": "Energy per frame, uJ (arithmetic alone)", "x": 0, "font": {"size": 14}},
+        title={"text": "Energy per frame, µJ (arithmetic alone)", "x": 0, "font": {"size": 14}},
         xaxis={"fixedrange": True},
         yaxis={"fixedrange": True, "rangemode": "tozero"},
         margin={"l": 52, "r": 12, "t": 64, "b": 42},

@@ -108,8 +108,10 @@ def _sentence(
     said = f"{letter}'s {title} is {values[1]:.3g}, A's {values[0]:.3g}"
     if better is None:
         return "plain", f"{said}: with this data it is not sure which is better."
-    ends = "" if found.ci95 is None else f" ({found.ci95[0]:+.3g} to {found.ci95[1]:+.3g} at 95 %)"
-    return _BETTER[better], f"{said}: {letter} is surely {'better' if better else 'worse'}{ends}."
+    ends = (
+        "" if found.ci95 is None else f", by {found.ci95[0]:+.2g} to {found.ci95[1]:+.2g} at 95 %"
+    )
+    return _BETTER[better], f"{said}: {letter} is {'better' if better else 'worse'}{ends}."
 
 
 def _cost_sentence(letter: str, models: Models) -> tuple[State, str]:
@@ -132,7 +134,8 @@ def _tiles(models: Models) -> list[Tile]:
         note += "exact" if exact else "NOT exact"
         value = "no label" if error is None else f"{error:.3g}"
         state: State = "plain" if exact else "bad"
-        tiles.append(Tile(f"{letter}: steering RMSE, rad", value, note, state))
+        label = f"{letter} {model.model_name}: steering RMSE, rad"
+        tiles.append(Tile(label, value, note, state))
     return tiles
 
 
@@ -187,9 +190,9 @@ def _costs(models: Models) -> list[Sequence[Cell]]:
         row("multiply-accumulates as an ordinary network",
             [f"{s['dense_operations_per_frame']:,.0f}" for s in summaries]),
         row(("energy of the SNN", "arithmetic alone, 45 nm"),
-            [f"{energy['snn']:.2f} uJ" for energy in energies]),
+            [f"{energy['snn']:.2f} µJ" for energy in energies]),
         row(("energy of the QANN", "the same network, not spiking"),
-            [f"{energy['qann']:.2f} uJ" for energy in energies]),
+            [f"{energy['qann']:.2f} µJ" for energy in energies]),
         row("model file", [f"{h['size_bytes'] / 1000:.0f} kB" for h in headers]),
         row(("speed of this replay", "pipeline alone"),
             [f"{s['fps']:.0f} frames/s" for s in summaries]),

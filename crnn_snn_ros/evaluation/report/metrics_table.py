@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from crnn_snn_ros.evaluation.recording import NETWORKS
+from crnn_snn_ros.evaluation.report.activity import NETWORK_NAMES
 from crnn_snn_ros.evaluation.report.page import Section
 from crnn_snn_ros.evaluation.report.sections import Cell, table, table_section
 
@@ -22,18 +23,20 @@ FIGURES = (
 
 def metrics_section(summary: Mapping[str, Any]) -> Section:
     """Figures of ``metrics.summarise``, float, QANN and SNN side by side."""
+    ran = summary["command_roughness"]["float"] is not None
+    networks = [network for network in NETWORKS if ran or network != "float"]
     rows: list[Sequence[Cell]] = []
     for name, title, small, baseline in FIGURES:
         values = summary[name]
-        if all(values[network] is None for network in NETWORKS):
+        if all(values[network] is None for network in networks):
             continue
         ends = summary["ci95"][name]
         cells: list[Cell] = [(title, small.format(threshold=summary["threshold"]))]
-        cells += [(number(values[network]), interval(ends[network])) for network in NETWORKS]
+        cells += [(number(values[network]), interval(ends[network])) for network in networks]
         cells.append((number(values.get("predict_mean")), baseline))
         rows.append(cells)
-    rows += _driving(summary)
-    head = ("", "float", "QANN", "SNN", "baseline")
+    rows += _driving(summary, networks)
+    head = ("", *(NETWORK_NAMES[network] for network in networks), "baseline")
     work = table(_work(summary), caption="The spiking network at work")
     lead = (
         f"{summary['labelled_frames']} frames with a steering label, "
@@ -43,12 +46,12 @@ def metrics_section(summary: Mapping[str, Any]) -> Section:
     return table_section("metrics", "Figures", lead, table(rows, head), work)
 
 
-def _driving(summary: Mapping[str, Any]) -> list[Sequence[Cell]]:
+def _driving(summary: Mapping[str, Any], networks: Sequence[str]) -> list[Sequence[Cell]]:
     def row(title: Cell, name: str, text: Callable[[Any], Cell]) -> Sequence[Cell] | None:
         values = summary[name]
-        if all(values[network] is None for network in NETWORKS):
+        if all(values[network] is None for network in networks):
             return None
-        cells = [_NONE if values[n] is None else text(values[n]) for n in NETWORKS]
+        cells = [_NONE if values[n] is None else text(values[n]) for n in networks]
         return [title, *cells, _NONE]
 
     def warned(value: Any) -> Cell:

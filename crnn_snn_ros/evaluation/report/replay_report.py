@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ def replay_report(found: Findings) -> Report:
             breaks(found.recording),
         ),
         *([raster_section(found.rasters)] if found.rasters else []),
-        *([cut_section(found.cut_errors, found.cut_frames)] if found.cut_frames else []),
+        *([cut_section(_judged_cuts(found), found.cut_frames)] if found.cut_frames else []),
         *([encoding_section(found.encodings)] if found.encodings is not None else []),
         energy_section(found.costs()),
         model_section(found.header),
@@ -124,24 +125,33 @@ def _traces(found: Findings) -> Section:
     labels = truth[:, COLLISION_COLUMN]
     trained = found.model.heads[COLLISION].trained
     known = np.isfinite(labels).any()
-    panels = (
-        Panel("steering, rad", {"truth": truth[:, STEERING_COLUMN], **lines(STEERING_COLUMN)}),
-        Panel(
-            "collision probability" if trained else "collision probability (never trained)",
-            lines(COLLISION_COLUMN),
-            shaded=np.nan_to_num(labels) >= 0.5 if known else None,
-            span=(0.0, 1.02),
-            level=float(found.summary["threshold"]),
-        ),
-        Panel("commanded speed, m/s", {"command": rows["command"][:, 0]}, steps=True),
-    )
+    panels = [
+        Panel("steering, rad", {"truth": truth[:, STEERING_COLUMN], **lines(STEERING_COLUMN)})
+    ]
+    if trained or known:
+        panels.append(
+            Panel(
+                "collision probability" if trained else "collision probability (never trained)",
+                lines(COLLISION_COLUMN),
+                shaded=np.nan_to_num(labels) >= 0.5 if known else None,
+                span=(0.0, 1.02),
+                level=float(found.summary["threshold"]),
+            )
+        )
+    panels.append(Panel("commanded speed, m/s", {"command": rows["command"][:, 0]}, steps=True))
     timeline = Timeline(TRACES, recording.times_s(), panels, breaks(recording))
     lead = (
         "Drag sideways to zoom, double-click for all, or use the buttons. The SNN (thin blue) is "
-        "drawn upon the QANN (wide pale blue) and must never leave it. Shaded: the label says "
-        "collision."
-    )
+        "drawn upon the QANN (wide pale blue) and must never leave it."
+    ) + (" Shaded: the label says collision." if known else "")
     return traces_section(timeline, lead)
+
+
+def _judged_cuts(found: Findings) -> dict[str, Sequence[float]]:
+    """Without the collision probability where it was never trained, and so is always the same."""
+    heads = found.model.heads
+    return {name: errors for name, errors in found.cut_errors.items()
+            if heads[COLLISION].trained or not name.startswith(COLLISION)}  # fmt: skip
 
 
 def _collision(found: Findings) -> Section:
