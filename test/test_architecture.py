@@ -72,7 +72,7 @@ def test_nothing_leaves_the_page(drawn):
 
 def test_the_picture_in_the_docs_is_of_the_sample_model(tmp_path):
     readme = (ROOT / "README.md").read_text()
-    command = re.search(r"crnn-snn (info \S+ --picture \S+)", readme)
+    command = re.search(r"crnn-snn (info \S+ --picture [\w/.]+)", readme)
     assert command is not None
     verb, model, option, kept = command[1].split()
     assert main([verb, str(ROOT / model), option, str(tmp_path / "again.svg")]) == 0

@@ -394,6 +394,8 @@ BAD_OPTIONS = [
     (["replay", "{model}", "{bag}", "--video", "v.avi"], "only .mp4"),
     (["replay", "{model}", "{bag}", "{bag}", "--live", "own"], "--live plays one bag"),
     (["replay", "{model}"], "replay needs a bag"),
+    (["replay", "{model}", "{bag}", "--jobs", "0"], "--jobs is 0"),
+    (["replay", "{model}", "{bag}", "--compare", *["{model}"] * 4], "at most 3 models, got 4"),
     (["replay", "{model}", "{bag}", "--begin", "0.99", "--end", "0.991"], "no frame between"),
     (["replay", "{model}", "{bag}", "--image-topic", "/nose"], "no topic /nose"),
     (["replay", "{model}", "{bag}", "--steering-topic", "/image/compressed"], "Float32"),
@@ -534,7 +536,12 @@ def test_a_full_disk_while_converting_is_one_line(chain, tmp_path):
 
 @pytest.mark.parametrize(
     ("module", "verb", "extra"),
-    [("tyro", "info", "tools"), ("rosbags", "replay", "tools"), ("plotly", "report", "report")],
+    [
+        ("tyro", "info", "tools"),
+        ("rosbags", "replay", "tools"),
+        ("plotly", "report", "report"),
+        ("onnxruntime", "export", "export"),
+    ],
 )
 def test_a_missing_extra_names_the_pip_line(chain, tmp_path, module, verb, extra):
     stub = tmp_path / module
@@ -544,6 +551,7 @@ def test_a_missing_extra_names_the_pip_line(chain, tmp_path, module, verb, extra
         "info": ["info", chain.model],
         "replay": ["replay", chain.model, chain.bag],
         "report": ["replay", chain.model, chain.bag, "--out", tmp_path / "out"],
+        "export": ["export", chain.model, tmp_path / "model.onnx"],
     }[verb]
     message = one_line(crnn_snn(*arguments, path=tmp_path))
     assert f"pip install 'crnn_snn_ros[{extra}]'" in message

@@ -71,6 +71,11 @@ def test_a_model_differs_from_itself_in_nothing():
     assert apart(first, first) == []
 
 
+def test_an_untrained_collision_output_is_not_compared():
+    found = differences(model(hard()), model(hard(1)), collision=False)
+    assert set(found) == {"steering_rmse", "steering_explained_variance"}
+
+
 def test_too_little_data_gives_no_interval():
     found = differences(model(hard(), count=40), model(0.5 * hard(), count=40))
     assert found["steering_rmse"].ci95 is None

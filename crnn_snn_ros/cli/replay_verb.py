@@ -153,6 +153,7 @@ def _judge(
     from crnn_snn_ros.evaluation.metrics import summarise
     from crnn_snn_ros.evaluation.replay_output import Replayed
     from crnn_snn_ros.io.model_file import header
+    from crnn_snn_ros.pipeline import COLLISION
 
     done: list[Replayed] = []
     for candidate, recording in zip(candidates, recordings, strict=True):
@@ -162,7 +163,10 @@ def _judge(
         label(recording, chosen, topics, pipeline.model.frame_rate_hz)
         result = summarise(recording, pipeline.config, threshold=threshold, seed=seed)
         if done and len(recording) == len(recordings[0]):
-            found = differences(recordings[0], recording, threshold, seed=seed)
+            trained = all(
+                one.model.heads[COLLISION].trained for one in (pipeline, done[0].pipeline)
+            )
+            found = differences(recordings[0], recording, threshold, collision=trained, seed=seed)
             result = {"model": str(candidate.model), **result, "difference": as_json(found)}
         readers = [drive.frames for drive in chosen]
         name, card = candidate.model.name, header(candidate.model)

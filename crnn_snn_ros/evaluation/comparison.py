@@ -45,6 +45,7 @@ def differences(
     other: Recording,
     threshold: float = COLLISION_THRESHOLD,
     *,
+    collision: bool = True,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Difference]:
@@ -54,6 +55,8 @@ def differences(
         first: What is compared with.
         other: What is compared.
         threshold: Collision probability of an alarm.
+        collision: Whether the collision outputs of both were trained; if not, nothing is said of
+            them.
         resamples: Of the block bootstrap; 0: no intervals.
         seed: Of the block bootstrap.
 
@@ -65,7 +68,8 @@ def differences(
     """
     _require_same_frames(first, other)
     base, rival = (figures(made, "snn", threshold) for made in (first, other))
-    known = [name for name in (*STEERING_FIGURES, *COLLISION_FIGURES) if name in base]
+    asked = (*STEERING_FIGURES, *(COLLISION_FIGURES if collision else ()))
+    known = [name for name in asked if name in base]
     wanted = {name: _less(rival[name], base[name]) for name in known}
     time_s, drive = first.times_s(), first.rows["drive"]
     segment = segments(time_s, drive, segment_length_s(time_s))

@@ -15,6 +15,7 @@ from crnn_snn_ros.evaluation.moments import Moment
 from crnn_snn_ros.evaluation.raster import FrameRaster
 from crnn_snn_ros.evaluation.recording import Recording
 from crnn_snn_ros.io.model_schema import Model
+from crnn_snn_ros.pipeline import COLLISION
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,11 @@ class Findings:
     cut_errors: Mapping[str, Sequence[float]] = field(default_factory=dict)
     cut_frames: int = 0
     encodings: EncodingErrors | None = None
+
+    @property
+    def trained(self) -> bool:
+        """Whether the collision output ever saw a label."""
+        return self.model.heads[COLLISION].trained
 
     def costs(self) -> list[Cost]:
         """What an average frame costs."""

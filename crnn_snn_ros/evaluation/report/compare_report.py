@@ -33,7 +33,6 @@ from crnn_snn_ros.evaluation.report.sections import (
     table_section,
     traces_section,
 )
-from crnn_snn_ros.pipeline import COLLISION
 
 LETTERS = "ABCD"
 _THUMBNAIL_PX = 200
@@ -52,7 +51,12 @@ def compare_report(found: Sequence[Findings], gaps: Sequence[Moment]) -> Report:
     models = dict(zip(LETTERS, found, strict=False))
     first = found[0]
     told = {
-        letter: differences(first.recording, other.recording, first.summary["threshold"])
+        letter: differences(
+            first.recording,
+            other.recording,
+            first.summary["threshold"],
+            collision=first.trained and other.trained,
+        )
         for letter, other in list(models.items())[1:]
     }
     names = ", ".join(f"{letter} {model.model_name}" for letter, model in models.items())
@@ -142,13 +146,15 @@ def _tiles(models: Models) -> list[Tile]:
 def _figures(models: Models, told: Mapping[str, Mapping[str, Difference]]) -> Section:
     rows: list[Sequence[Cell]] = []
     for name, title, small, _ in FIGURES:
-        if all(model.summary[name]["snn"] is None for model in models.values()):
+        steering = name.startswith("steering")
+        judged_of = {letter for letter, model in models.items() if steering or model.trained}
+        if all(models[letter].summary[name]["snn"] is None for letter in judged_of):
             continue
         threshold = models["A"].summary["threshold"]
         cells: list[Cell] = [(title, small.format(threshold=threshold))]
         for letter, model in models.items():
             value, ends = model.summary[name]["snn"], model.summary["ci95"][name]["snn"]
-            cells.append((number(value), interval(ends)))
+            cells.append((number(value), interval(ends)) if letter in judged_of else "untrained")
             if letter in told:
                 cells.append(_difference(letter, name, told[letter].get(name)))
         rows.append(cells)
@@ -233,7 +239,7 @@ def _traces(models: Models) -> Section:
         return {
             letter: model.recording.rows["snn"][:, column]
             for letter, model in models.items()
-            if column == STEERING_COLUMN or model.model.heads[COLLISION].trained
+            if column == STEERING_COLUMN or model.trained
         }
 
     labels = truth[:, COLLISION_COLUMN]
@@ -261,8 +267,7 @@ def _collision(models: Models) -> Section:
     parts = {
         letter: part
         for letter, model in models.items()
-        if model.model.heads[COLLISION].trained
-        and len((part := judged(model.recording, "snn", COLLISION_COLUMN)).frames)
+        if model.trained and len((part := judged(model.recording, "snn", COLLISION_COLUMN)).frames)
     }
     if not parts:
         return nothing_section(

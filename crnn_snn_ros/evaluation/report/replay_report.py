@@ -99,7 +99,7 @@ def _moments(found: Findings) -> list[Section]:
 
 def _highlight(found: Findings, moment: Moment, time_s: NDArray[np.float64]) -> Highlight:
     recording = found.recording
-    trained = found.model.heads[COLLISION].trained
+    trained = found.trained
     captions = (f"{AROUND_S:g} s before", "at", f"{AROUND_S:g} s after")
     pictures = [
         Glimpse(
@@ -123,7 +123,7 @@ def _traces(found: Findings) -> Section:
         return {NETWORK_NAMES[name]: rows[name][:, column] for name in ("float", "qann", "snn")}
 
     labels = truth[:, COLLISION_COLUMN]
-    trained = found.model.heads[COLLISION].trained
+    trained = found.trained
     known = np.isfinite(labels).any()
     panels = [
         Panel("steering, rad", {"truth": truth[:, STEERING_COLUMN], **lines(STEERING_COLUMN)})
@@ -149,9 +149,8 @@ def _traces(found: Findings) -> Section:
 
 def _judged_cuts(found: Findings) -> dict[str, Sequence[float]]:
     """Without the collision probability where it was never trained, and so is always the same."""
-    heads = found.model.heads
     return {name: errors for name, errors in found.cut_errors.items()
-            if heads[COLLISION].trained or not name.startswith(COLLISION)}  # fmt: skip
+            if found.trained or not name.startswith(COLLISION)}  # fmt: skip
 
 
 def _collision(found: Findings) -> Section:
