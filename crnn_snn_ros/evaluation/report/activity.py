@@ -263,7 +263,12 @@ def _settling(settle_steps: Integers) -> Plot:
     layout = base(
         280,
         title={"text": "Time-steps to settle", "x": 0, "font": {"size": 14}},
-        xaxis={"title": {"text": "time-steps"}, "fixedrange": True, "zeroline": False},
+        xaxis={
+            "title": {"text": "time-steps"},
+            "fixedrange": True,
+            "zeroline": False,
+            **({"dtick": 1} if len(counts) - first <= 20 else {}),
+        },
         yaxis={"title": {"text": "frames"}, "fixedrange": True},
         bargap=0.1,
     )

@@ -24,9 +24,6 @@
     const part = JSON.parse(document.getElementById(`${plot.id}-data`).textContent);
     if (narrow) {
       part.layout.dragmode = false; // a finger scrolls the page
-      for (const trace of part.data) {
-        if (trace.marker?.colorbar) trace.marker.showscale = false; // no room for it
-      }
       if (part.layout.yaxis?.scaleanchor) { // a map is as high as its width asks for
         const [x, y] = [part.layout.xaxis.range, part.layout.yaxis.range];
         const height = 130 + ((plot.clientWidth - 60) * (y[1] - y[0])) / (x[1] - x[0]);
