@@ -21,13 +21,12 @@ from crnn_snn_ros.evaluation.recording import (
 from crnn_snn_ros.evaluation.report import verdict
 from crnn_snn_ros.evaluation.report.activity import (
     NETWORK_NAMES,
-    cut_section,
-    encoding_section,
     energy_section,
     raster_section,
     spikes_section,
 )
 from crnn_snn_ros.evaluation.report.collision import collision_section, nothing_section
+from crnn_snn_ros.evaluation.report.cutting_sections import cut_section, encoding_section
 from crnn_snn_ros.evaluation.report.metrics_table import metrics_section
 from crnn_snn_ros.evaluation.report.page import Report, Section
 from crnn_snn_ros.evaluation.report.plots import Panel, Timeline
