@@ -177,6 +177,7 @@ setup(
     ],
     extras_require={
         "ros-jazzy": ROS_JAZZY,
+        "export": ["onnx>=1.16", "onnxruntime>=1.17"],
         "report": ["jinja2>=3.1", "markupsafe>=2", "plotly>=6", "scikit-learn>=1.3"],
         "sim": ["mujoco>=3.17"],  # draws with OSMesa: libosmesa6, a package of the system
         "tools": ["rich>=13", "rosbags>=0.11", "tyro>=1"],

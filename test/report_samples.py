@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import replace
 from functools import cache, partial
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from test_replay import frames, pipeline
-from training_samples import STEERING_PER_COLUMN, bar_path, random_network, small_config
+from training_samples import (
+    STEERING_PER_COLUMN,
+    bar_path,
+    checkpoint,
+    random_network,
+    small_config,
+)
 
 from crnn_snn_ros.core.types import Frame
 from crnn_snn_ros.evaluation.driven import DrivenCourse
@@ -23,6 +31,7 @@ from crnn_snn_ros.pipeline import Pipeline
 from crnn_snn_ros.sim.generate import Difficulty, generate
 from crnn_snn_ros.sim.suites import Outcome
 from crnn_snn_ros.sim.trace import Row, make_trace
+from crnn_snn_ros.training.float_loop import FloatLoop
 
 FRAMES = 160
 COUNTS = (FRAMES, 60)
@@ -32,7 +41,7 @@ COUNTS = (FRAMES, 60)
 def replayed() -> Replayed:
     """Two drives of a random network whose collision output was trained, as it says."""
     built = _with_collision(pipeline(seed=1))
-    network = random_network(small_config(), seed=1)
+    network = FloatLoop(checkpoint(random_network(small_config(), seed=1)))
     made = None
     for number, count in enumerate(COUNTS):
         made = replay(frames(count), built, network, recording=made, name=f"drive<{number}>")
@@ -43,13 +52,33 @@ def replayed() -> Replayed:
     spread = 1 / (1 + np.exp(-3 * (made.rows["snn"][:, 1] - np.median(made.rows["snn"][:, 1]))))
     made.rows["snn"][:, 1] = made.rows["qann"][:, 1] = spread
     readers = [partial(_again, count) for count in COUNTS]
-    return Replayed(built, made, summarise(made, built.config, resamples=50), readers)
+    summary = summarise(made, built.config, resamples=50)
+    return Replayed("bar.snn", card(built), built, made, summary, readers)
 
 
-def card(folder: Any) -> dict[str, Any]:
-    """The model's header, by way of a file."""
-    save(folder / "bar.snn", replayed().pipeline.model)
-    return header(folder / "bar.snn")
+@cache
+def rival() -> Replayed:
+    """The same drives through a network that steers with the right sign and a quarter too far."""
+    first = replayed()
+    made = deepcopy(first.recording)
+    made.rows["snn"][:, 0] = made.rows["qann"][:, 0] = 1.25 * made.rows["truth"][:, 0]
+    made.rows["settle_steps"] += 2
+    summary = summarise(made, first.pipeline.config, resamples=50)
+    return replace(first, name="rival.snn", recording=made, summary=summary)
+
+
+def image_of(done: Replayed, row: int) -> Any:
+    """The camera image of a row."""
+    drive = done.recording.rows["drive"][row]
+    first = int(np.searchsorted(done.recording.rows["drive"], drive))
+    return list(done.readers[drive]())[row - first].image
+
+
+def card(built: Pipeline) -> dict[str, Any]:
+    """A model's header, by way of a file."""
+    with TemporaryDirectory() as folder:
+        save(f"{folder}/bar.snn", built.model)
+        return header(f"{folder}/bar.snn")
 
 
 def driven(seed: int = 3, outcome: str = "contact") -> DrivenCourse:

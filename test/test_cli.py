@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +25,7 @@ from crnn_snn_ros.core.engines import ENGINES
 from crnn_snn_ros.data.bags import read_info
 from crnn_snn_ros.io.model_file import header
 
-VERBS = ("import", "train", "convert", "verify", "replay", "simulate", "bench", "info")
+VERBS = ("import", "train", "convert", "verify", "replay", "simulate", "bench", "export", "info")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
 FRAMES = 60
 
@@ -258,6 +260,68 @@ def test_replay_of_many_bags_is_one_evaluation(chain, capsys, tmp_path):
     assert bags == ["0000_bag", "0001_bag"]
 
 
+def test_the_number_of_jobs_changes_nothing(chain, capsys, tmp_path):
+    results = []
+    for jobs in (1, 2):
+        out = tmp_path / str(jobs)
+        arguments = ("replay", chain.model, chain.bag, chain.bag, "--jobs", jobs, "--out", out)
+        results.append(succeed_within(capsys, *arguments))
+        assert results[-1].pop("fps") > 0
+        report = (out / "report.html").read_text()
+        results.append(re.sub(r"[\d.]+ frames/s", "", report))
+    assert results[0] == results[2]
+    assert results[1] == results[3]
+    bags = [sorted((tmp_path / jobs / "predictions").rglob("*.mcap")) for jobs in ("1", "2")]
+    assert len(bags[0]) == 2
+    assert [bag.read_bytes() for bag in bags[0]] == [bag.read_bytes() for bag in bags[1]]
+
+
+def test_models_are_compared(chain, capsys, tmp_path):
+    out = tmp_path / "out"
+    other = tmp_path / "other.snn"
+    other.write_bytes(chain.model.read_bytes())
+    arguments = ("replay", chain.model, chain.bag, "--compare", other, "--out", out)
+    result = succeed_within(capsys, *arguments)
+    (second,) = result["compare"]
+    assert second["model"] == str(other)
+    assert second["steering_rmse"] == result["steering_rmse"]
+    assert second["difference"]["steering_rmse"]["value"] == 0.0
+    assert second["difference"]["steering_rmse"]["better"] is None
+    assert json.loads((out / "metrics.json").read_text()) == result
+    names = {path.name for path in out.iterdir()}
+    assert names == {"metrics.json", "report.html", "predictions", "predictions_2"}
+    assert "B other.snn" in (out / "report.html").read_text()
+    shutil.rmtree(out / "predictions")
+    assert "predictions_2 exists" in refused(capsys, *arguments)
+    assert main(["replay", str(chain.model), str(chain.bag), "--compare", str(other)]) == 0
+    assert "less the first's" in capsys.readouterr().out
+
+
+def test_a_real_ctrl_c_while_replaying(chain, tmp_path):
+    """At a terminal, where the progress bar tells when it is under way."""
+    out, bags = tmp_path / "out", [chain.bag] * 100
+    command = [sys.executable, "-m", "crnn_snn_ros.cli", "replay", chain.model, *bags]
+    terminal, end = os.openpty()
+    process = subprocess.Popen(
+        [*map(str, command), "--out", str(out)], stdout=subprocess.PIPE, stderr=end, env=ENVIRONMENT
+    )
+    os.close(end)
+    shown = b""
+    while not (found := re.search(rb"([1-9]\d*)/6000", shown)):
+        shown += os.read(terminal, 4096)
+    process.send_signal(signal.SIGINT)
+    told, _ = process.communicate(timeout=60)
+    os.close(terminal)
+    assert process.returncode == 130
+    text = told.decode()
+    assert "until it was interrupted" in text
+    frames = re.search(r"frames +│ (\d+) ", text)
+    assert frames is not None
+    assert int(found[1]) <= int(frames[1]) < 6000
+    assert "steering_rmse" in text
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_ctrl_c_while_replaying_tells_what_was_done(chain, capsys, monkeypatch, tmp_path):
     from crnn_snn_ros.evaluation import replay as module
 
@@ -330,6 +394,8 @@ BAD_OPTIONS = [
     (["replay", "{model}", "{bag}", "--video", "v.avi"], "only .mp4"),
     (["replay", "{model}", "{bag}", "{bag}", "--live", "own"], "--live plays one bag"),
     (["replay", "{model}"], "replay needs a bag"),
+    (["replay", "{model}", "{bag}", "--jobs", "0"], "--jobs is 0"),
+    (["replay", "{model}", "{bag}", "--compare", *["{model}"] * 4], "at most 3 models, got 4"),
     (["replay", "{model}", "{bag}", "--begin", "0.99", "--end", "0.991"], "no frame between"),
     (["replay", "{model}", "{bag}", "--image-topic", "/nose"], "no topic /nose"),
     (["replay", "{model}", "{bag}", "--steering-topic", "/image/compressed"], "Float32"),
@@ -470,7 +536,12 @@ def test_a_full_disk_while_converting_is_one_line(chain, tmp_path):
 
 @pytest.mark.parametrize(
     ("module", "verb", "extra"),
-    [("tyro", "info", "tools"), ("rosbags", "replay", "tools"), ("plotly", "report", "report")],
+    [
+        ("tyro", "info", "tools"),
+        ("rosbags", "replay", "tools"),
+        ("plotly", "report", "report"),
+        ("onnxruntime", "export", "export"),
+    ],
 )
 def test_a_missing_extra_names_the_pip_line(chain, tmp_path, module, verb, extra):
     stub = tmp_path / module
@@ -480,6 +551,7 @@ def test_a_missing_extra_names_the_pip_line(chain, tmp_path, module, verb, extra
         "info": ["info", chain.model],
         "replay": ["replay", chain.model, chain.bag],
         "report": ["replay", chain.model, chain.bag, "--out", tmp_path / "out"],
+        "export": ["export", chain.model, tmp_path / "model.onnx"],
     }[verb]
     message = one_line(crnn_snn(*arguments, path=tmp_path))
     assert f"pip install 'crnn_snn_ros[{extra}]'" in message

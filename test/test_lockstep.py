@@ -6,9 +6,13 @@ import signal
 
 import pytest
 from ros_peer import DOMAIN, ROOT, frames, small_model
+from rosbags.rosbag2 import Reader
 
 from crnn_snn_ros.core.errors import CrnnSnnError
-from crnn_snn_ros.core.types import STOP
+from crnn_snn_ros.core.types import STOP, Command
+from crnn_snn_ros.data.bags import message_store
+from crnn_snn_ros.evaluation.predictions import write_predictions
+from crnn_snn_ros.evaluation.replay import replay
 from crnn_snn_ros.pipeline import load_pipeline
 from crnn_snn_ros.ros.lockstep import Player, node_process
 
@@ -21,6 +25,8 @@ def model(tmp_path, monkeypatch):
 
 
 def test_every_reply_equals_the_offline_pipeline(model, tmp_path):
+    """And the predictions that ``replay`` writes as a bag are the node's."""
+    replies = []
     pipeline = load_pipeline(model)
     state = pipeline.initial_state()
     with node_process(tmp_path / "log", {"model": str(model)}) as process:
@@ -36,12 +42,25 @@ def test_every_reply_equals_the_offline_pipeline(model, tmp_path):
                 assert reply.collision_probability == prediction.collision_probability
                 assert reply.settled == prediction.settled
                 assert reply.command == answer.command
+                replies.append(reply)
             assert reply.command != STOP
             process.send_signal(signal.SIGTERM)
             player.spin_until(lambda: player.last_command == STOP, 10.0, "no last word")
             assert process.wait(10) == 0
         finally:
             player.close()
+    write_predictions(tmp_path / "bag", replay(frames(40), pipeline), 0)
+    with Reader(tmp_path / "bag") as reader:
+        found = [
+            (connection.topic, stamp_ns, message_store().deserialize_cdr(raw, connection.msgtype))
+            for connection, stamp_ns, raw in reader.messages()
+        ]
+    told = [(stamp_ns, Command(m.linear.x, m.angular.z))
+            for topic, stamp_ns, m in found if topic == "/cmd_vel"]  # fmt: skip
+    assert told == [(reply.stamp_ns, reply.command) for reply in replies]
+    said = [(m.vector.x, m.vector.y, m.vector.z == 1.0)
+            for topic, _, m in found if topic == "/prediction"]  # fmt: skip
+    assert said == [reply[1:4] for reply in replies]
 
 
 def test_a_node_that_ends_is_not_waited_for(model, tmp_path):

@@ -27,6 +27,8 @@ OUTSIDE_ROS: dict[str, tuple[str, str | None]] = {
     "markupsafe": ("markupsafe", None),
     "mujoco": ("mujoco", None),
     "numpy": ("numpy", "python3-numpy"),
+    "onnx": ("onnx", None),
+    "onnxruntime": ("onnxruntime", "python3-onnxruntime-pip"),
     "plotly": ("plotly", None),
     "rich": ("rich", "python3-rich"),
     "rosbags": ("rosbags", "python3-rosbags-pip"),

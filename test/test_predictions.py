@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pytest
 from mcap.reader import make_reader
@@ -57,14 +59,21 @@ def test_rosbags_reads_what_was_predicted(bag):
     np.testing.assert_array_equal(commands, rows["command"])
 
 
-def test_the_mcap_library_reads_as_many(bag):
-    path = bag[1]
+def test_the_mcap_library_reads_the_same(bag):
+    """Nothing of rosbags in it: the messages are taken apart by hand, as CDR says."""
+    made, path = bag
+    rows = made.of_drive(0)
+    found: dict[str, list] = {name: [] for name in TYPES}
     with next(path.glob("*.mcap")).open("rb") as file:
-        counts: dict[str, int] = {}
-        for schema, channel, _ in make_reader(file).iter_messages():
+        for schema, channel, message in make_reader(file).iter_messages():
             assert schema.name == TYPES[channel.topic]
-            counts[channel.topic] = counts.get(channel.topic, 0) + 1
-    assert counts == dict.fromkeys(TYPES, 30)
+            found[channel.topic].append((message.log_time, message.data))
+    for messages in found.values():
+        assert [stamp for stamp, _ in messages] == rows["stamp_ns"].tolist()
+    twists = [struct.unpack("<4x6d", data) for _, data in found["/cmd_vel"]]
+    np.testing.assert_array_equal([(t[0], t[5]) for t in twists], rows["command"])
+    steering = [struct.unpack("<4xf", data) for _, data in found["/steering"]]
+    np.testing.assert_array_equal(steering, rows["snn"][:, :1].astype(np.float32))
 
 
 def test_an_existing_bag_is_kept(bag):

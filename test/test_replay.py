@@ -26,6 +26,7 @@ from crnn_snn_ros.evaluation.replay import replay
 from crnn_snn_ros.io.preprocess import preprocess
 from crnn_snn_ros.pipeline import Pipeline, sigmoid
 from crnn_snn_ros.training.convert import convert
+from crnn_snn_ros.training.float_loop import FloatLoop
 from crnn_snn_ros.training.model_card import to_model
 
 PERIOD_NS = 50_000_000
@@ -77,7 +78,8 @@ def test_estimates_are_those_of_the_network_in_training():
 
 
 def test_a_time_gap_starts_anew_in_every_network():
-    built, network = pipeline(seed=1), random_network(small_config(), seed=1)
+    built = pipeline(seed=1)
+    network = FloatLoop(checkpoint(random_network(small_config(), seed=1)))
     whole = replay(frames(24, gaps=(10,)), built, network)
     assert whole.rows["was_reset"].tolist() == [n in (0, 10) for n in range(24)]
     later = list(frames(24, gaps=(10,)))[10:]
@@ -91,7 +93,7 @@ def test_a_time_gap_starts_anew_in_every_network():
 
 def test_the_float_network_is_the_one_before_quantization():
     network = random_network(small_config(), seed=6)
-    recording = replay(frames(12), pipeline(seed=6), network)
+    recording = replay(frames(12), pipeline(seed=6), FloatLoop(checkpoint(network)))
     pixels = np.stack([preprocess(frame.image, CONTRACT) for frame in frames(12)])
     with torch.no_grad():
         heads = network(torch.from_numpy(pixels)[None]).heads
@@ -101,8 +103,8 @@ def test_the_float_network_is_the_one_before_quantization():
 
 def test_a_float_network_of_another_input_is_refused():
     other = random_network(small_config(input_shape=(3, 8, 12)))
-    with pytest.raises(DataError, match=r"\(3, 8, 12\).*\(1, 8, 12\)"):
-        replay(frames(2), pipeline(), other)
+    with pytest.raises(DataError, match=r"'rgb'.*'grey'"):
+        replay(frames(2), pipeline(), FloatLoop(checkpoint(other)))
 
 
 def test_frames_are_taken_one_by_one():

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from recording_samples import recording
-from report_samples import card, driven, replayed
+from report_samples import driven, replayed, rival
 
 from crnn_snn_ros.core.command import ControlConfig
 from crnn_snn_ros.evaluation.metrics import summarise
@@ -24,7 +24,7 @@ from crnn_snn_ros.evaluation.report.plots import thin
 @pytest.fixture(scope="module")
 def html(tmp_path_factory) -> str:
     folder = tmp_path_factory.mktemp("report")
-    write_pictures(replayed(), card(folder), "bar.snn", folder=folder, video=None)
+    write_pictures([replayed()], folder=folder, video=None)
     return (folder / REPORT).read_text()
 
 
@@ -38,10 +38,23 @@ def test_it_is_one_file_that_names_no_other(html):
 def test_every_section_is_there(html):
     sections = re.findall(r'<section id="section-([a-z-]+)"', html)
     assert sections == ["moments", "traces", "metrics", "collision", "activity", "raster", "cut",
-                        "energy", "model"]  # fmt: skip
+                        "encodings", "energy", "model"]  # fmt: skip
     assert all(f'href="#section-{name}"' in html for name in sections)
     ids = re.findall(r'\bid="([^"]+)"', html.split("<script>")[0])
     assert len(ids) == len(set(ids))
+
+
+def test_a_comparison_is_one_page_of_both_models(tmp_path):
+    write_pictures([replayed(), rival()], folder=tmp_path, video=None)
+    text = (tmp_path / REPORT).read_text().split("<script>")[0]
+    sections = re.findall(r'<section id="section-([a-z-]+)"', text)
+    assert sections == ["figures", "moments", "traces", "collision", "activity", "model-a",
+                        "model-b"]  # fmt: skip
+    ids = re.findall(r'\bid="([^"]+)"', text)
+    assert len(ids) == len(set(ids))
+    assert "B is better, by -" in text  # its steering error
+    assert "Models compared: A bar.snn, B rival.snn" in text
+    assert "settles after" in text
 
 
 def test_names_from_outside_are_escaped(html):
@@ -58,7 +71,7 @@ def test_data_of_plots_cannot_end_their_script():
 
 
 def test_the_same_replay_gives_the_same_report(html, tmp_path):
-    write_pictures(replayed(), card(tmp_path), "bar.snn", folder=tmp_path, video=None)
+    write_pictures([replayed()], folder=tmp_path, video=None)
     assert (tmp_path / REPORT).read_text() == html
 
 
@@ -71,7 +84,7 @@ def test_a_report_without_labels_says_so(tmp_path):
     done = replayed()
     done = replace(done, recording=_unlabelled(done.recording, 40))
     summary = summarise(done.recording, resamples=0)
-    write_pictures(replace(done, summary=summary), card(tmp_path), "m", folder=tmp_path, video=None)
+    write_pictures([replace(done, summary=summary)], folder=tmp_path, video=None)
     text = (tmp_path / REPORT).read_text()
     assert "carry no collision label" in text
     assert "carry no steering label" in text

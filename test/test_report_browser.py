@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_samples import card, driven, replayed
+from report_samples import driven, replayed, rival
 
 from crnn_snn_ros.evaluation.replay_output import REPORT, write_pictures
 from crnn_snn_ros.evaluation.report import page
@@ -43,11 +43,16 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("reports")
-    write_pictures(replayed(), card(folder), "bar.snn", folder=folder, video=None)
+    write_pictures([replayed()], folder=folder, video=None)
+    write_pictures([replayed(), rival()], folder=folder / "two", video=None)
     drives = [driven(3), driven(4, "goal")]
-    whole = drives_report("Courses", drives, header=card(folder), subtitle="two of them")
+    whole = drives_report("Courses", drives, header=replayed().header, subtitle="two of them")
     page.write(folder / "drives.html", whole)
-    return {"replay": folder / REPORT, "drives": folder / "drives.html"}
+    return {
+        "replay": folder / REPORT,
+        "drives": folder / "drives.html",
+        "compare": folder / "two" / REPORT,
+    }
 
 
 def opened(browser: Any, path: Path, width: int) -> Callable[..., Any]:
@@ -73,7 +78,7 @@ def complaints(browser: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS.keys())
-@pytest.mark.parametrize("name", ["replay", "drives"])
+@pytest.mark.parametrize("name", ["replay", "drives", "compare"])
 def test_everything_is_drawn_and_nothing_complains(browser, reports, name, width):
     run = opened(browser, reports[name], width)
     plots = run("""
@@ -93,7 +98,7 @@ def test_everything_is_drawn_and_nothing_complains(browser, reports, name, width
     assert complaints(browser) == []
 
 
-@pytest.mark.parametrize("name", ["replay", "drives"])
+@pytest.mark.parametrize("name", ["replay", "drives", "compare"])
 def test_the_page_asks_the_network_for_nothing(browser, reports, name):
     opened(browser, reports[name], 1280)
     asked = [entry["message"] for entry in browser.get_log("performance")]
@@ -103,8 +108,9 @@ def test_the_page_asks_the_network_for_nothing(browser, reports, name):
     assert urls
 
 
-def test_a_worst_moment_leads_to_its_place_in_the_traces(browser, reports):
-    run = opened(browser, reports["replay"], 1280)
+@pytest.mark.parametrize("name", ["replay", "compare"])
+def test_a_worst_moment_leads_to_its_place_in_the_traces(browser, reports, name):
+    run = opened(browser, reports[name], 1280)
     moments = browser.find_elements("css selector", ".moment")
     assert len(moments) >= 2
     run("window.scrollTo(0, 0)")
@@ -179,8 +185,9 @@ def test_dark_and_light_have_other_inks(browser, reports):
     assert complaints(browser) == []
 
 
-def test_it_prints(browser, reports):
-    opened(browser, reports["replay"], 1280)
+@pytest.mark.parametrize("name", ["replay", "compare"])
+def test_it_prints(browser, reports, name):
+    opened(browser, reports[name], 1280)
     printed = browser.execute_cdp_cmd("Page.printToPDF", {})
     assert len(printed["data"]) > 50_000
     assert complaints(browser) == []

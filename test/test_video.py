@@ -33,7 +33,7 @@ def test_frames_come_back(tmp_path):
 
 
 def test_a_replay_as_a_video_has_every_frame_of_every_drive(tmp_path):
-    write_pictures(replayed(), {}, "bar", folder=None, video=tmp_path / "v.mp4")
+    write_pictures([replayed()], folder=None, video=tmp_path / "v.mp4")
     found, rate = read(tmp_path / "v.mp4")
     assert (len(found), rate) == (sum(COUNTS), 20.0)
     assert found[0].shape[1] == VIDEO_PX

@@ -7,22 +7,30 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from crnn_snn_ros.cli.output import print_json
+from crnn_snn_ros.core.errors import ConfigError
 
 
-def info_verb(model: Positional[Path], json: bool = False) -> int:
+def info_verb(model: Positional[Path], picture: Path | None = None, json: bool = False) -> int:
     """Show the model card: input, levels, bounds, training data and licence, metrics, hash.
 
-    Example: crnn-snn info models/donkeycar_mit.snn
+    Example: crnn-snn info models/donkeycar_mit.snn --picture architecture.svg
 
     Args:
         model: The model file.
+        picture: Also draw the network on one page, an .svg file.
         json: The whole header as one JSON object on stdout.
     """
     import yaml
 
-    from crnn_snn_ros.io.model_file import header
+    from crnn_snn_ros.io.model_file import header, load
 
+    if picture is not None and picture.suffix != ".svg":
+        raise ConfigError(f"--picture {picture}: only .svg is drawn")
     card = header(model)
+    if picture is not None:
+        from crnn_snn_ros.evaluation.architecture import draw
+
+        draw(picture, load(model), model.name, card)
     if json:
         print_json(card)
         return 0

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from crnn_snn_ros.cli.bench_verb import bench_verb
 from crnn_snn_ros.cli.convert_verb import convert_verb
 from crnn_snn_ros.cli.dagger_verb import dagger_verb
+from crnn_snn_ros.cli.export_verb import export_verb
 from crnn_snn_ros.cli.import_verb import import_verb
 from crnn_snn_ros.cli.info_verb import info_verb
 from crnn_snn_ros.cli.replay_verb import replay_verb
@@ -23,5 +24,6 @@ VERBS: dict[str, Callable[..., int]] = {
     "replay": replay_verb,
     "simulate": simulate_verb,
     "bench": bench_verb,
+    "export": export_verb,
     "info": info_verb,
 }

@@ -68,7 +68,7 @@ def summarise(
     """
     config = config or ControlConfig()
     rows = recording.rows
-    figures = {network: _figures(recording, network, threshold) for network in NETWORKS}
+    named = {network: figures(recording, network, threshold) for network in NETWORKS}
     steering = judged(recording, "snn", STEERING_COLUMN)
     collision = judged(recording, "snn", COLLISION_COLUMN)
     result: dict[str, Any] = {
@@ -82,7 +82,7 @@ def summarise(
     ones = np.ones(len(rows))
     for name in (*STEERING_FIGURES, *COLLISION_FIGURES):
         result[name] = {
-            network: figure(ones) if (figure := figures[network].get(name)) else None
+            network: figure(ones) if (figure := named[network].get(name)) else None
             for network in NETWORKS
         }
     _rank_by_library(recording, result)
@@ -91,7 +91,7 @@ def summarise(
     positive = float(np.mean(collision.truth >= 0.5)) if len(collision.frames) else None
     result["collision_auprc"]["predict_mean"] = positive
     result |= _driving(recording, config, threshold)
-    result["ci95"] = _intervals(recording, figures, resamples, seed)
+    result["ci95"] = _intervals(recording, named, resamples, seed)
     return result | {
         "qann_snn_differences": int((rows["qann"] != rows["snn"]).any(axis=1).sum()),
         "settled_fraction": float(np.mean(rows["settled"])),
@@ -127,12 +127,17 @@ def false_stops_of(recording: Recording, network: str, config: ControlConfig) ->
     return false_stops(began, truth, recording.times_s(), rows["drive"])
 
 
-def _ran(recording: Recording, network: str) -> bool:
-    return bool(np.isfinite(recording.rows[network]).any())
+def figures(recording: Recording, network: str, threshold: float) -> dict[str, Figure]:
+    """What can be said of a network, as functions of weights of all frames, (n,).
 
+    Args:
+        recording: Of a replay.
+        network: One of ``NETWORKS``.
+        threshold: Collision probability from which on F1 takes it for an alarm.
 
-def _figures(recording: Recording, network: str, threshold: float) -> dict[str, Figure]:
-    """What can be said of a network, as functions of weights of all frames."""
+    Returns:
+        A function for each of ``STEERING_FIGURES`` and ``COLLISION_FIGURES`` that the labels allow.
+    """
     found: dict[str, Figure] = {}
 
     def of(part: Judged, figure: Callable[[Floats], float | None]) -> Figure:
@@ -151,14 +156,18 @@ def _figures(recording: Recording, network: str, threshold: float) -> dict[str, 
     part = judged(recording, network, COLLISION_COLUMN)
     if len(part.frames):
         labels, ranking = part.truth >= 0.5, scores.Ranking(part.truth >= 0.5, part.values)
-        figures: tuple[Figure, ...] = (
+        ranked: tuple[Figure, ...] = (
             ranking.auroc,
             ranking.auprc,
             partial(scores.f1, labels, part.values, threshold=threshold),
             partial(scores.calibration_error, labels, part.values),
         )
-        found |= {n: of(part, f) for n, f in zip(COLLISION_FIGURES, figures, strict=True)}
+        found |= {n: of(part, f) for n, f in zip(COLLISION_FIGURES, ranked, strict=True)}
     return found
+
+
+def _ran(recording: Recording, network: str) -> bool:
+    return bool(np.isfinite(recording.rows[network]).any())
 
 
 def _rank_by_library(recording: Recording, result: dict[str, Any]) -> None:
@@ -203,10 +212,10 @@ def _warnings(events: list[Event]) -> dict[str, Any]:
 
 
 def _intervals(
-    recording: Recording, figures: dict[str, dict[str, Figure]], resamples: int, seed: int
+    recording: Recording, named: dict[str, dict[str, Figure]], resamples: int, seed: int
 ) -> dict[str, dict[str, Any]]:
     rows = recording.rows
-    wanted = {(name, net): f for net, named in figures.items() for name, f in named.items()}
+    wanted = {(name, net): f for net, known in named.items() for name, f in known.items()}
     if (rows["qann"] == rows["snn"]).all():  # so are their figures
         wanted = {key: figure for key, figure in wanted.items() if key[1] != "qann"}
     time_s = recording.times_s()

@@ -77,7 +77,7 @@ def worst_moments(
                     break
     grave = (MISSED, LATE, STOP, CUT, STEERING)
     chosen.sort(key=lambda moment: grave.index(moment[1]))
-    return [_in_context(recording, *moment) for moment in chosen]
+    return [in_context(recording, *moment) for moment in chosen]
 
 
 def shown_at(recording: Recording, number: int, *, collision: bool = True, text: str = "") -> Shown:
@@ -97,7 +97,7 @@ def shown_at(recording: Recording, number: int, *, collision: bool = True, text:
 def _late_warnings(recording: Recording, threshold: float) -> list[tuple[int, str, str]]:
     events = events_of(recording, "snn", threshold)
     missed = [
-        (event.first, MISSED, f"no alarm within {event.last - event.first + 1} frames")
+        (event.first, MISSED, f"no alarm, labelled {event.last - event.first + 1} frames long")
         for event in events
         if event.alarm is None
     ]
@@ -118,7 +118,8 @@ def _steering_errors(recording: Recording) -> list[tuple[int, str, str]]:
     ]  # fmt: skip
 
 
-def _in_context(recording: Recording, at: int, kind: str, text: str) -> Moment:
+def in_context(recording: Recording, at: int, kind: str, text: str) -> Moment:
+    """A frame with its neighbours ``AROUND_S`` before and after, as far as its drive goes."""
     time_s, drive = recording.times_s(), recording.rows["drive"]
     first, last = np.searchsorted(drive, [drive[at], drive[at] + 1])
     before = int(np.searchsorted(time_s, time_s[at] - AROUND_S - 1e-6))

@@ -13,6 +13,7 @@ Picture = NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
 SNN_COLOUR: Colour = (46, 134, 255)
+RIVAL_COLOUR: Colour = (230, 159, 0)
 TRUTH_COLOUR: Colour = (255, 255, 255)
 ALARM_COLOUR: Colour = (255, 90, 60)
 CLEAR_COLOUR: Colour = (70, 190, 110)
@@ -30,6 +31,7 @@ class Shown(NamedTuple):
     collision: bool | None = None  # label
     settled: bool = True
     text: str = ""
+    rival_steering_rad: float | None = None  # predicted by another model
 
 
 def annotate(image: Picture, shown: Shown, width: int = 320) -> Picture:
@@ -50,6 +52,7 @@ def annotate(image: Picture, shown: Shown, width: int = 320) -> Picture:
     canvas = np.ascontiguousarray(resized, np.uint8)
     for steering, colour in (
         (shown.true_steering_rad, TRUTH_COLOUR),
+        (shown.rival_steering_rad, RIVAL_COLOUR),
         (shown.steering_rad, SNN_COLOUR),
     ):
         if steering is not None and math.isfinite(steering):

@@ -103,6 +103,17 @@ class Recording:
             row[name] = value
         self._count += 1
 
+    def extend(self, other: Recording) -> None:
+        """Add the drives of another recording of the same network."""
+        rows = other.rows.copy()
+        rows["drive"] += len(self.drives)
+        self._table = np.concatenate([self.rows, rows, np.zeros(_FIRST_ROWS, rows.dtype)])
+        self._count += len(rows)
+        self.drives += other.drives
+        self.pipeline_s += other.pipeline_s
+        self.input_operations = other.input_operations
+        self.dense_operations = other.dense_operations
+
     def of_drive(self, drive: int) -> Rows:
         """Rows of one drive, a view."""
         first, last = np.searchsorted(self.rows["drive"], [drive, drive + 1])

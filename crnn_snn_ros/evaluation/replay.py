@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from crnn_snn_ros.core import qann
@@ -16,13 +15,13 @@ from crnn_snn_ros.evaluation.recording import UNKNOWN, Estimate, Recording
 from crnn_snn_ros.evaluation.synops import OperationCounter
 from crnn_snn_ros.io.preprocess import preprocess
 from crnn_snn_ros.pipeline import COLLISION, STEERING, Pipeline, sigmoid
-from crnn_snn_ros.training.network import Crnn
+from crnn_snn_ros.training.float_loop import FloatLoop
 
 
 def replay(
     frames: Iterable[Frame],
     pipeline: Pipeline,
-    float_net: Crnn | None = None,
+    float_loop: FloatLoop | None = None,
     progress: Callable[[int], object] | None = None,
     *,
     recording: Recording | None = None,
@@ -33,7 +32,7 @@ def replay(
     Args:
         frames: The drive, in order.
         pipeline: Of the model to judge.
-        float_net: The network before quantization, where there is one to compare with.
+        float_loop: Of the network before quantization, where there is one to compare with.
         progress: Called after each frame with the number done of this drive.
         recording: Of the drives before, to which this one is added; frame by frame, so that after
             an interruption it holds what was done.
@@ -41,12 +40,15 @@ def replay(
 
     Returns:
         The recording.
+
+    Raises:
+        DataError: the float network takes another input than the model.
     """
     if recording is None:
         recording = Recording(pipeline.model.graph, pipeline.model.frame_rate_hz)
     recording.begin(name)
     reference = _Qann(pipeline)
-    original = None if float_net is None else _Float(float_net, pipeline)
+    original = None if float_loop is None else _Float(float_loop, pipeline)
     counter = OperationCounter(pipeline.model.graph)
     recording.dense_operations = counter.dense()
     state = pipeline.initial_state()
@@ -99,17 +101,16 @@ class _Qann:
 class _Float:
     """The float network as a stream."""
 
-    def __init__(self, network: Crnn, pipeline: Pipeline) -> None:
-        if network.config.input_shape != pipeline.model.graph.input_shape:
+    def __init__(self, loop: FloatLoop, pipeline: Pipeline) -> None:
+        if loop.contract != pipeline.model.contract:
             raise DataError(
-                f"the float checkpoint takes {network.config.input_shape}, "
-                f"the model {pipeline.model.graph.input_shape}; give the one it was made from"
+                f"the float checkpoint takes {loop.contract}, the model "
+                f"{pipeline.model.contract}; give the one it was made from"
             )
-        self._network = network.eval()
-        self._carry: dict[str, torch.Tensor] = {}
+        self._loop = loop
+        self._carry = loop.initial_carry()
 
-    @torch.no_grad()
     def step(self, pixels: NDArray[np.int8], reset: bool) -> Estimate:
-        out = self._network(torch.from_numpy(pixels[None, None]), {} if reset else self._carry)
-        self._carry = out.carry
-        return Estimate(float(out.heads[STEERING]), sigmoid(float(out.heads[COLLISION])))
+        result, self._carry = self._loop.infer(pixels, {} if reset else self._carry)
+        said = self._loop.predict(result)
+        return Estimate(said.steering_rad, said.collision_probability)

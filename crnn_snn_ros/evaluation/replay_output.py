@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from crnn_snn_ros.core.engines.base import Carry
 from crnn_snn_ros.core.errors import DataError
 from crnn_snn_ros.core.types import Frame
+from crnn_snn_ros.evaluation.comparison import apart
+from crnn_snn_ros.evaluation.cutting import cut_errors, encoding_errors, encoding_rows
+from crnn_snn_ros.evaluation.findings import Findings
 from crnn_snn_ros.evaluation.moments import Moment, shown_at, worst_moments
 from crnn_snn_ros.evaluation.pictures import annotate
 from crnn_snn_ros.evaluation.predictions import write_predictions
@@ -23,8 +24,7 @@ from crnn_snn_ros.evaluation.raster import raster
 from crnn_snn_ros.evaluation.recording import Recording
 from crnn_snn_ros.evaluation.video import Video, writing
 from crnn_snn_ros.io.atomic import replacing
-from crnn_snn_ros.io.preprocess import preprocess
-from crnn_snn_ros.pipeline import COLLISION, STEERING, Pipeline, sigmoid
+from crnn_snn_ros.pipeline import COLLISION, Pipeline
 
 METRICS, REPORT, PREDICTIONS = "metrics.json", "report.html", "predictions"
 CUT_FRAMES = 24
@@ -39,20 +39,28 @@ Reader = Callable[[], Iterable[Frame]]  # a drive's frames, from the first repla
 class Replayed:
     """A replay that is done, and how to read its drives again."""
 
+    name: str  # of the model, to show
+    header: Mapping[str, Any]  # of the model file
     pipeline: Pipeline
     recording: Recording
     summary: Mapping[str, Any]
     readers: Sequence[Reader]  # one for each drive
 
+    @property
+    def trained(self) -> bool:
+        """Whether the collision output ever saw a label."""
+        return self.pipeline.model.heads[COLLISION].trained
 
-def refuse_existing(folder: Path) -> None:
+
+def refuse_existing(folder: Path, models: int = 1) -> None:
     """Refuse early what could not be written in the end.
 
     Raises:
         DataError: there are predictions already.
     """
-    if (folder / PREDICTIONS).exists():
-        raise DataError(f"{folder / PREDICTIONS} exists: remove it or choose another --out")
+    for number in range(1, models + 1):
+        if (place := _predictions(folder, number)).exists():
+            raise DataError(f"{place} exists: remove it or choose another --out")
 
 
 def write_metrics(folder: Path, summary: Mapping[str, Any]) -> None:
@@ -66,111 +74,105 @@ def write_metrics(folder: Path, summary: Mapping[str, Any]) -> None:
         temporary.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
 
 
-def write_bags(folder: Path, recording: Recording, about: Mapping[str, str]) -> None:
+def write_bags(
+    folder: Path, recording: Recording, about: Mapping[str, str], number: int = 1
+) -> None:
     """Write what was predicted as bags: one named ``predictions``, or a folder of them.
+
+    Args:
+        folder: Where to.
+        recording: Of the replay.
+        about: Notes kept in the bags.
+        number: Of the model; those of the second are called ``predictions_2``.
 
     Raises:
         DataError: a bag exists or cannot be written.
     """
-    place = folder / PREDICTIONS
-    for number, name in enumerate(recording.drives):
-        path = place if len(recording.drives) == 1 else place / f"{number:04d}_{name}"
-        write_predictions(path, recording, number, about)
+    place = _predictions(folder, number)
+    for drive, name in enumerate(recording.drives):
+        path = place if len(recording.drives) == 1 else place / f"{drive:04d}_{name}"
+        write_predictions(path, recording, drive, about)
 
 
-def write_pictures(
-    done: Replayed,
-    header: Mapping[str, Any],
-    model_name: str,
-    *,
-    folder: Path | None,
-    video: Path | None,
-) -> None:
+def write_pictures(models: Sequence[Replayed], *, folder: Path | None, video: Path | None) -> None:
     """Read the drives once more, for the report and the video.
 
     Args:
-        done: The replay.
-        header: Of the model file.
-        model_name: To show.
+        models: The replay, or those of several models on the same drives, to be compared.
         folder: Where the report goes; None: no report.
-        video: Where the video goes; None: no video.
+        video: Where the video of the first model goes; None: no video.
 
     Raises:
         ImportError: the report's libraries are missing.
         DataError: a drive cannot be read again, or the video not be written.
     """
-    if folder is not None:
-        from crnn_snn_ros.evaluation.report import page, replay_report
-    recording, config = done.recording, done.pipeline.config
-    threshold = float(done.summary["threshold"])
-    moments = []
-    if folder is not None:
-        moments = worst_moments(recording, config, threshold, collision=trained(done.pipeline))
-    samples = _samples(len(recording)) if folder is not None else []
-    wanted = {row for m in moments for row in (m.before, m.at, m.after)} | set(samples)
-    busiest = int(np.argmax(recording.rows["spikes"]))
-    images = _look_again(done, wanted | ({busiest} if folder is not None else set()), video)
     if folder is None:
+        _look_again(models[0], set(), video)
         return
-    chosen = _raster_rows(recording, moments, busiest)
-    rasters = [raster(done.pipeline.model, recording, row, images[row], title)
-               for row, title in chosen]  # fmt: skip
-    found = replay_report.Findings(
-        done.pipeline.model,
-        header,
-        model_name,
-        recording,
-        done.summary,
-        moments,
-        images,
-        rasters,
-        cut_errors(done.pipeline, recording, {row: images[row] for row in samples}),
-        len(samples),
+    from crnn_snn_ros.evaluation.report import page
+    from crnn_snn_ros.evaluation.report.compare_report import compare_report
+    from crnn_snn_ros.evaluation.report.replay_report import replay_report
+
+    plans = [_plan(done) for done in models]
+    recordings = [done.recording for done in models]
+    gaps = apart(recordings[0], recordings[1]) if len(models) > 1 else []
+    wanted = {row for plan in plans for row in plan.rows()} | set(_rows_of(gaps))
+    images = _look_again(models[0], wanted, video)
+    found = [_findings(done, plan, images) for done, plan in zip(models, plans, strict=True)]
+    report = replay_report(found[0]) if len(found) == 1 else compare_report(found, gaps)
+    page.write(folder / REPORT, report)
+
+
+def _predictions(folder: Path, number: int) -> Path:
+    return folder / (PREDICTIONS if number == 1 else f"{PREDICTIONS}_{number}")
+
+
+class _Plan(NamedTuple):
+    """Which frames the report of a model must see again."""
+
+    moments: list[Moment]
+    samples: list[int]  # to be cut
+    stream: list[int]  # to be encoded in other ways
+    busiest: int
+
+    def rows(self) -> list[int]:
+        return [*_rows_of(self.moments), *self.samples, *self.stream, self.busiest]
+
+
+def _plan(done: Replayed) -> _Plan:
+    recording = done.recording
+    threshold = float(done.summary["threshold"])
+    config = done.pipeline.config
+    return _Plan(
+        worst_moments(recording, config, threshold, collision=done.trained),
+        _samples(len(recording)),
+        encoding_rows(recording),
+        int(np.argmax(recording.rows["spikes"])),
     )
-    page.write(folder / REPORT, replay_report.replay_report(found))
 
 
-def cut_errors(
-    pipeline: Pipeline, recording: Recording, images: Mapping[int, Picture]
-) -> dict[str, list[float]]:
-    """Mean distance of the outputs to the settled ones when frames are cut after T time-steps.
-
-    Args:
-        pipeline: Of the replay.
-        recording: Of the replay, which has the state that entered each frame.
-        images: Frames by row number.
-
-    Returns:
-        Steering, rad, and collision probability, each from T = 1 on to where all have settled.
-    """
-    longest = max((int(recording.rows["settle_steps"][row]) for row in images), default=0)
-    errors: dict[str, list[list[float]]] = {
-        "steering, rad": [[] for _ in range(longest)],
-        "collision probability": [[] for _ in range(longest)],
-    }
-    for row, image in images.items():
-        counts = {n: torch.from_numpy(c) for n, c in recording.unpack_carry(row).items()}
-        carry = Carry(counts, torch.ones(1, dtype=torch.bool))
-        frame = torch.from_numpy(preprocess(image, pipeline.model.contract)[None])
-        outputs = [_outputs(pipeline, frame, carry, cut) for cut in (*range(1, longest + 1), None)]
-        for t, cut in enumerate(outputs[:-1]):
-            for name, told, settled in zip(errors, cut, outputs[-1], strict=True):
-                errors[name][t].append(abs(told - settled))
-    return {name: [float(np.mean(e)) for e in by_step] for name, by_step in errors.items()}
+def _rows_of(moments: Sequence[Moment]) -> list[int]:
+    return [row for m in moments for row in (m.before, m.at, m.after)]
 
 
-def trained(pipeline: Pipeline) -> bool:
-    """Whether the collision output ever saw a label."""
-    return pipeline.model.heads[COLLISION].trained
-
-
-def _outputs(
-    pipeline: Pipeline, frame: torch.Tensor, carry: Carry, cut: int | None
-) -> tuple[float, float]:
-    scales = {head.name: head.scale for head in pipeline.model.graph.heads()}
-    heads = pipeline.engine.step(frame, carry, num_steps=cut)[0].heads
-    value = {name: float(heads[name][0, 0]) * scales[name] for name in (STEERING, COLLISION)}
-    return value[STEERING], sigmoid(value[COLLISION])
+def _findings(done: Replayed, plan: _Plan, images: Mapping[int, Picture]) -> Findings:
+    model, recording = done.pipeline.model, done.recording
+    return Findings(
+        model=model,
+        header=done.header,
+        model_name=done.name,
+        recording=recording,
+        summary=done.summary,
+        moments=plan.moments,
+        images=images,
+        rasters=[
+            raster(model, recording, row, images[row], title)
+            for row, title in _raster_rows(recording, plan.moments, plan.busiest)
+        ],
+        cut_errors=cut_errors(done.pipeline, recording, {row: images[row] for row in plan.samples}),
+        cut_frames=len(plan.samples),
+        encodings=encoding_errors(model, [images[row] for row in plan.stream]),
+    )
 
 
 def _samples(frames: int) -> list[int]:
@@ -200,8 +202,9 @@ def _look_again(done: Replayed, wanted: set[int], video: Path | None) -> dict[in
                 found[row] = frame.image
             if film is not None:
                 time_s = (frame.stamp_ns - int(done.recording.rows["stamp_ns"][0])) / 1e9
-                judged = trained(done.pipeline)
-                shown = shown_at(done.recording, row, collision=judged, text=f"{time_s:7.2f} s")
+                shown = shown_at(
+                    done.recording, row, collision=done.trained, text=f"{time_s:7.2f} s"
+                )
                 film.add(annotate(frame.image, shown, VIDEO_PX))
     return found
 

@@ -51,7 +51,7 @@ class OperationCounter:
             if isinstance(node, Neurons | Head):
                 for synapse in node.synapses:
                     shape = shapes[synapse.source]
-                    self._fan_out[synapse.source] += _fan_out(synapse, shape)
+                    self._fan_out[synapse.source] += fan_out(synapse, shape)
 
     def dense(self) -> int:
         """Multiply-accumulates of the same network as an ordinary one, without recurrent ones."""
@@ -79,7 +79,7 @@ class OperationCounter:
         return Operations(int(self._fan_out[INPUT].sum()), sum(by_layer.values()), by_layer)
 
 
-def _fan_out(synapse: Synapse, source: tuple[int, ...]) -> NDArray[np.int64]:
+def fan_out(synapse: Synapse, source: tuple[int, ...]) -> NDArray[np.int64]:
     """How many membranes each element of the source reaches: the gradient of an all-ones map."""
     weight: Any = np.ones_like(synapse.weight)  # int8 or int32, as the kind of synapse wants
     ones = replace(synapse, weight=weight)

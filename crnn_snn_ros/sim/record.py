@@ -27,6 +27,7 @@ from crnn_snn_ros.core.types import Command, Frame
 from crnn_snn_ros.data.bag_writer import BagWriter
 from crnn_snn_ros.data.bags import read_info
 from crnn_snn_ros.io.atomic import replacing
+from crnn_snn_ros.io.processes import spread
 from crnn_snn_ros.sim.expert import Expert
 from crnn_snn_ros.sim.simulator import Observation, Simulator
 from crnn_snn_ros.sim.suites import (
@@ -36,7 +37,6 @@ from crnn_snn_ros.sim.suites import (
     PolicyFactory,
     Run,
     Setup,
-    spread,
 )
 
 NOISE_STREAM = 7  # of the seed: noise of the driver, apart from geometry, movers and looks

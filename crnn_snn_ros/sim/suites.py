@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from hashlib import blake2b
-from multiprocessing import get_context
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -16,6 +13,7 @@ import numpy as np
 from crnn_snn_ros.core.command import ControlConfig
 from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.core.types import Command
+from crnn_snn_ros.io.processes import spread
 from crnn_snn_ros.pipeline import FrameLoop, Pipeline, load_pipeline
 from crnn_snn_ros.sim.course import Course
 from crnn_snn_ros.sim.expert import Expert, ExpertConfig
@@ -297,27 +295,6 @@ def run_suite(
     if suite not in SUITES:
         raise ConfigError(f"suite is '{suite}'; it must be one of {', '.join(SUITES)}")
     return spread(partial(_run_seed, policy, suite, setup or Setup()), seeds, processes, progress)
-
-
-def spread(
-    run: Callable[[int], Outcome],
-    seeds: Iterable[int],
-    processes: int,
-    progress: Callable[[Outcome], object] | None,
-) -> list[Outcome]:
-    """Run seeds over processes (1: here); outcomes in the order of the seeds, as they come."""
-    with ExitStack() as stack:
-        outcomes: Iterator[Outcome] = map(run, seeds)
-        if processes > 1:
-            # Not forked: a copy of a process that has drawn, or started threads, may hang.
-            pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
-            outcomes = stack.enter_context(pool).map(run, seeds)
-        done = []
-        for outcome in outcomes:
-            done.append(outcome)
-            if progress is not None:
-                progress(outcome)
-        return done
 
 
 def _run_seed(policy: PolicyFactory, suite: str, setup: Setup, seed: int) -> Outcome:

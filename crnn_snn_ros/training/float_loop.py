@@ -24,8 +24,9 @@ class FloatLoop(FrameLoop):
         config: how its predictions become commands.
     """
 
-    def __init__(self, checkpoint: Checkpoint, config: ControlConfig) -> None:
-        super().__init__(checkpoint.origin.contract, checkpoint.origin.frame_rate_hz, config)
+    def __init__(self, checkpoint: Checkpoint, config: ControlConfig | None = None) -> None:
+        origin = checkpoint.origin
+        super().__init__(origin.contract, origin.frame_rate_hz, config or ControlConfig())
         self._network = checkpoint.network.eval()
 
     def initial_carry(self) -> dict[str, Tensor]:
@@ -60,4 +61,4 @@ def load_float_loop(path: str | Path, config: ControlConfig | None = None) -> Fl
     Raises:
         DataError: the file is missing, damaged, or not a checkpoint.
     """
-    return FloatLoop(load(Path(path)), config or ControlConfig())
+    return FloatLoop(load(Path(path)), config)

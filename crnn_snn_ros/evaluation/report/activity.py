@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crnn_snn_ros.evaluation import energy
+from crnn_snn_ros.evaluation.findings import Findings
 from crnn_snn_ros.evaluation.raster import FrameRaster
+from crnn_snn_ros.evaluation.report.cutting_sections import cut_plot
 from crnn_snn_ros.evaluation.report.page import (
     Figure,
     Plot,
@@ -20,7 +22,6 @@ from crnn_snn_ros.evaluation.report.page import (
 )
 from crnn_snn_ros.evaluation.report.plots import (
     COLOURS,
-    LAYER_COLOURS,
     Panel,
     Timeline,
     base,
@@ -103,32 +104,6 @@ def raster_section(frames: Sequence[FrameRaster]) -> Section:
     return Section("raster", "Spike raster", lead, join((boxes, plot(chart))))
 
 
-def cut_section(error_by_step: Mapping[str, Sequence[float]], frames: int) -> Section:
-    """Error of the outputs when a frame is cut after T time-steps.
-
-    Args:
-        error_by_step: By the name of an output, mean |difference| to the settled one, from T = 1.
-        frames: How many frames it was taken of.
-    """
-    data = [
-        {"type": "scatter", "mode": "lines+markers", "name": name, "x": list(range(1, len(e) + 1)),
-         "y": list(e), "line": {"color": LAYER_COLOURS[3 * i], "width": 2},
-         "hovertemplate": "T = %{x}: %{y:.4f}"}
-        for i, (name, e) in enumerate(error_by_step.items())
-    ]  # fmt: skip
-    layout = base(
-        300,
-        xaxis={"title": {"text": "cut after T time-steps"}, "zeroline": False},
-        yaxis={"title": {"text": "mean |error|"}, "rangemode": "tozero"},
-    )
-    chart = Plot("cut", Figure({"data": data, "layout": layout}), 300, "Error over the cut")
-    lead = (
-        f"Mean distance to the settled output when a frame is cut early, over {frames} frames "
-        "spread over the drives. The robot never acts on a frame that was cut."
-    )
-    return Section("cut", "What cutting would cost", lead, plot(chart))
-
-
 def energy_section(costs: Sequence[energy.Cost]) -> Section:
     """Energy of a frame's arithmetic, with what was assumed."""
     totals = energy.totals_uj(list(costs))
@@ -136,12 +111,12 @@ def energy_section(costs: Sequence[energy.Cost]) -> Section:
         "type": "bar", "orientation": "h", "x": list(totals.values()),
         "y": [NETWORK_NAMES.get(name, name) for name in totals],
         "marker": {"color": [COLOURS[NETWORK_NAMES[name]] for name in totals]},
-        "text": [f"{value:.2f} uJ" for value in totals.values()], "textposition": "auto",
+        "text": [f"{value:.2f} µJ" for value in totals.values()], "textposition": "auto",
         "hoverinfo": "skip",
     }  # fmt: skip
     layout = base(
         190,
-        xaxis={"title": {"text": "uJ per frame"}, "fixedrange": True, "rangemode": "tozero"},
+        xaxis={"title": {"text": "µJ per frame"}, "fixedrange": True, "rangemode": "tozero"},
         yaxis={"autorange": "reversed", "fixedrange": True, "showgrid": False},
         margin={"l": 56, "r": 16, "t": 8, "b": 42},
     )
@@ -152,7 +127,7 @@ def energy_section(costs: Sequence[energy.Cost]) -> Section:
             line.what,
             f"{line.operations:,.0f}",
             f"{line.picojoule:g} pJ",
-            f"{line.microjoule:.3f} uJ",
+            f"{line.microjoule:.3f} µJ",
         )
         for line in costs
     ]
@@ -167,6 +142,53 @@ def energy_section(costs: Sequence[energy.Cost]) -> Section:
     return Section("energy", "Energy", lead, join((plot(chart), table(rows, head))))
 
 
+def versus_section(models: Mapping[str, Findings], breaks_s: Sequence[float] = ()) -> Section:
+    """Time-steps, spikes, cutting and energy of several models on the same frames.
+
+    Args:
+        models: By the letter to show.
+        breaks_s: Where another drive begins.
+    """
+    recordings = {name: model.recording for name, model in models.items()}
+    steps = {name: made.rows["settle_steps"].astype(float) for name, made in recordings.items()}
+    spikes = {name: made.rows["spikes"].astype(float) for name, made in recordings.items()}
+    highest = [max(float(v.max()) for v in values.values()) for values in (steps, spikes)]
+    timeline = Timeline(
+        "activity-time",
+        next(iter(recordings.values())).times_s(),
+        (
+            Panel("time-steps", steps, span=(0.0, highest[0] + 1)),
+            Panel("spikes per frame", spikes, span=(0.0, highest[1] * 1.05)),
+        ),
+        breaks_s,
+    )
+    bars = [
+        {"type": "bar", "name": name, "x": [NETWORK_NAMES[n] for n in energies],
+         "y": list(energies.values()), "marker": {"color": COLOURS[name]},
+         "text": [f"{value:.2f}" for value in energies.values()],
+         "hovertemplate": "%{x}: %{y:.3f} µJ"}
+        for name, energies in ((n, energy.totals_uj(m.costs())) for n, m in models.items())
+    ]  # fmt: skip
+    layout = base(
+        300,
+        title={"text": "Energy per frame, µJ (arithmetic alone)", "x": 0, "font": {"size": 14}},
+        xaxis={"fixedrange": True},
+        yaxis={"fixedrange": True, "rangemode": "tozero"},
+        margin={"l": 52, "r": 12, "t": 64, "b": 42},
+        barmode="group",
+    )
+    costs = Plot("energy-bars", Figure({"data": bars, "layout": layout}), 300, "Energy per frame")
+    cut = {n: m.cut_errors["steering, rad"] for n, m in models.items() if m.cut_errors}
+    parts = [plot(cut_plot(cut, "Steering error when cut, rad")), plot(costs)]
+    over_time = plot(time_plot(timeline, "Time-steps and spikes over time"))
+    lead = (
+        "When frames are quiet, what they fire, what cutting them after T time-steps would cost, "
+        f"and an estimate of energy from {energy.SOURCE}."
+    )
+    body = join((over_time, render("columns.html", parts=parts)))
+    return Section("activity", "Settling, spikes, energy", lead, body)
+
+
 def _settling(settle_steps: Integers) -> Plot:
     counts = np.bincount(settle_steps)
     first = int(np.flatnonzero(counts)[0])
@@ -178,7 +200,12 @@ def _settling(settle_steps: Integers) -> Plot:
     layout = base(
         280,
         title={"text": "Time-steps to settle", "x": 0, "font": {"size": 14}},
-        xaxis={"title": {"text": "time-steps"}, "fixedrange": True, "zeroline": False},
+        xaxis={
+            "title": {"text": "time-steps"},
+            "fixedrange": True,
+            "zeroline": False,
+            **({"dtick": 1} if len(counts) - first <= 20 else {}),
+        },
         yaxis={"title": {"text": "frames"}, "fixedrange": True},
         bargap=0.1,
     )

@@ -146,14 +146,19 @@ def drive_section(drive: DrivenCourse, number: int, stop_threshold: float) -> Se
         )
         for shot in drive.snapshots
     ]
-    parts = [plot(_map(drive, f"{timeline.name}-map"))] if drive.course is not None else []
+    parts = (
+        [plot(_map(drive, f"{timeline.name}-map", stop_threshold))]
+        if drive.course is not None
+        else []
+    )
     parts += [filmstrip(frames, timeline.name)] if frames else []
     parts += [plot(time_plot(timeline, f"Traces of {drive.name}"))]
     verdict = "to the end" if drive.succeeded else "not to the end"
     lead = (
         f"{verdict.capitalize()}: {drive.outcome} after {drive.distance_m:.1f} m and "
-        f"{drive.time_s:.1f} s. The path turns from blue to orange as the collision probability "
-        "rises. Click a frame to find it on the map and in the traces."
+        f"{drive.time_s:.1f} s. The path turns from blue to yellow as the collision probability "
+        f"rises, and red from {stop_threshold:g} on, where the robot stops. Click a frame to find "
+        "it on the map and in the traces."
     )
     return Section(name, drive.name, lead, join(parts))
 
@@ -172,7 +177,7 @@ def _overview(drives: Sequence[DrivenCourse]) -> Section:
     return table_section("courses", "Courses", lead, table(rows, head))
 
 
-def _map(drive: DrivenCourse, name: str) -> Plot:
+def _map(drive: DrivenCourse, name: str, stop_threshold: float) -> Plot:
     course = drive.course
     assert course is not None  # the caller looked
     columns = drive.columns
@@ -188,7 +193,7 @@ def _map(drive: DrivenCourse, name: str) -> Plot:
          "y": columns["y_m"].tolist(), "customdata": columns["time_s"].tolist(),
          "line": {"color": COLOURS["SNN"], "width": 3},
          "hovertemplate": "%{customdata:.1f} s<extra></extra>"},
-        _alarm(drive),
+        _alarm(drive, stop_threshold),
         _disc(drive),
         {"type": "scatter", "mode": "markers", "name": "here", "x": [None], "y": [None],
          "visible": False, "meta": INK, "hoverinfo": "skip", "showlegend": False,
@@ -205,17 +210,29 @@ def _map(drive: DrivenCourse, name: str) -> Plot:
     return Plot(name, Figure({"data": data, "layout": layout}), height, alt)
 
 
-def _alarm(drive: DrivenCourse) -> dict[str, Any]:
+def _alarm(drive: DrivenCourse, stop_threshold: float) -> dict[str, Any]:
     """The path again, as dots whose colour is the collision probability."""
     columns = drive.columns
     near = columns["collision_probability"]
+    known = np.isfinite(near)
     return {
         "type": "scatter", "mode": "markers", "name": "p", "x": columns["x_m"].tolist(),
-        "y": columns["y_m"].tolist(), "showlegend": False, "hoverinfo": "skip",
-        "visible": bool(np.isfinite(near).any()),
-        "marker": {"size": 5, "color": np.nan_to_num(near).tolist(), "cmin": 0, "cmax": 1,
-                   "colorscale": [[0, COLOURS["SNN"]], [0.5, "#e69f00"], [1, COLOURS["alarm"]]]},
+        "y": columns["y_m"].tolist(), "showlegend": False,
+        "customdata": np.stack([columns["time_s"], np.nan_to_num(near)], axis=1).tolist(),
+        "hovertemplate": "%{customdata[0]:.1f} s, p = %{customdata[1]:.2f}<extra></extra>",
+        "visible": bool(known.any()),
+        "marker": {"size": 6, "color": np.nan_to_num(near).tolist(), "cmin": 0, "cmax": 1,
+                   "colorscale": _scale(stop_threshold),
+                   "colorbar": {"title": {"text": "p"}, "thickness": 12, "len": 0.9,
+                                "tickvals": [0, 0.25, 0.5, 0.75, 1], "outlinewidth": 0}},
     }  # fmt: skip
+
+
+def _scale(stop_threshold: float) -> list[list[float | str]]:
+    """Blue through yellow up to where the robot stops; from there on red, ever darker."""
+    ends = {0.0: "#1583d8", 0.4: "#8fd0c0", 0.8: "#f0e442", 1.0: "#e69f00"}
+    below: list[list[float | str]] = [[at * stop_threshold, shade] for at, shade in ends.items()]
+    return [*below, [stop_threshold, "#d7301f"], [1.0, "#5c0011"]]
 
 
 def _disc(drive: DrivenCourse) -> dict[str, Any]:

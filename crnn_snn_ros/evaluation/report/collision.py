@@ -22,22 +22,25 @@ from crnn_snn_ros.evaluation.scores import confusion, reliability
 _HISTOGRAM_BINS = 20
 
 
-def collision_section(networks: Mapping[str, Judged], threshold: float) -> Section:
+def collision_section(
+    networks: Mapping[str, Judged], threshold: float, *, each: bool = False
+) -> Section:
     """Confusion at the threshold, precision over recall, reliability, and the spread of p.
 
     Args:
         networks: Labels and probabilities by the name to show; the last one is the model itself.
         threshold: From which on a probability is an alarm.
+        each: Whether confusion and spread are shown of every network, and not of the last alone.
 
     Raises:
         ConfigError: scikit-learn is missing.
     """
-    main = list(networks)[-1]
+    detailed = list(networks) if each else list(networks)[-1:]
     plots = [
-        _confusion(main, networks[main], threshold),
+        *(_confusion(name, networks[name], threshold) for name in detailed),
         _reliability(networks),
         _precision_recall(networks, threshold),
-        _spread(main, networks[main], threshold),
+        *(_spread(name, networks[name], threshold) for name in detailed),
     ]
     body = render("columns.html", parts=[plot(part) for part in plots])
     lead = (
@@ -83,7 +86,7 @@ def _confusion(name: str, part: Judged, threshold: float) -> Plot:
     )
     missed, wrong_alarms = found.false_negative, found.false_positive
     alt = f"Confusion of {name}: {missed:.0f} missed, {wrong_alarms:.0f} false alarms"
-    return Plot("confusion", Figure({"data": [heat], "layout": layout}), 300, alt)
+    return Plot(f"confusion-{name}", Figure({"data": [heat], "layout": layout}), 300, alt)
 
 
 def _reliability(networks: Mapping[str, Judged]) -> Plot:
@@ -154,7 +157,7 @@ def _spread(name: str, part: Judged, threshold: float) -> Plot:
                  "y1": 1, "line": {"color": COLOURS["alarm"], "dash": "dash", "width": 1}}],
     )  # fmt: skip
     figure = Figure({"data": data, "layout": layout})
-    return Plot("spread", figure, 300, f"Histogram of {name}'s probabilities by label")
+    return Plot(f"spread-{name}", figure, 300, f"Histogram of {name}'s probabilities by label")
 
 
 def _diagonal() -> dict[str, Any]:

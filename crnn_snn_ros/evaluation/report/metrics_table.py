@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from crnn_snn_ros.evaluation.recording import NETWORKS
+from crnn_snn_ros.evaluation.report.activity import NETWORK_NAMES
 from crnn_snn_ros.evaluation.report.page import Section
 from crnn_snn_ros.evaluation.report.sections import Cell, table, table_section
 
 _NONE = "-"
-_FIGURES = (
+FIGURES = (
     ("steering_rmse", "steering RMSE", "rad", "the mean"),
     ("steering_explained_variance", "explained variance", "of the steering", ""),
     ("collision_auroc", "AUROC", "of the collision probability", ""),
@@ -22,18 +23,20 @@ _FIGURES = (
 
 def metrics_section(summary: Mapping[str, Any]) -> Section:
     """Figures of ``metrics.summarise``, float, QANN and SNN side by side."""
+    ran = summary["command_roughness"]["float"] is not None
+    networks = [network for network in NETWORKS if ran or network != "float"]
     rows: list[Sequence[Cell]] = []
-    for name, title, small, baseline in _FIGURES:
+    for name, title, small, baseline in FIGURES:
         values = summary[name]
-        if all(values[network] is None for network in NETWORKS):
+        if all(values[network] is None for network in networks):
             continue
         ends = summary["ci95"][name]
         cells: list[Cell] = [(title, small.format(threshold=summary["threshold"]))]
-        cells += [(_number(values[network]), _interval(ends[network])) for network in NETWORKS]
-        cells.append((_number(values.get("predict_mean")), baseline))
+        cells += [(number(values[network]), interval(ends[network])) for network in networks]
+        cells.append((number(values.get("predict_mean")), baseline))
         rows.append(cells)
-    rows += _driving(summary)
-    head = ("", "float", "QANN", "SNN", "baseline")
+    rows += _driving(summary, networks)
+    head = ("", *(NETWORK_NAMES[network] for network in networks), "baseline")
     work = table(_work(summary), caption="The spiking network at work")
     lead = (
         f"{summary['labelled_frames']} frames with a steering label, "
@@ -43,12 +46,12 @@ def metrics_section(summary: Mapping[str, Any]) -> Section:
     return table_section("metrics", "Figures", lead, table(rows, head), work)
 
 
-def _driving(summary: Mapping[str, Any]) -> list[Sequence[Cell]]:
+def _driving(summary: Mapping[str, Any], networks: Sequence[str]) -> list[Sequence[Cell]]:
     def row(title: Cell, name: str, text: Callable[[Any], Cell]) -> Sequence[Cell] | None:
         values = summary[name]
-        if all(values[network] is None for network in NETWORKS):
+        if all(values[network] is None for network in networks):
             return None
-        cells = [_NONE if values[n] is None else text(values[n]) for n in NETWORKS]
+        cells = [_NONE if values[n] is None else text(values[n]) for n in networks]
         return [title, *cells, _NONE]
 
     def warned(value: Any) -> Cell:
@@ -60,11 +63,11 @@ def _driving(summary: Mapping[str, Any]) -> list[Sequence[Cell]]:
         row(("events warned of", "before the collision label begins"),
             "time_to_warn", warned),
         row(("false stops a minute", f"from p = {summary['stop_threshold']:g} on"),
-            "false_stops_per_minute", _number),
+            "false_stops_per_minute", number),
         row(("change of the speed", "m/s², RMS of the commands"), "command_roughness",
-            lambda value: _number(value["linear_mps2"])),
+            lambda value: number(value["linear_mps2"])),
         row(("change of the yaw rate", "rad/s², RMS of the commands"), "command_roughness",
-            lambda value: _number(value["angular_radps2"])),
+            lambda value: number(value["angular_radps2"])),
     )  # fmt: skip
     return [cells for cells in found if cells is not None]
 
@@ -86,9 +89,11 @@ def _work(summary: Mapping[str, Any]) -> list[Sequence[Cell]]:
     ]  # fmt: skip
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """Three digits, or a dash."""
     return _NONE if value is None else f"{value:.3g}"
 
 
-def _interval(ends: Sequence[float] | None) -> str:
+def interval(ends: Sequence[float] | None) -> str:
+    """Both ends of an interval, if there is one."""
     return "" if ends is None else f"{ends[0]:.3g}..\u200b{ends[1]:.3g}"  # may break there

@@ -22,6 +22,11 @@ COLOURS = {
     "QANN": "rgba(86, 180, 233, 0.5)",
     "SNN": "#1583d8",
     "alarm": "#d55e00",
+    # Models side by side
+    "A": "#1583d8",
+    "B": "#e69f00",
+    "C": "#009e73",
+    "D": "#cc79a7",
 }
 LAYER_COLOURS = (
     *("#0072b2", "#56b4e9", "#009e73", "#8fce00", "#f0e442"),

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crnn_snn_ros.evaluation.energy import costs
+from crnn_snn_ros.evaluation.findings import Findings
 from crnn_snn_ros.evaluation.metrics import judged
 from crnn_snn_ros.evaluation.moments import AROUND_S, Moment, shown_at
 from crnn_snn_ros.evaluation.pictures import annotate
-from crnn_snn_ros.evaluation.raster import FrameRaster
 from crnn_snn_ros.evaluation.recording import (
     COLLISION_COLUMN,
     NETWORKS,
@@ -23,12 +21,12 @@ from crnn_snn_ros.evaluation.recording import (
 from crnn_snn_ros.evaluation.report import verdict
 from crnn_snn_ros.evaluation.report.activity import (
     NETWORK_NAMES,
-    cut_section,
     energy_section,
     raster_section,
     spikes_section,
 )
 from crnn_snn_ros.evaluation.report.collision import collision_section, nothing_section
+from crnn_snn_ros.evaluation.report.cutting_sections import cut_section, encoding_section
 from crnn_snn_ros.evaluation.report.metrics_table import metrics_section
 from crnn_snn_ros.evaluation.report.page import Report, Section
 from crnn_snn_ros.evaluation.report.plots import Panel, Timeline
@@ -39,27 +37,10 @@ from crnn_snn_ros.evaluation.report.sections import (
     moments_section,
     traces_section,
 )
-from crnn_snn_ros.io.model_schema import Model
 from crnn_snn_ros.pipeline import COLLISION
 
 TRACES = "traces"
 _THUMBNAIL_PX = 200
-
-
-@dataclass(frozen=True)
-class Findings:
-    """All that the report of a replay is made of."""
-
-    model: Model
-    header: Mapping[str, Any]  # of the model file
-    model_name: str
-    recording: Recording
-    summary: Mapping[str, Any]  # of ``metrics.summarise``
-    moments: Sequence[Moment] = ()
-    images: Mapping[int, NDArray[np.uint8]] = field(default_factory=dict)  # by row, of moments
-    rasters: Sequence[FrameRaster] = ()
-    cut_errors: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    cut_frames: int = 0
 
 
 def replay_report(found: Findings) -> Report:
@@ -82,11 +63,12 @@ def replay_report(found: Findings) -> Report:
             int(found.header["bounds"]["settling_steps"]),
             found.recording.layers,
             found.recording.rows["layer_spikes"],
-            _breaks(found.recording),
+            breaks(found.recording),
         ),
         *([raster_section(found.rasters)] if found.rasters else []),
-        *([cut_section(found.cut_errors, found.cut_frames)] if found.cut_frames else []),
-        _energy(found),
+        *([cut_section(_judged_cuts(found), found.cut_frames)] if found.cut_frames else []),
+        *([encoding_section(found.encodings)] if found.encodings is not None else []),
+        energy_section(found.costs()),
         model_section(found.header),
     ]
     sentences, tiles = verdict.judge(found.summary, found.header)
@@ -116,7 +98,7 @@ def _moments(found: Findings) -> list[Section]:
 
 def _highlight(found: Findings, moment: Moment, time_s: NDArray[np.float64]) -> Highlight:
     recording = found.recording
-    trained = found.model.heads[COLLISION].trained
+    trained = found.trained
     captions = (f"{AROUND_S:g} s before", "at", f"{AROUND_S:g} s after")
     pictures = [
         Glimpse(
@@ -140,26 +122,34 @@ def _traces(found: Findings) -> Section:
         return {NETWORK_NAMES[name]: rows[name][:, column] for name in ("float", "qann", "snn")}
 
     labels = truth[:, COLLISION_COLUMN]
-    trained = found.model.heads[COLLISION].trained
+    trained = found.trained
     known = np.isfinite(labels).any()
-    panels = (
-        Panel("steering, rad", {"truth": truth[:, STEERING_COLUMN], **lines(STEERING_COLUMN)}),
-        Panel(
-            "collision probability" if trained else "collision probability (never trained)",
-            lines(COLLISION_COLUMN),
-            shaded=np.nan_to_num(labels) >= 0.5 if known else None,
-            span=(0.0, 1.02),
-            level=float(found.summary["threshold"]),
-        ),
-        Panel("commanded speed, m/s", {"command": rows["command"][:, 0]}, steps=True),
-    )
-    timeline = Timeline(TRACES, recording.times_s(), panels, _breaks(recording))
+    panels = [
+        Panel("steering, rad", {"truth": truth[:, STEERING_COLUMN], **lines(STEERING_COLUMN)})
+    ]
+    if trained or known:
+        panels.append(
+            Panel(
+                "collision probability" if trained else "collision probability (never trained)",
+                lines(COLLISION_COLUMN),
+                shaded=np.nan_to_num(labels) >= 0.5 if known else None,
+                span=(0.0, 1.02),
+                level=float(found.summary["threshold"]),
+            )
+        )
+    panels.append(Panel("commanded speed, m/s", {"command": rows["command"][:, 0]}, steps=True))
+    timeline = Timeline(TRACES, recording.times_s(), panels, breaks(recording))
     lead = (
         "Drag sideways to zoom, double-click for all, or use the buttons. The SNN (thin blue) is "
-        "drawn upon the QANN (wide pale blue) and must never leave it. Shaded: the label says "
-        "collision."
-    )
+        "drawn upon the QANN (wide pale blue) and must never leave it."
+    ) + (" Shaded: the label says collision." if known else "")
     return traces_section(timeline, lead)
+
+
+def _judged_cuts(found: Findings) -> dict[str, Sequence[float]]:
+    """Without the collision probability where it was never trained, and so is always the same."""
+    return {name: errors for name, errors in found.cut_errors.items()
+            if found.trained or not name.startswith(COLLISION)}  # fmt: skip
 
 
 def _collision(found: Findings) -> Section:
@@ -173,19 +163,7 @@ def _collision(found: Findings) -> Section:
     return collision_section(parts, float(found.summary["threshold"]))
 
 
-def _energy(found: Findings) -> Section:
-    summary = found.summary
-    return energy_section(
-        costs(
-            found.model.graph,
-            dense_operations=summary["dense_operations_per_frame"],
-            input_operations=summary["input_operations_per_frame"],
-            additions=summary["synaptic_operations_per_frame"],
-            settle_steps=summary["settle_steps_mean"],
-        )
-    )
-
-
-def _breaks(recording: Recording) -> list[float]:
+def breaks(recording: Recording) -> list[float]:
+    """Times at which another drive begins, s."""
     begins = np.flatnonzero(np.diff(recording.rows["drive"])) + 1
     return [float(at) for at in recording.times_s()[begins]]

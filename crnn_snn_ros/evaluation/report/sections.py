@@ -62,7 +62,9 @@ def traces_section(timeline: Timeline, lead: str, title: str = "Traces") -> Sect
     return Section(timeline.name, title, lead, plot(time_plot(timeline, f"{names} over time")))
 
 
-def moments_section(highlights: Sequence[Highlight], traces: str, lead: str) -> Section:
+def moments_section(
+    highlights: Sequence[Highlight], traces: str, lead: str, title: str = "Worst moments"
+) -> Section:
     """Moments in pictures; a click shows each in the plot named ``traces``."""
     given = [
         {
@@ -75,9 +77,7 @@ def moments_section(highlights: Sequence[Highlight], traces: str, lead: str) -> 
         }
         for moment in highlights
     ]
-    return Section(
-        "moments", "Worst moments", lead, render("moments.html", moments=given, plot=traces)
-    )
+    return Section("moments", title, lead, render("moments.html", moments=given, plot=traces))
 
 
 def filmstrip(frames: Sequence[Glimpse], traces: str) -> Markup:
@@ -85,7 +85,9 @@ def filmstrip(frames: Sequence[Glimpse], traces: str) -> Markup:
     return render("strip.html", frames=[_shown(frame) for frame in frames], plot=traces)
 
 
-def model_section(header: Mapping[str, Any]) -> Section:
+def model_section(
+    header: Mapping[str, Any], name: str = "model", title: str = "Model card"
+) -> Section:
     """The card of a model file, from ``model_file.header``."""
     provenance, bounds = header["provenance"], header["bounds"]
     training, data = provenance.get("training", {}), provenance.get("data", {})
@@ -111,7 +113,7 @@ def model_section(header: Mapping[str, Any]) -> Section:
         facts[7] = ("data", f"{len(data['bags'])} bags")
     shown = {key: value for key, value in header.items() if key != "tensors"}
     body = render("card.html", facts=facts, everything=json.dumps(shown, indent=1))
-    return Section("model", "Model card", "What the model file says of itself.", body)
+    return Section(name, title, "What the model file says of itself.", body)
 
 
 def _levels(levels: Mapping[str, Sequence[int]]) -> str:

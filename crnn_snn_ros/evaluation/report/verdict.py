@@ -108,6 +108,8 @@ def _events(summary: Mapping[str, Any]) -> list[tuple[Sentence | None, Tile]]:
             f"It raised the alarm in {warned['warned']} of {events} collision events, in "
             f"{warned['in_time']} of them no later than the label began."
         )
+        if not warned["warned"]:
+            text = f"It raised no alarm in any of {events} collision events."
         lead = warned["lead_s_median"]
         note = "" if lead is None else f"median {lead:+.2f} s to the label"
         tile = Tile("events warned of", f"{warned['warned']} of {events}", note, state)
