@@ -25,6 +25,7 @@ from crnn_snn_ros.training.quantize import (
 
 Values = Mapping[str, Tensor]  # activations by node, (N, T, ...)
 Scales = Mapping[str, Tensor]  # real value of one count by node, scalars
+SLOW = 0.02  # momentum of statistics over neighbouring frames, which are near-copies
 
 
 class LayerIntegers(NamedTuple):
@@ -68,7 +69,7 @@ class LinearBranch(nn.Module):
             self.norm.weight.data.copy_(spread)
 
     def _new_norm(self, channels: int) -> nn.BatchNorm1d | nn.BatchNorm2d:
-        return nn.BatchNorm1d(channels)
+        return nn.BatchNorm1d(channels, momentum=SLOW)
 
     def deliver(self, x: Tensor, weight: Tensor) -> Tensor:
         """Charge (M, *target) of activations (M, *source) through the given weight."""
