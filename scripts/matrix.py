@@ -62,7 +62,7 @@ def _combination(folder: Path, version: str, distribution: str, more: Sequence[s
     if interpreter is None:
         return Result(version, distribution, "", "no such Python here", 0.0, False)
     target = folder / f"{distribution}-{version}"
-    with target.with_suffix(".log").open("w", encoding="utf-8") as log:
+    with Path(f"{target}.log").open("w", encoding="utf-8") as log:
         try:
             python = _install(interpreter, target, distribution, log.fileno())
         except subprocess.CalledProcessError:

@@ -87,17 +87,17 @@ def test_in_process(node, compressed):
         if number % 50 == 0:  # it lives: a good frame is answered
             feed(node, good(rng, now_ns()))
             answered += 1
-            assert node._status.answered == answered
-        node._outputs.commands.clear()
-        faults = sum(node._status.counts.values())
+            assert node._guard.status.answered == answered
+        node._guard.outputs.commands.clear()
+        faults = sum(node._guard.status.counts.values())
         if compressed:
             feed(node, malformed_compressed(rng, now_ns(), whole))
         else:
             feed(node, malformed(rng, now_ns()))
-        assert set(node._outputs.commands) <= {STOP}, number
-        assert node._status.mode is Mode.STOPPED, number
-        assert sum(node._status.counts.values()) == faults + 1, number
-        assert node._status.answered == answered, number
+        assert set(node._guard.outputs.commands) <= {STOP}, number
+        assert node._guard.status.mode is Mode.STOPPED, number
+        assert sum(node._guard.status.counts.values()) == faults + 1, number
+        assert node._guard.status.answered == answered, number
     grown_mb = resident_mb() - before_mb
     print(f"{count} messages, resident memory grew by {grown_mb:.1f} MB")
     assert grown_mb < FLAT_MB
