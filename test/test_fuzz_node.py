@@ -12,16 +12,11 @@ from pathlib import Path
 
 import cv2
 import pytest
-import rclpy
 from malformed_messages import good, malformed, malformed_compressed, stream
-from rclpy.context import Context
-from rclpy.signals import SignalHandlerOptions
-from ros_peer import DOMAIN, arguments, frames, running, small_model
+from ros_peer import frames, here, running, small_model
 
 from crnn_snn_ros.core.supervisor import Mode
 from crnn_snn_ros.core.types import STOP
-from crnn_snn_ros.ros.node import CollisionAvoidance
-from crnn_snn_ros.ros.outputs import Outputs
 
 IN_PROCESS = int(os.environ.get("CRNN_SNN_FUZZ", "3000"))
 OVER_DDS = int(os.environ.get("CRNN_SNN_FUZZ_DDS", "600"))
@@ -34,36 +29,12 @@ def resident_mb(pid: int | str = "self") -> float:
     return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
 
-class Recorder(Outputs):
-    """The node's own publishers, and a list of the commands."""
-
-    def __init__(self, *args):
-        super().__init__(*args)
-        self.commands = []
-
-    def command(self, command, header):
-        self.commands.append(command)
-        super().command(command, header)
-
-
 @pytest.fixture
-def node(tmp_path, monkeypatch):
-    """The node in this process, active, spun by nobody."""
+def node(tmp_path):
     model = small_model(tmp_path / "small.snn")
-    context = Context()
     # A frame that is left out, or too few of them, would hide what the message led to.
-    settings = {"model": model, "allow_untrained": True, "decimate": False, "min_rate": 0.0}
-    rclpy.init(
-        args=arguments(**settings),
-        context=context,
-        domain_id=DOMAIN,
-        signal_handler_options=SignalHandlerOptions.NO,
-    )
-    monkeypatch.setattr("crnn_snn_ros.ros.node.Outputs", Recorder)
-    made = CollisionAvoidance(context=context)
-    yield made
-    made.destroy_node()
-    context.try_shutdown()
+    with here(model=model, decimate=False, min_rate=0.0) as made:
+        yield made
 
 
 def encoded() -> list[bytes]:

@@ -273,6 +273,16 @@ def test_asking_for_zero_stops_at_once_and_asking_for_more_waits_for_a_frame():
     assert asking(started(), 20, STOP)[1] is None
 
 
+def test_asking_for_nonsense_stops_at_once():
+    status, command = sv.ask(driving(), Command(math.nan, 0.0), 10, TIMES)
+    assert (status.reason, command, status.counts) == (
+        Reason.NOT_FINITE,
+        STOP,
+        {Reason.NOT_FINITE: 1},
+    )
+    assert sv.ask(started(), Command(0.0, math.inf), 10, TIMES)[1] is None
+
+
 def test_dropped_frames_are_counted_while_active():
     status = sv.drop(sv.drop(driving(), Drop.REPEATED), Drop.REPEATED)
     assert status.drops == {Drop.REPEATED: 2}
