@@ -96,7 +96,8 @@ def _install(interpreter: Path, target: Path, distribution: str, log: int) -> Pa
     (target / "constraints.txt").write_text(limits, encoding="utf-8")
     pip = (python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet")
     limit = ("--constraint", target / "constraints.txt")
-    run(*pip, *limit, "setuptools<80", "wheel", "packaging")
+    # The pip that comes with an old Python tries versions for many minutes.
+    run(*pip, *limit, "--upgrade", "pip", "setuptools<80", "wheel", "packaging")
     run(*pip, "--no-deps", "--no-build-isolation", "--editable", ROOT)
     listed = _said(python, REQUIREMENTS, *EXTRAS, f"ros-{PINNED}")
     run(*pip, *limit, *listed.replace(f"ros-{PINNED}-", f"ros-{distribution}-").splitlines())

@@ -35,6 +35,33 @@ def test_good_frames_move_it(model):
         assert node._guard.outputs.commands[-1].linear_mps > 0.0
 
 
+def corrupt(message):
+    message.data = message.data[:-1]
+
+
+def older(message):
+    message.header.stamp = messages.stamp(messages.stamp_ns(message.header) - 100_000_000)
+
+
+def of_another_camera(message):
+    message.header.frame_id = "rear"
+
+
+@pytest.mark.parametrize("spoil", [corrupt, older, of_another_camera])
+def test_good_and_bad_frames_by_turns_never_move_it(spoil, model):
+    with here(model=model, **SETTINGS) as node:
+        node.start()
+        for number in range(40):
+            message = messages.image(frames(1, number)[0]._replace(stamp_ns=time.time_ns()))
+            if number % 2:
+                spoil(message)
+            node._on_image(message)
+        assert node._guard.status.answered == 20
+        assert set(node._guard.outputs.commands) == {STOP}
+        show(node, 6)
+        assert node._guard.outputs.commands[-1].linear_mps > 0.0
+
+
 def test_a_zero_that_is_asked_for_while_a_command_is_made_is_the_last(model, monkeypatch):
     wanted, threads = Command(0.3, 0.1), []
 

@@ -108,7 +108,6 @@ def test_lockstep_equals_the_offline_pipeline_and_reset_begins_anew(model, tmp_p
         ({"image_transport": "pigeon"}, "image_transport is 'pigeon'"),
         ({"go_threshold": 0.9}, "go_threshold 0.9 must be below stop_threshold"),
         ({**TRUSTED, "qos_overrides./image.subscription.reliability": "perhaps"}, "perhaps"),
-        ({**TRUSTED, "qos_overrides./image.subscription.depth": -1}, "depth"),
         ({**TRUSTED, "qos_overrides./cmd_vel.publisher.reliability": "perhaps"}, "perhaps"),
         ({**TRUSTED, **ASSIST, "qos_overrides./cmd_vel_in.subscription.history": "a"}, "history"),
     ],
