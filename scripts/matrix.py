@@ -2,9 +2,10 @@
 
     python3 scripts/matrix.py out/matrix [-- -k lifecycle]
 
-Each combination gets a virtual environment with ROS 2 from wheels below the folder that is named,
-and a log beside it; the table at the end is Markdown. What stands after ``--`` goes to pytest.
-A Python is looked for on the PATH and among those of pyenv; one that is not here is told as such.
+Each Python gets a virtual environment below the folder that is named, in which the wheels of one
+ROS 2 take the place of the other's, and each combination a log; the table at the end is Markdown.
+What stands after ``--`` goes to pytest. A Python is looked for on the PATH and among those of pyenv;
+one that is not here is told as such.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ DISTRIBUTIONS = ("jazzy", "kilted")
 PINNED = "jazzy"  # whose wheels are in the constraints; of others the newest are taken
 NEEDS_ROS = re.compile(r"^(from|import) (ros_peer|rclpy|crnn_snn_ros\.ros)\b", re.MULTILINE)
 TOTALS = re.compile(r"^=*\s*((?:\d+ \w+(?:, )?)+) in [\d.]+s", re.MULTILINE)
+WHEELS = """
+from importlib.metadata import distributions
+print(*{d.name for d in distributions() if d.name.startswith("ros-")})
+"""
 VERSION = "from importlib.metadata import version; print(version('rclpy'))"
 
 
@@ -61,10 +66,9 @@ def _combination(folder: Path, version: str, distribution: str, more: Sequence[s
     interpreter = _find(version)
     if interpreter is None:
         return Result(version, distribution, "", "no such Python here", 0.0, False)
-    target = folder / f"{distribution}-{version}"
-    with Path(f"{target}.log").open("w", encoding="utf-8") as log:
+    with (folder / f"{distribution}-{version}.log").open("w", encoding="utf-8") as log:
         try:
-            python = _install(interpreter, target, distribution, log.fileno())
+            python = _install(interpreter, folder / version, distribution, log.fileno())
         except subprocess.CalledProcessError:
             text = f"does not install, see {log.name}"
             return Result(version, distribution, "", text, time.monotonic() - begun_s, False)
@@ -99,6 +103,8 @@ def _install(interpreter: Path, target: Path, distribution: str, log: int) -> Pa
     # The pip that comes with an old Python tries versions for many minutes.
     run(*pip, *limit, "--upgrade", "pip", "setuptools<80", "wheel", "packaging")
     run(*pip, "--no-deps", "--no-build-isolation", "--editable", ROOT)
+    if found := _said(python, WHEELS).split():
+        run(python, "-m", "pip", "uninstall", "--quiet", "--yes", *found)
     listed = _said(python, REQUIREMENTS, *EXTRAS, f"ros-{PINNED}")
     run(*pip, *limit, *listed.replace(f"ros-{PINNED}-", f"ros-{distribution}-").splitlines())
     return python
