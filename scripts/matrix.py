@@ -4,8 +4,8 @@
 
 Each Python gets a virtual environment below the folder that is named, in which the wheels of one
 ROS 2 take the place of the other's, and each combination a log; the table at the end is Markdown.
-What stands after ``--`` goes to pytest. A Python is looked for on the PATH and among those of pyenv;
-one that is not here is told as such.
+What stands after ``--`` goes to pytest. A Python is looked for on the PATH and among pyenv's; one
+that is not here is told. Where pip finds no CPU build of torch, gigabytes of CUDA come with it.
 """
 
 from __future__ import annotations
