@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import rclpy
@@ -29,12 +28,10 @@ from std_msgs.msg import Float32
 from std_srvs.srv import SetBool, Trigger
 
 from crnn_snn_ros.core.graph import INPUT, Conv, Graph, Head, Linear, Neurons
-from crnn_snn_ros.core.types import Command, Frame
+from crnn_snn_ros.core.types import Frame
 from crnn_snn_ros.io.model_file import HeadInfo, Model, save
 from crnn_snn_ros.io.preprocess import InputContract
 from crnn_snn_ros.ros import messages
-from crnn_snn_ros.ros.node import CollisionAvoidance
-from crnn_snn_ros.ros.outputs import Outputs
 
 with warnings.catch_warnings():  # a parser that every message type imports uses an old module
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -263,38 +260,6 @@ class Peer:
     def next_command(self, since: float) -> tuple[float, float, float]:
         """The first command heard after a time of the monotonic clock."""
         return self.wait(lambda: [c for c in self.commands() if c[0] > since], "a command")[0]
-
-
-class Recorder(Outputs):
-    """The node's own publishers, and a list of the commands."""
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.commands: list[Command] = []
-
-    def command(self, command: Command, header: Any) -> None:
-        self.commands.append(command)
-        super().command(command, header)
-
-
-@contextmanager
-def here(**parameters: object) -> Iterator[CollisionAvoidance]:
-    """The node in this process, spun by nobody; its ``_guard.outputs`` is a Recorder."""
-    context = Context()
-    settings = {"allow_untrained": True, **parameters}
-    rclpy.init(
-        args=arguments(**settings),
-        context=context,
-        domain_id=DOMAIN,
-        signal_handler_options=SignalHandlerOptions.NO,
-    )
-    with patch("crnn_snn_ros.ros.node.Outputs", Recorder):
-        node = CollisionAvoidance(context=context)
-        try:
-            yield node
-        finally:
-            node.destroy_node()
-            context.try_shutdown()
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from pathlib import Path
 import cv2
 import pytest
 from malformed_messages import good, malformed, malformed_compressed, stream
-from ros_peer import frames, here, running, small_model
+from node_here import here
+from ros_peer import frames, running, small_model
 
 from crnn_snn_ros.core.supervisor import Mode
 from crnn_snn_ros.core.types import STOP

@@ -6,7 +6,8 @@ import threading
 import time
 
 import pytest
-from ros_peer import frames, here, small_model
+from node_here import here
+from ros_peer import frames, small_model
 
 from crnn_snn_ros.core.assist import assist
 from crnn_snn_ros.core.types import STOP, Command
