@@ -1,6 +1,6 @@
 """Run the tests that need ROS on every Python and ROS 2 of the promise; standard library only.
 
-    python3 scripts/matrix.py out/matrix [-- -k lifecycle]
+    python3 scripts/matrix.py out/matrix [3.12 ...] [-- -k lifecycle]
 
 Each Python gets a virtual environment below the folder that is named, in which the wheels of one
 ROS 2 take the place of the other's, and each combination a log; the table at the end is Markdown.
@@ -47,11 +47,13 @@ class Result(NamedTuple):
 
 def main(arguments: Sequence[str]) -> int:
     """Run the matrix; 0 when every combination that could be installed passed, and one could."""
-    folder = Path(arguments[0] if arguments else "out/matrix").absolute()
+    split = arguments.index("--") if "--" in arguments else len(arguments)
+    place, *pythons = arguments[:split] or ("out/matrix",)
+    more = arguments[split + 1 :]
+    folder = Path(place).absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    more = list(arguments[arguments.index("--") + 1 :]) if "--" in arguments else []
     results = []
-    for python in PYTHONS:
+    for python in pythons or PYTHONS:
         for distribution in DISTRIBUTIONS:
             result = _combination(folder, python, distribution, more)
             print(f"{python} {distribution}: {result.outcome}", flush=True)

@@ -60,7 +60,8 @@ def run(make: Callable[[], Guarded], args: Sequence[str] | None, threads: int) -
     """
     stop = threading.Event()
     for number in SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+        # Under nohup the terminal's end is none of ours; a shell's `&` must not make us deaf.
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda *_: stop.set())
     try:
         rclpy.init(
