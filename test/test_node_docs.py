@@ -5,15 +5,18 @@ from __future__ import annotations
 import ast
 import json
 import re
+import subprocess
 from pathlib import Path
+from shutil import which
 
 import pytest
 import yaml
 
 from crnn_snn_ros.io.resources import resource_path
-from crnn_snn_ros.ros import parameters
+from crnn_snn_ros.ros import parameters, process
 
 ROOT = Path(__file__).parents[1]
+NODE = "crnn_snn_ros"
 REPLAY = ROOT / "launch" / "replay.launch.py"
 
 
@@ -31,6 +34,29 @@ def absolute(name: str) -> str:
 
 def test_documentation_has_the_table_of_parameters():
     assert parameters.markdown() in (ROOT / "docs" / "node.md").read_text()
+
+
+def test_the_unit_of_systemd_is_that_of_the_documentation():
+    text = resource_path("config", "collision_avoidance.service").read_text()
+    assert text in (ROOT / "docs" / "robot.md").read_text()
+    assert f"/{NODE}/lib/{NODE}/collision_avoidance --ros-args" in text
+    assert "KillSignal=SIGINT" in text
+    assert f"RestartPreventExitStatus={process.BAD_INPUT}\n" in text
+
+
+@pytest.mark.skipif(which("systemd-analyze") is None, reason="no systemd-analyze")
+def test_systemd_has_nothing_to_say_of_the_unit(tmp_path):
+    unit = resource_path("config", "collision_avoidance.service")
+    spoiled = tmp_path / "spoiled.service"
+    spoiled.write_text(unit.read_text().replace("Restart=on-failure", "Restart=perhaps"))
+    said = [
+        subprocess.run(
+            ["systemd-analyze", "verify", str(file)], capture_output=True, text=True, timeout=60
+        ).stderr
+        for file in (unit, spoiled)
+    ]
+    assert str(unit) not in said[0], said[0]
+    assert "spoiled.service" in said[1], "else this test could not see a unit that is refused"
 
 
 def test_foxglove_layout_shows_topics_that_there_are():
