@@ -34,7 +34,8 @@ def resident_mb(pid: int | str = "self") -> float:
 def node(tmp_path):
     model = small_model(tmp_path / "small.snn")
     # A frame that is left out, or too few of them, would hide what the message led to.
-    with here(model=model, decimate=False, min_rate=0.0) as made:
+    settings = {"decimate": False, "min_rate": 0.0, "frame_timeout": 10.0, "max_latency": 10.0}
+    with here(model=model, **settings) as made:
         yield made
 
 
