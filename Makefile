@@ -15,7 +15,7 @@ endif
 # Set by the ROS wheels of another environment, it would keep ours from finding its libraries.
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test matrix lint clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -32,6 +32,9 @@ demo: setup ## drive simulated courses: camera frames over DDS -> spiking networ
 
 test: lint ## run the linters and the whole test suite
 	$(BIN)/python -m pytest
+
+matrix: ## run the tests that need ROS on Python 3.10 to 3.12, ROS 2 Jazzy and Kilted; takes an hour
+	$(PYTHON) scripts/matrix.py out/matrix $(MATRIX)
 
 lint: setup ## check style, types and layers
 	$(BIN)/ruff check

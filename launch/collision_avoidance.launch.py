@@ -17,15 +17,26 @@ from launch_ros.parameter_descriptions import ParameterValue
 from crnn_snn_ros.io.resources import resource_path
 
 PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
+AS_TOLD = "empty: as params_file says"
 ARGUMENTS = {
     "image": ("image", "topic of the camera; with image_transport compressed, its base name"),
-    "model": ("", "model file or name of a shipped one; empty: as params_file says"),
+    "model": ("", f"model file or name of a shipped one; {AS_TOLD}"),
+    "mode": ("", f"drive, assist or observe; {AS_TOLD}"),
+    "image_transport": ("", f"raw or compressed; {AS_TOLD}"),
+    "allow_untrained": ("", f"true: take a model with an untrained output; {AS_TOLD}"),
     "params_file": (
         str(resource_path("config", "collision_avoidance.yaml")),
         "parameters of the node",
     ),
     "namespace": ("", "namespace of the node and its topics"),
     "use_sim_time": ("false", "take the time from /clock"),
+}
+PARAMETERS = {  # those of the arguments that are parameters of the node
+    "model": str,
+    "mode": str,
+    "image_transport": str,
+    "allow_untrained": bool,
+    "use_sim_time": bool,
 }
 
 
@@ -42,10 +53,10 @@ def start(context: LaunchContext) -> list[Node]:
     """The node, with the arguments that were given."""
     given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
     settings: dict[str, Any] = {
-        "use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
+        name: ParameterValue(LaunchConfiguration(name), value_type=kind)
+        for name, kind in PARAMETERS.items()
+        if given[name]
     }
-    if given["model"]:
-        settings["model"] = ParameterValue(given["model"], value_type=str)
     # Large images are lost in the default shared memory; a profile of the user's own comes first.
     profile = os.environ.get(PROFILE) or str(resource_path("config", "fastdds.xml"))
     node = Node(

@@ -8,71 +8,54 @@ Frames may be lost on the way; to evaluate a model take `crnn-snn replay`, which
 from __future__ import annotations
 
 import os
-from typing import Any
 
-from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, Shutdown
-from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
+from launch import LaunchDescription
+from launch.actions import (
+    DeclareLaunchArgument,
+    ExecuteProcess,
+    IncludeLaunchDescription,
+    Shutdown,
+)
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import EqualsSubstitution, LaunchConfiguration
 
 from crnn_snn_ros.io.resources import resource_path
 
 PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
-ARGUMENTS = {
+ARGUMENTS = {  # beside those of collision_avoidance.launch.py, but use_sim_time and allow_untrained
     "bag": (None, "recording to play"),
-    "image": ("image", "topic of the camera in it; with image_transport compressed, its base name"),
-    "model": ("", "model file or name of a shipped one; empty: as params_file says"),
     "mode": (
         "observe",
         "observe: predictions; drive: commands too, so keep the robot off the floor",
     ),
     "rate": ("1.0", "times the speed of the recording"),
-    "params_file": (
-        str(resource_path("config", "collision_avoidance.yaml")),
-        "parameters of the node",
-    ),
-    "namespace": ("", "namespace of the node and its topics"),
 }
 
 
 def generate_launch_description() -> LaunchDescription:
-    """What `ros2 launch` runs."""
+    """What `ros2 launch` runs: the node, and the player, whose end is the end of all."""
     declared = [
         DeclareLaunchArgument(name, default_value=value, description=text)
         for name, (value, text) in ARGUMENTS.items()
     ]
-    return LaunchDescription([*declared, OpaqueFunction(function=start)])
-
-
-def start(context: LaunchContext) -> list[Any]:
-    """The node, and the player, whose end is the end of all."""
-    given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
-    settings: dict[str, Any] = {
-        "use_sim_time": True,  # of the bag
-        "mode": given["mode"],
-        "allow_untrained": given["mode"] == "observe",
-    }
-    if given["model"]:
-        settings["model"] = ParameterValue(given["model"], value_type=str)
-    # Large images are lost in the default shared memory; a profile of the user's own comes first.
-    environment = {PROFILE: os.environ.get(PROFILE) or str(resource_path("config", "fastdds.xml"))}
-    node = Node(
-        package="crnn_snn_ros",
-        executable="collision_avoidance",
-        name="collision_avoidance",
-        namespace=given["namespace"],
-        parameters=[given["params_file"], settings],
-        remappings=[("image", given["image"])],
-        additional_env=environment,
-        output="screen",
+    node = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(
+            str(resource_path("launch", "collision_avoidance.launch.py"))
+        ),
+        launch_arguments={
+            "use_sim_time": "true",  # of the bag
+            "mode": LaunchConfiguration("mode"),
+            "allow_untrained": EqualsSubstitution(LaunchConfiguration("mode"), "observe"),
+        }.items(),
     )
     # Played at once, the first frames would be gone before the node listens.
-    play = ["ros2", "bag", "play", given["bag"], "--clock", "100", "--delay", "5"]
+    play = ["ros2", "bag", "play", LaunchConfiguration("bag"), "--clock", "100", "--delay", "5"]
     player = ExecuteProcess(
-        cmd=[*play, "--rate", given["rate"]],
-        additional_env=environment,
+        cmd=[*play, "--rate", LaunchConfiguration("rate")],
+        additional_env={
+            PROFILE: os.environ.get(PROFILE) or str(resource_path("config", "fastdds.xml"))
+        },
         output="screen",
         on_exit=Shutdown(reason="the bag is at its end"),
     )
-    return [node, player]
+    return LaunchDescription([*declared, node, player])

@@ -12,16 +12,12 @@ from pathlib import Path
 
 import cv2
 import pytest
-import rclpy
 from malformed_messages import good, malformed, malformed_compressed, stream
-from rclpy.context import Context
-from rclpy.signals import SignalHandlerOptions
-from ros_peer import DOMAIN, arguments, frames, running, small_model
+from node_here import here
+from ros_peer import frames, running, small_model
 
 from crnn_snn_ros.core.supervisor import Mode
 from crnn_snn_ros.core.types import STOP
-from crnn_snn_ros.ros.node import CollisionAvoidance
-from crnn_snn_ros.ros.outputs import Outputs
 
 IN_PROCESS = int(os.environ.get("CRNN_SNN_FUZZ", "3000"))
 OVER_DDS = int(os.environ.get("CRNN_SNN_FUZZ_DDS", "600"))
@@ -34,36 +30,13 @@ def resident_mb(pid: int | str = "self") -> float:
     return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
 
-class Recorder(Outputs):
-    """The node's own publishers, and a list of the commands."""
-
-    def __init__(self, *args):
-        super().__init__(*args)
-        self.commands = []
-
-    def command(self, command, header):
-        self.commands.append(command)
-        super().command(command, header)
-
-
 @pytest.fixture
-def node(tmp_path, monkeypatch):
-    """The node in this process, active, spun by nobody."""
+def node(tmp_path):
     model = small_model(tmp_path / "small.snn")
-    context = Context()
     # A frame that is left out, or too few of them, would hide what the message led to.
-    settings = {"model": model, "allow_untrained": True, "decimate": False, "min_rate": 0.0}
-    rclpy.init(
-        args=arguments(**settings),
-        context=context,
-        domain_id=DOMAIN,
-        signal_handler_options=SignalHandlerOptions.NO,
-    )
-    monkeypatch.setattr("crnn_snn_ros.ros.node.Outputs", Recorder)
-    made = CollisionAvoidance(context=context)
-    yield made
-    made.destroy_node()
-    context.try_shutdown()
+    settings = {"decimate": False, "min_rate": 0.0, "frame_timeout": 10.0, "max_latency": 10.0}
+    with here(model=model, **settings) as made:
+        yield made
 
 
 def encoded() -> list[bytes]:
@@ -87,17 +60,17 @@ def test_in_process(node, compressed):
         if number % 50 == 0:  # it lives: a good frame is answered
             feed(node, good(rng, now_ns()))
             answered += 1
-            assert node._status.answered == answered
-        node._outputs.commands.clear()
-        faults = sum(node._status.counts.values())
+            assert node._guard.status.answered == answered
+        node._guard.outputs.commands.clear()
+        faults = sum(node._guard.status.counts.values())
         if compressed:
             feed(node, malformed_compressed(rng, now_ns(), whole))
         else:
             feed(node, malformed(rng, now_ns()))
-        assert set(node._outputs.commands) <= {STOP}, number
-        assert node._status.mode is Mode.STOPPED, number
-        assert sum(node._status.counts.values()) == faults + 1, number
-        assert node._status.answered == answered, number
+        assert set(node._guard.outputs.commands) <= {STOP}, number
+        assert node._guard.status.mode is Mode.STOPPED, number
+        assert sum(node._guard.status.counts.values()) == faults + 1, number
+        assert node._guard.status.answered == answered, number
     grown_mb = resident_mb() - before_mb
     print(f"{count} messages, resident memory grew by {grown_mb:.1f} MB")
     assert grown_mb < FLAT_MB

@@ -18,6 +18,7 @@ from crnn_snn_ros.core.gate import (
     GateState,
     admit,
     look,
+    recognise,
 )
 from crnn_snn_ros.core.supervisor import Drop, Reason
 
@@ -139,6 +140,17 @@ def test_never_more_than_the_network_was_made_for(gaps_ns):
 
 def picture(height=24, width=32, level=0):
     return np.full((height, width, 3), level, np.uint8)
+
+
+def test_another_name_is_another_camera():
+    refusal, state = recognise("front", FIRST)
+    assert refusal is None
+    for _ in range(2):
+        refusal, after = recognise("rear", state)
+        assert refusal is not None
+        assert refusal.reason is Reason.BAD_FRAME
+        assert after == state
+        assert recognise("front", state) == (None, state)
 
 
 def test_another_size_is_another_camera():

@@ -60,7 +60,8 @@ SHIPPED = (
         "collision_avoidance.launch.py",
         {"collision_avoidance": "node"},
         2,
-        {"image", "model", "params_file", "namespace", "use_sim_time"},
+        {"image", "model", "mode", "image_transport", "allow_untrained", "params_file", "namespace",
+         "use_sim_time"},
     ),
     Shipped(
         "simulation.launch.py",
@@ -129,8 +130,15 @@ def launched(name, **arguments):
 
 
 def test_launch_file_under_launch():
-    _, nodes = launched("collision_avoidance.launch.py")
-    assert len(nodes) == 1
+    context, (node,) = launched("collision_avoidance.launch.py")
+    from launch_ros.utilities import evaluate_parameters
+
+    _, settings = evaluate_parameters(context, node._Node__parameters)
+    assert settings == {"use_sim_time": False}
+    told = {"mode": "assist", "image_transport": "compressed", "allow_untrained": "true"}
+    context, (node,) = launched("collision_avoidance.launch.py", **told)
+    _, settings = evaluate_parameters(context, node._Node__parameters)
+    assert settings == {**told, "allow_untrained": True, "use_sim_time": False}
 
 
 @pytest.mark.parametrize("lockstep", [False, True])

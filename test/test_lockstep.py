@@ -45,7 +45,7 @@ def test_every_reply_equals_the_offline_pipeline(model, tmp_path):
                 replies.append(reply)
             assert reply.command != STOP
             process.send_signal(signal.SIGTERM)
-            player.spin_until(lambda: player.last_command == STOP, 10.0, "no last word")
+            player.listen_until(lambda: player.last_command == STOP, 10.0, "no last word")
             assert process.wait(10) == 0
         finally:
             player.close()

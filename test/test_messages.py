@@ -101,3 +101,25 @@ def test_diagnostics_say_what_happened():
     assert message.message == "stopped (bad_frame); untrained heads: collision"
     assert (values["state"], values["reason"]) == ("stopped", "bad_frame")
     assert (values["count_bad_frame"], values["answered"], values["model"]) == ("3", "5", "m.snn")
+
+
+@pytest.mark.parametrize("count", [0, 1, 21])
+def test_a_cloud_is_that_of_sensor_msgs_py(count, monkeypatch):
+    """With and without it, read back by itself and by hand."""
+    points = np.random.default_rng(2).normal(size=(count, 3)).astype(np.float32)
+    header = Header(frame_id="base_link")
+    made = [messages.cloud(points, header)]
+    point_cloud2 = messages.point_cloud2
+    monkeypatch.setattr(messages, "point_cloud2", None)
+    made.append(messages.cloud(points, header))
+    for cloud in made:
+        assert (cloud.header, cloud.height, cloud.width) == (header, 1, count)
+        assert (cloud.point_step, cloud.row_step, cloud.is_bigendian) == (12, 12 * count, False)
+        assert [(field.name, field.offset) for field in cloud.fields] == [
+            ("x", 0),
+            ("y", 4),
+            ("z", 8),
+        ]
+        assert bytes(cloud.data) == points.tobytes()
+        if point_cloud2 is not None:
+            np.testing.assert_array_equal(point_cloud2.read_points_numpy(cloud), points)

@@ -27,6 +27,10 @@ from crnn_snn_ros.ros.lockstep import SETTINGS
 pytestmark = pytest.mark.timeout(120)
 
 
+TRUSTED = {"allow_untrained": True}
+ASSIST = {"mode": "assist"}
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     return small_model(tmp_path_factory.mktemp("model") / "small.snn")
@@ -103,6 +107,9 @@ def test_lockstep_equals_the_offline_pipeline_and_reset_begins_anew(model, tmp_p
         ({"v_max_mps": 1}, "write 1.0"),
         ({"image_transport": "pigeon"}, "image_transport is 'pigeon'"),
         ({"go_threshold": 0.9}, "go_threshold 0.9 must be below stop_threshold"),
+        ({**TRUSTED, "qos_overrides./image.subscription.reliability": "perhaps"}, "perhaps"),
+        ({**TRUSTED, "qos_overrides./cmd_vel.publisher.reliability": "perhaps"}, "perhaps"),
+        ({**TRUSTED, **ASSIST, "qos_overrides./cmd_vel_in.subscription.history": "a"}, "history"),
     ],
 )
 def test_what_it_cannot_use_is_refused_in_one_line(settings, line, model, tmp_path):
@@ -114,6 +121,17 @@ def test_what_it_cannot_use_is_refused_in_one_line(settings, line, model, tmp_pa
         assert line in told[0]
     finally:
         node.kill()
+
+
+def test_it_refuses_to_obey_itself(model, tmp_path):
+    settings = arguments(**TRUSTED, **ASSIST, model=model)
+    for name in ("cmd_vel_in:=/cmd_vel", "cmd_vel:=cmd_vel_in"):
+        node = NodeProcess(tmp_path / "log", [*settings, "-r", name])
+        try:
+            assert node.process.wait(30) == 2, node.output
+            assert "cmd_vel_in and cmd_vel are both /cmd_vel" in node.output
+        finally:
+            node.kill()
 
 
 @pytest.mark.parametrize("extension", ["png", "jpeg"])

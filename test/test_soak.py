@@ -24,6 +24,7 @@ ASKED_S = os.environ.get("CRNN_SNN_SOAK_S")
 SOAK_S = float(ASKED_S or 6)
 RATE_HZ = 30
 WARM_UP_S = min(10.0, SOAK_S / 4)
+SAMPLES = 15  # of the resident memory
 FLAT_MB, AGE_MS = 10, 100
 pytestmark = pytest.mark.timeout(120 + int(SOAK_S))
 
@@ -38,17 +39,17 @@ def test_memory_and_ages(tmp_path, monkeypatch):
     # Made beforehand: the camera must not be what is slow.
     shown = [messages.image(Frame(1, picture)) for picture in pictures]
     with running(tmp_path / "log", peer_stamped=True, **settings) as (node, peer):
-        begun, sent, before_mb, ages_ms = time.monotonic(), 0, 0.0, []
+        begun, sent, resident, ages_ms = time.monotonic(), 0, [], []
         while (now := time.monotonic()) - begun < SOAK_S:
-            if not before_mb and now - begun > WARM_UP_S:
-                before_mb = resident_mb(node.process.pid)
+            if now - begun > WARM_UP_S + len(resident) * SOAK_S / SAMPLES:
+                resident.append(resident_mb(node.process.pid))
             image = shown[sent % len(shown)]
             image.header.stamp = messages.stamp(time.time_ns())
             peer.images.publish(image)
             sent += 1
             ages_ms += ages(peer)
             time.sleep(max(0.0, begun + sent / RATE_HZ - time.monotonic()))
-        grown_mb = resident_mb(node.process.pid) - before_mb
+        grown_mb = resident_mb(node.process.pid) - resident[0]
         time.sleep(1.2)  # for the last report
         told = peer.diagnostics()
     counts = {key: int(v) for key, v in told.items() if key.startswith(("count_", "dropped_"))}
@@ -59,6 +60,7 @@ def test_memory_and_ages(tmp_path, monkeypatch):
             "age_ms_p50": round(p50, 1),
             "age_ms_p99": round(p99, 1),
             "latency": told["latency_p99_ms"],
+            "resident_mb": [round(mb, 1) for mb in resident],
         },
         **counts,
     }

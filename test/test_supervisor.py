@@ -273,6 +273,16 @@ def test_asking_for_zero_stops_at_once_and_asking_for_more_waits_for_a_frame():
     assert asking(started(), 20, STOP)[1] is None
 
 
+def test_asking_for_nonsense_stops_at_once():
+    status, command = sv.ask(driving(), Command(math.nan, 0.0), 10, TIMES)
+    assert (status.reason, command, status.counts) == (
+        Reason.NOT_FINITE,
+        STOP,
+        {Reason.NOT_FINITE: 1},
+    )
+    assert sv.ask(started(), Command(0.0, math.inf), 10, TIMES)[1] is None
+
+
 def test_dropped_frames_are_counted_while_active():
     status = sv.drop(sv.drop(driving(), Drop.REPEATED), Drop.REPEATED)
     assert status.drops == {Drop.REPEATED: 2}
@@ -286,7 +296,8 @@ def test_the_last_fault_is_remembered():
 
 
 FRAME_EVENTS = ("begin", "good", "unsettled", "nan", "bad", "raise", "drop")
-OTHER_EVENTS = ("tick", "ask", "halt", "on", "off", "up", "down", "end")
+OTHER_EVENTS = ("tick", "ask", "halt", "nonsense", "on", "off", "up", "down", "end")
+ASKS = {"ask": GO, "halt": STOP, "nonsense": Command(math.nan, 0.0)}
 EVENTS = st.sampled_from(("begin", "good", "good", *FRAME_EVENTS, *OTHER_EVENTS))
 ALL = Timeouts(frame_ns=500, stop_ns=1000, late_ns=400, period_ns=250, input_ns=600)
 histories = st.lists(
@@ -308,8 +319,8 @@ def happen(event: str, status: Status, now_ns: int, times: Timeouts):
         return sv.fault(status, reason, now_ns, times)
     if event in ("on", "off"):
         return sv.set_enabled(status, event == "on", now_ns, times)
-    if event in ("ask", "halt"):
-        return sv.ask(status, GO if event == "ask" else STOP, now_ns, times)
+    if event in ASKS:
+        return sv.ask(status, ASKS[event], now_ns, times)
     if event in ("begin", "drop"):
         after = sv.begin(status, now_ns) if event == "begin" else sv.drop(status, Drop.REPEATED)
         return after, None
@@ -328,7 +339,7 @@ def test_nothing_but_a_good_fresh_answer_moves_the_robot(events, times):
         status, command = happen(event, status, now_ns, times)
         if event == "begin":
             arrived_ns, stopped_since = now_ns, False
-        elif event in ("ask", "halt"):
+        elif event in ASKS:
             asked_ns = now_ns
         if command is not None and command != STOP:
             assert event == "good"

@@ -49,6 +49,7 @@ class GateState(NamedTuple):
     stamp_ns: int | None = None  # of the newest that was no refused one
     due_ns: int | None = None  # when the next frame is wanted, in the time of the stamps
     size: tuple[int, int] | None = None  # height, width
+    camera: str | None = None  # frame_id
 
 
 class Admission(NamedTuple):
@@ -101,10 +102,31 @@ def admit(
             f"its stamp is {(before - stamp_ns) / NS_PER_S:.3f} s before the last one; has the "
             "clock been set back, or do two cameras share the topic?"
         )
-        return _refuse(stamp_ns, Reason.TIME_BACK, text), GateState(stamp_ns, None, state.size)
+        return _refuse(stamp_ns, Reason.TIME_BACK, text), state._replace(
+            stamp_ns=stamp_ns, due_ns=None
+        )
     if stamp_ns == before:
         return Admission(stamp_ns, drop=Drop.REPEATED), state
     return _decimate(stamp_ns, state, round(config.period_ns / FASTER))
+
+
+def recognise(camera: str, state: GateState) -> tuple[RefusedError | None, GateState]:
+    """Judge a frame by the camera that it names: two of them must not share a topic.
+
+    Example:
+        >>> state = recognise("front", FIRST)[1]
+        >>> [str(recognise(name, state)[0]) for name in ("front", "rear")]  # doctest: +ELLIPSIS
+        ['None', "it is of camera 'rear', the others were of 'front'; ..."]
+    """
+    if state.camera is None:
+        return None, state._replace(camera=camera)
+    if camera == state.camera:
+        return None, state
+    text = (
+        f"it is of camera '{camera}', the others were of '{state.camera}'; do two share the topic? "
+        "Call ~/reset if that is meant"
+    )
+    return RefusedError(Reason.BAD_FRAME, text), state
 
 
 def look(

@@ -195,10 +195,13 @@ def answer(
 
 
 def ask(status: Status, wanted: Command, now_ns: int, timeouts: Timeouts) -> Step:
-    """Somebody asks for a speed. Zero leaves at once; all else waits for the next frame."""
-    del timeouts
+    """Somebody asks for a speed. Zero leaves at once, NaN stops; all else waits for a frame."""
     asked = status._replace(asked_ns=now_ns)
-    return asked, STOP if wanted == STOP and status.mode is Mode.DRIVING else None
+    if status.mode is not Mode.DRIVING:
+        return asked, None
+    if not all(map(math.isfinite, wanted)):
+        return _stop(asked, Reason.NOT_FINITE, now_ns, timeouts)
+    return asked, STOP if wanted == STOP else None
 
 
 def drop(status: Status, why: Drop) -> Status:

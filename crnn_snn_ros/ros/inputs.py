@@ -13,11 +13,27 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
+from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.core.types import Command
 from crnn_snn_ros.ros import messages
 from crnn_snn_ros.ros.parameters import NodeConfig
 
 NEWEST_ONLY = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
+def check(node: Node, config: NodeConfig) -> None:
+    """Check that the topics make sense together.
+
+    Raises:
+        ConfigError: what the node says would come back to it as what is asked for, so that it would
+            drive on when nobody asks any more.
+    """
+    asked, said = map(node.resolve_topic_name, ("cmd_vel_in", "cmd_vel"))
+    if config.mode == "assist" and asked == said:
+        raise ConfigError(
+            f"cmd_vel_in and cmd_vel are both {said}, so the node would obey itself; "
+            "give one of them another name: -r cmd_vel_in:=..."
+        )
 
 
 class Inputs:
@@ -29,6 +45,9 @@ class Inputs:
         on_image: gets every Image or CompressedImage.
         images: callback group of ``on_image``.
         on_wanted: gets what is asked for.
+
+    Raises:
+        Exception: a QoS override is wrong; of several kinds, by rclpy.
     """
 
     def __init__(
@@ -44,11 +63,15 @@ class Inputs:
         self.topic, kind = node.resolve_topic_name("image"), Image
         if config.image_transport == "compressed":
             self.topic, kind = f"{self.topic}/compressed", CompressedImage
-        self._listen(kind, self.topic, on_image, images)
-        if config.mode == "assist":
-            asked = TwistStamped if config.stamped else Twist
-            group = MutuallyExclusiveCallbackGroup()
-            self._listen(asked, "cmd_vel_in", lambda m: on_wanted(messages.command(m)), group)
+        try:
+            self._listen(kind, self.topic, on_image, images)
+            if config.mode == "assist":
+                asked = TwistStamped if config.stamped else Twist
+                group = MutuallyExclusiveCallbackGroup()
+                self._listen(asked, "cmd_vel_in", lambda m: on_wanted(messages.command(m)), group)
+        except Exception:
+            self.destroy()  # what was made before it
+            raise
 
     def _listen(
         self, kind: Any, topic: str, callback: Callable[[Any], None], group: CallbackGroup

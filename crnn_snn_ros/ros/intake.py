@@ -36,9 +36,12 @@ class Intake:
         """The header of a frame that is to be answered, its stamp made good; or why it is dropped.
 
         Raises:
-            RefusedError: the stamp is not of now.
+            RefusedError: it is of another camera, or its stamp is not of now.
             DataError: it is no time at all.
         """
+        refusal, self._state = gate.recognise(header.frame_id, self._state)
+        if refusal is not None:
+            raise refusal
         stamp_ns = messages.stamp_ns(header)
         admission, self._state = gate.admit(stamp_ns, self._now_ns(), self._state, self.config)
         if admission.refusal is not None:

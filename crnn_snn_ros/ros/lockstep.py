@@ -15,14 +15,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TwistStamped, Vector3Stamped
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 
@@ -30,6 +26,7 @@ from crnn_snn_ros.core.errors import CrnnSnnError
 from crnn_snn_ros.core.types import Command, Frame
 from crnn_snn_ros.io.resources import resource_path
 from crnn_snn_ros.ros import messages
+from crnn_snn_ros.ros.participant import Participant
 
 PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
 SETTINGS = {
@@ -61,14 +58,12 @@ class Reply(NamedTuple):
     round_trip_s: float  # from before the image was sent until both answers were here
 
 
-class Player:
+class Player(Participant):
     """The camera's and the base's end of the wire. Topics as the node names them."""
 
     def __init__(self) -> None:
-        self._context = Context()
-        rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
-        node = rclpy.create_node("player", context=self._context)
-        self._node: Any = node
+        super().__init__("player")
+        node = self.node
         self._clock = node.create_publisher(Clock, "/clock", DEPTH)
         self._images = node.create_publisher(Image, "image", DEPTH)
         self._predictions: dict[int, Vector3Stamped] = {}
@@ -78,8 +73,6 @@ class Player:
         node.create_subscription(Vector3Stamped, "prediction", self._on_prediction, DEPTH)
         node.create_subscription(TwistStamped, "cmd_vel", self._on_command, DEPTH)
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_report, DEPTH)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(node)
 
     def find_node(self, alive: Callable[[], bool], timeout_s: float = 60.0) -> None:
         """Wait until the node listens and can be heard, and its first zero commands are over.
@@ -91,11 +84,11 @@ class Player:
         def found() -> bool:
             if not alive():
                 raise CrnnSnnError("the node ended before it listened; see its log")
-            heard = [self._node.count_publishers(topic) for topic in ("prediction", "cmd_vel")]
+            heard = [self.node.count_publishers(topic) for topic in ("prediction", "cmd_vel")]
             return all(heard) and int(self._images.get_subscription_count()) > 0
 
-        self.spin_until(found, timeout_s, "no node 'collision_avoidance' was found")
-        self.listen(SILENCE_S)  # a zero of the watchdog must not pass for an answer
+        self.listen_until(found, timeout_s, "no node 'collision_avoidance' was found")
+        self.listen_for(SILENCE_S)  # a zero of the watchdog must not pass for an answer
 
     def ask(self, frame: Frame, timeout_s: float = 30.0) -> Reply:
         """Send one frame and wait for its prediction and its command.
@@ -109,7 +102,7 @@ class Player:
         self._images.publish(message)
         key = frame.stamp_ns
         answered = (self._predictions, self._commands)
-        self.spin_until(
+        self.listen_until(
             lambda: all(key in answers for answers in answered),
             timeout_s,
             f"the node did not answer the frame of {key} ns",
@@ -119,36 +112,12 @@ class Player:
         command = self._commands.pop(key)
         return Reply(key, vector.x, vector.y, vector.z == 1.0, command, round_trip_s)
 
-    def spin_until(self, ready: Callable[[], bool], timeout_s: float, what: str) -> None:
-        """Listen until ``ready``.
-
-        Raises:
-            CrnnSnnError: with ``what``, after ``timeout_s``.
-        """
-        end_s = time.monotonic() + timeout_s
-        while not ready():
-            if time.monotonic() > end_s:
-                raise CrnnSnnError(f"{what} within {timeout_s:g} s")
-            self._executor.spin_once(timeout_sec=0.05)
-
-    def listen(self, duration_s: float) -> None:
-        """Only listen."""
-        end_s = time.monotonic() + duration_s
-        while time.monotonic() < end_s:
-            self._executor.spin_once(timeout_sec=0.05)
-
-    def close(self) -> None:
-        """Leave the network."""
-        self._executor.shutdown()
-        self._node.destroy_node()
-        self._context.try_shutdown()
-
     def _on_prediction(self, message: Vector3Stamped) -> None:
-        self._predictions[_nanoseconds(message)] = message
+        self._predictions[messages.stamp_ns(message.header)] = message
 
     def _on_command(self, message: TwistStamped) -> None:
-        command = Command(message.twist.linear.x, message.twist.angular.z)
-        self._commands[_nanoseconds(message)] = self.last_command = command
+        command = messages.command(message)
+        self._commands[messages.stamp_ns(message.header)] = self.last_command = command
 
     def _on_report(self, message: DiagnosticArray) -> None:
         self.report = {v.key: v.value for status in message.status for v in status.values}
@@ -193,8 +162,3 @@ def started(
         if process.poll() is None:
             process.kill()
         process.wait()
-
-
-def _nanoseconds(message: Any) -> int:
-    stamp = message.header.stamp
-    return int(stamp.sec) * messages.NS_PER_S + int(stamp.nanosec)

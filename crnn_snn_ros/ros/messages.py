@@ -20,6 +20,11 @@ from crnn_snn_ros.core.supervisor import HOLDS, Mode, Status
 from crnn_snn_ros.core.types import Command, Frame, Prediction
 from crnn_snn_ros.io.images import decode_compressed, decode_raw
 
+try:
+    from sensor_msgs_py import point_cloud2
+except ImportError:  # ROS 2 from wheels has none
+    point_cloud2 = None
+
 NS_PER_S = 1_000_000_000
 
 
@@ -105,12 +110,14 @@ def prediction(prediction: Prediction, header: Header) -> Vector3Stamped:
 
 
 def cloud(points: NDArray[np.float32], header: Header) -> PointCloud2:
-    """A cloud of points with x, y and z.
+    """A cloud of points with x, y and z, by ``sensor_msgs_py`` where it is installed.
 
     Args:
         points: float32 (N, 3), m; N may be 0.
         header: of the cloud.
     """
+    if point_cloud2 is not None:
+        return point_cloud2.create_cloud_xyz32(header, points)
     names = ("x", "y", "z")
     kind = PointField.FLOAT32
     return PointCloud2(

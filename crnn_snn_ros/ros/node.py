@@ -5,9 +5,9 @@
     steady clock, every 25 ms ---------------------> supervisor.tick -----> cmd_vel (zero)
 
 A thin shell: which frames count is in ``core.gate``, what they mean in ``pipeline``, what may leave
-in ``core.supervisor``. Here are only threads, and the lock that keeps a stop from being overtaken
-by an older command. Images, cmd_vel_in, watchdog, services and reports each have a callback group,
-so none waits for another; nothing on the way to a command writes to the terminal, which may block.
+in ``core.supervisor``, and how in ``ros.guard``. Here are only threads. Images, cmd_vel_in,
+watchdog, services and reports each have a callback group, so none waits for another; nothing on the
+way to a command writes to the terminal, which may block.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -34,10 +34,11 @@ from crnn_snn_ros.core.assist import assist
 from crnn_snn_ros.core.command import INITIAL, ControlConfig
 from crnn_snn_ros.core.errors import ConfigError, DataError
 from crnn_snn_ros.core.gate import RefusedError
-from crnn_snn_ros.core.supervisor import Drop, Mode, Reason, Step
+from crnn_snn_ros.core.supervisor import Drop, Reason
 from crnn_snn_ros.core.types import STOP, Command
 from crnn_snn_ros.pipeline import Pipeline, PipelineState
-from crnn_snn_ros.ros import messages, parameters, process
+from crnn_snn_ros.ros import inputs, messages, parameters, process
+from crnn_snn_ros.ros.guard import Guard
 from crnn_snn_ros.ros.inputs import Inputs
 from crnn_snn_ros.ros.intake import ImageMessage, Intake
 from crnn_snn_ros.ros.outputs import Outputs
@@ -58,23 +59,21 @@ class CollisionAvoidance(LifecycleNode):
         super().__init__("collision_avoidance", **options)
         parameters.declare(self)
         self._config = parameters.read(self, parameters.NodeConfig)
-        self._lock = threading.Lock()  # of the status and of publishing what follows from it
         self._computing = threading.Lock()  # held while a frame is being answered
-        self._status = supervisor.INITIAL._replace(enabled=self._config.enabled)
         self._pipeline: Pipeline | None = None
         self._state: PipelineState | None = None  # None: begin anew
         self._intake = Intake(lambda: self.get_clock().now().nanoseconds)
         self._wanted = STOP  # by whoever sends cmd_vel_in
         self._inputs: Inputs | None = None  # while active
-        self._outputs: Outputs | None = None  # while configured
         self._frame_id = self._refusal = ""
         self._image_group = MutuallyExclusiveCallbackGroup()
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._reports = Reports(self, steady, lambda: self._status)
+        self._reports = Reports(self, steady, lambda: self._guard.status)
+        self._guard = Guard(lambda: self._config.timeouts, self._header_now, self._reports.tell)
         self.create_service(SetBool, "~/enable", self._on_enable)
         # ~/reset shares the group of the images, so it never cuts into a frame.
         self.create_service(Trigger, "~/reset", self._on_reset, callback_group=self._image_group)
-        tick, group = partial(self._take, supervisor.tick), MutuallyExclusiveCallbackGroup()
+        tick, group = partial(self._guard.take, supervisor.tick), MutuallyExclusiveCallbackGroup()
         self.create_timer(WATCHDOG_S, tick, callback_group=group, clock=steady)
         self.add_on_set_parameters_callback(self._judge_parameters)
         self.add_post_set_parameters_callback(self._adopt_parameters)
@@ -85,89 +84,88 @@ class CollisionAvoidance(LifecycleNode):
         Raises:
             ConfigError: the model or a parameter is refused.
         """
-        if self._config.autostart:
-            if self.trigger_configure() != Done.SUCCESS:
+        for transition in (self.trigger_configure, self.trigger_activate):
+            if self._config.autostart and transition() != Done.SUCCESS:
                 raise ConfigError(self._refusal)
-            self.trigger_activate()
 
     def finish(self) -> bool:
         """Send the final zero command and see it acknowledged; False if a frame is stuck."""
-        self._take(supervisor.shutdown)
-        if self._outputs is not None:
-            self._outputs.flush(timeout_s=1.0)
+        self._guard.take(supervisor.shutdown)
+        if self._guard.outputs is not None:
+            self._guard.outputs.flush()
         return self._computing.acquire(timeout=FINISH_S)
 
     def on_configure(self, _: LifecycleState) -> Done:
         """Load and check the model; refuse with a reason in the log."""
         try:
             self._config = parameters.read(self, parameters.NodeConfig)
+            inputs.check(self, self._config)
             torch.set_num_threads(self._config.threads)
             built = parameters.build(self._config, parameters.read(self, ControlConfig))
+            self._guard.outputs = Outputs(self, self._config)
         except Exception as error:  # the edge: rclpy would swallow it
-            self._refusal = str(error) or repr(error)
-            self._reports.tell(f"cannot configure: {self._refusal}")
-            return Done.FAILURE
+            return self._refuse("configure", error)
         self._pipeline, self._reports.facts, self._reports.remark = built
         self._reports.frame_rate_hz = built.pipeline.model.frame_rate_hz
         self._intake.config = self._config.gate(built.pipeline.model.frame_rate_hz)
-        self._outputs = Outputs(self, self._config)
+        self._guard.allow(self._config.enabled)
         return Done.SUCCESS
 
     def on_activate(self, _: LifecycleState) -> Done:
-        """Wait for frames."""
-        self._begin_anew()
-        self._take(supervisor.activate)
-        self._inputs = Inputs(
-            self, self._config, self._on_image, self._image_group, self._on_wanted
-        )
+        """Wait for frames; refuse with a reason in the log."""
+        # A frame of before deactivation may still be computed, and its outcome belongs to it.
+        if not self._computing.acquire(timeout=FINISH_S):
+            return self._refuse("activate", RuntimeError("the engine is busy with an old frame"))
+        try:
+            self._begin_anew()
+            self._inputs = Inputs(
+                self, self._config, self._on_image, self._image_group, self._on_wanted
+            )
+        except Exception as error:  # the edge: a wrong QoS override, for one
+            return self._refuse("activate", error)
+        finally:
+            self._computing.release()
+        self._guard.take(supervisor.activate)
+        self._reports.camera = self._inputs.topic
         self._reports.tell(f"waiting for images on {self._inputs.topic}")
         return Done.SUCCESS
 
     def on_deactivate(self, _: LifecycleState) -> Done:
         """Stop first, then stop listening."""
-        self._take(supervisor.deactivate)
+        self._guard.take(supervisor.deactivate)
         if self._inputs is not None:
             self._inputs.destroy()
         return Done.SUCCESS
 
     def on_cleanup(self, _: LifecycleState) -> Done:
         """Forget the model."""
-        with self._lock:
-            outputs, self._outputs, self._pipeline = self._outputs, None, None
+        with self._guard.lock:
+            outputs, self._guard.outputs, self._pipeline = self._guard.outputs, None, None
         if outputs is not None:
+            outputs.flush()  # the zero of a deactivation may still be under way
             outputs.destroy()
         return Done.SUCCESS
 
     def on_shutdown(self, _: LifecycleState) -> Done:
         """Stop for good."""
-        self._take(supervisor.shutdown)
+        self._guard.take(supervisor.shutdown)
         return Done.SUCCESS
 
-    def _take(
-        self, step: Callable[..., Step], *event: object, header: Header | None = None
-    ) -> Command | None:
-        """Take one step of the supervisor and publish the command that follows from it."""
-        with self._lock:
-            before = self._status
-            now_ns = time.monotonic_ns()
-            self._status, command = step(before, *event, now_ns, self._config.timeouts)
-            if command is not None and self._outputs is not None:
-                self._outputs.command(command, header or self._header_now())
-            if (self._status.mode, self._status.reason) != (before.mode, before.reason):
-                self._reports.tell(messages.state_text(self._status))
-            return command
+    def _refuse(self, what: str, error: Exception) -> Done:
+        self._refusal = str(error) or repr(error)
+        self._reports.tell(f"cannot {what}: {self._refusal}")
+        return Done.FAILURE
 
     def _on_image(self, message: ImageMessage) -> None:
         with self._computing:
             pipeline, begun_ns = self._pipeline, time.monotonic_ns()
-            if pipeline is None or not supervisor.listening(self._status):
+            if pipeline is None or not self._guard.listening:
                 return
             self._reports.frame_came(begun_ns)
             try:
                 header = self._intake.admit(message.header)
                 if isinstance(header, Drop):
-                    with self._lock:
-                        self._status = supervisor.drop(self._status, header)
+                    self._guard.drop(header)
                 else:
                     self._answer(pipeline, message, header, begun_ns)
             except RefusedError as error:
@@ -185,41 +183,41 @@ class CollisionAvoidance(LifecycleNode):
         frame = self._intake.frame(message, header)
         answer, after = pipeline.step(frame, state)
         prediction, command, _, _ = answer
-        if self._config.mode == "assist":
-            command = assist(self._wanted, command, prediction, pipeline.config)
-        left = self._take(supervisor.answer, prediction, command, header=header)
+        with self._guard.lock:  # a zero that is asked for now must not be overtaken
+            if self._config.mode == "assist":
+                command = assist(self._wanted, command, prediction, pipeline.config)
+            left = self._guard.take(supervisor.answer, prediction, command, header=header)
         # A command that did not leave is none that the next one may build upon.
         self._state = after if left == command else after._replace(control=state.control)
         self._reports.answered(prediction, begun_ns)
-        with self._lock:
-            if self._outputs is not None:
-                self._outputs.prediction(prediction, header, pipeline.config.stop_threshold)
-                self._outputs.picture(frame, prediction, header, messages.state_text(self._status))
+        with self._guard.lock:
+            if (outputs := self._guard.outputs) is not None:
+                outputs.prediction(prediction, header, pipeline.config.stop_threshold)
+                text = messages.state_text(self._guard.status)
+                outputs.picture(frame, prediction, header, text)
 
     def _begin(self, pipeline: Pipeline, header: Header, now_ns: int) -> PipelineState:
-        with self._lock:
-            stopped = self._status.mode is not Mode.DRIVING
-            self._status = supervisor.begin(self._status, now_ns)
-            self._frame_id = header.frame_id
+        drives, self._frame_id = self._guard.begin(now_ns), header.frame_id
         state = self._state or pipeline.initial_state()
-        # Somebody stopped the robot: it must not jump back to the speed it had.
-        return state._replace(control=INITIAL) if stopped else state
+        # Where somebody stopped the robot it must not jump back to the speed it had.
+        return state if drives else state._replace(control=INITIAL)
 
     def _begin_anew(self) -> None:
         self._state, self._wanted = None, STOP
         self._intake.reset()
 
     def _fail(self, reason: Reason, error: Exception) -> None:
-        self._take(supervisor.fault, reason)
+        self._guard.take(supervisor.fault, reason)
         self._reports.tell(f"{reason.value}: {error}")
 
     def _on_wanted(self, wanted: Command) -> None:
-        self._wanted = wanted
-        self._take(supervisor.ask, wanted)
+        with self._guard.lock:
+            self._wanted = wanted
+            self._guard.take(supervisor.ask, wanted)
 
     def _on_enable(self, ask: SetBool.Request, reply: SetBool.Response) -> SetBool.Response:
-        self._take(supervisor.set_enabled, ask.data)
-        reply.success, reply.message = True, messages.state_text(self._status)
+        self._guard.take(supervisor.set_enabled, ask.data)
+        reply.success, reply.message = True, messages.state_text(self._guard.status)
         return reply
 
     def _on_reset(self, _: Trigger.Request, reply: Trigger.Response) -> Trigger.Response:

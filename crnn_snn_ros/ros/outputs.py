@@ -8,6 +8,7 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Float32, Header
 
@@ -19,6 +20,7 @@ from crnn_snn_ros.ros.parameters import NodeConfig
 
 NEWEST_FOR_SURE = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 DEPTH = 10  # predictions are for recording: none should be lost
+FLUSH_S = 1.0
 NOWHERE = np.zeros((0, 3), np.float32)
 
 
@@ -47,7 +49,9 @@ class Outputs:
         self._wall = arc(config.obstacle_distance, config.obstacle_angle)
 
     def _publisher(self, kind: type, topic: str, qos: QoSProfile | int = DEPTH) -> Publisher:
-        self._publishers.append(self._node.create_publisher(kind, topic, qos))
+        overriding = QoSOverridingOptions.with_default_policies()
+        publisher = self._node.create_publisher(kind, topic, qos, qos_overriding_options=overriding)
+        self._publishers.append(publisher)
         return self._publishers[-1]
 
     def command(self, command: Command, header: Header) -> None:
@@ -75,10 +79,10 @@ class Outputs:
             message.header = header
             self._debug.publish(message)
 
-    def flush(self, timeout_s: float) -> None:
-        """Wait until the last command is acknowledged by every reliable subscriber."""
+    def flush(self) -> None:
+        """Wait until the last command is acknowledged by every reliable subscriber, or FLUSH_S."""
         if self._cmd_vel is not None:
-            self._cmd_vel.wait_for_all_acked(Duration(seconds=timeout_s))
+            self._cmd_vel.wait_for_all_acked(Duration(seconds=FLUSH_S))
 
     def destroy(self) -> None:
         """Take the topics away."""

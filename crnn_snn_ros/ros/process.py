@@ -1,4 +1,4 @@
-"""Life of a node's process: start, spin, and a last word on SIGINT and SIGTERM.
+"""Life of a node's process: start, spin, and a last word on SIGINT, SIGTERM and SIGHUP.
 
 rclpy's own signal handlers invalidate the context before anybody can publish, so they are not
 installed. Ours only sets an event; the main thread waits for it while another thread spins, so a
@@ -23,6 +23,7 @@ from rclpy.signals import SignalHandlerOptions
 from crnn_snn_ros.core.errors import CrnnSnnError
 
 DONE, FAILED, BAD_INPUT = 0, 1, 2
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last: its terminal is gone
 # rclpy's MultiThreadedExecutor finds a message ready again and again until one of its threads has
 # taken it, and in doing so keeps the interpreter from just that thread: 45 ms from image to command
 # on an idle machine. A short sleep after each callback that was handed over: 2 ms.
@@ -58,8 +59,10 @@ def run(make: Callable[[], Guarded], args: Sequence[str] | None, threads: int) -
         Exit code: 0 stopped by a signal, 1 a fault of ours, 2 bad parameters or model.
     """
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    for number in SIGNALS:
+        # Under nohup the terminal's end is none of ours; a shell's `&` must not make us deaf.
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: stop.set())
     try:
         rclpy.init(
             args=None if args is None else list(args),

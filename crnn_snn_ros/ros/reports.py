@@ -39,6 +39,7 @@ class Reports:
         self.facts: dict[str, str] = {}  # that hold while the node is configured
         self.remark = ""  # what a user must know even while all is well
         self.frame_rate_hz = 0.0  # that the network was made for; 0: not known
+        self.camera = ""  # topic of the images; empty: not known
         self._node = node
         self._status = status
         self._samples: list[Sample] = []
@@ -66,7 +67,7 @@ class Reports:
         now_ns = time.monotonic_ns()
         camera_hz = rate_hz(tuple(self._arrivals), now_ns)
         facts = {"camera_rate_hz": f"{camera_hz:.2f}", **self.facts}
-        remarks = filter(None, (self.remark, self._mismatch(camera_hz)))
+        remarks = filter(None, (self.remark, self._mismatch(camera_hz), self._crowd()))
         self._publisher.publish(
             messages.diagnostics(
                 self._node.get_fully_qualified_name(),
@@ -85,3 +86,8 @@ class Reports:
         if not camera_hz or not wanted_hz or 1 / OFF_RATE < camera_hz / wanted_hz < OFF_RATE:
             return ""
         return f"the camera gives {camera_hz:.1f} Hz, the network was trained at {wanted_hz:g} Hz"
+
+    def _crowd(self) -> str:
+        """Two cameras of one name and in step cannot be told apart by their frames."""
+        count = self._node.count_publishers(self.camera) if self.camera else 0
+        return f"{count} publishers of {self.camera}, there should be one" if count > 1 else ""

@@ -10,29 +10,24 @@ It commands nothing. The two must run in lockstep: then every frame is answered,
 from __future__ import annotations
 
 import json
-import time
 from collections import defaultdict, deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TwistStamped, Vector3Stamped
 from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from std_srvs.srv import SetBool
 
-from crnn_snn_ros.core.errors import CrnnSnnError
 from crnn_snn_ros.core.types import Command
 from crnn_snn_ros.ros import messages
+from crnn_snn_ros.ros.participant import Participant
 from crnn_snn_ros.ros.sim_messages import yaw
 from crnn_snn_ros.sim.suites import Outcome
 from crnn_snn_ros.sim.trace import Row, Trace, make_trace
@@ -56,7 +51,7 @@ class Seen(NamedTuple):
     image: NDArray[np.uint8]
 
 
-class Witness:
+class Witness(Participant):
     """A silent participant.
 
     Args:
@@ -65,23 +60,18 @@ class Witness:
 
     def __init__(self, on_row: Callable[[Row], object]) -> None:
         self._on_row = on_row
-        self._context = Context()
-        rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
-        node = rclpy.create_node("witness", context=self._context)
-        self._node: Any = node
+        super().__init__("witness")
+        node = self.node
         self.traces: list[Trace] = []
         self.last_command: Command | None = None
         self.report: dict[str, str] = {}  # newest diagnostics of the node that drives
         self._parts: dict[int, dict[str, Any]] = defaultdict(dict)
         self._seen: dict[int, Seen] = {}  # of the courses that are not over, by stamp
         self._results: deque[dict[str, Any]] = deque()
-        self._heard_s = time.monotonic()
         for topic, kind in TOPICS.items():
             node.create_subscription(kind, topic, partial(self._on_part, topic), DEPTH)
         node.create_subscription(String, "simulator/results", self._on_result, KEPT)
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_report, DEPTH)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(node)
 
     def begin(self, alive: Callable[[], object], timeout_s: float) -> None:
         """Wait until everybody is there, then let the simulator, which was paused, begin.
@@ -93,12 +83,12 @@ class Witness:
         Raises:
             CrnnSnnError: somebody did not come.
         """
-        go = self._node.create_client(SetBool, "simulator/pause")
+        go = self.node.create_client(SetBool, "simulator/pause")
 
         def met() -> bool:
             alive()
-            there = all(self._node.count_publishers(topic) for topic in TOPICS)
-            return there and self._node.count_subscribers("image") > 1 and go.service_is_ready()
+            there = all(self.node.count_publishers(topic) for topic in TOPICS)
+            return there and self.node.count_subscribers("image") > 1 and go.service_is_ready()
 
         self.listen_until(met, timeout_s, "simulator and node did not both come")
         self.listen_for(MATCHING_S)
@@ -110,43 +100,17 @@ class Witness:
 
         self.listen_until(replied, timeout_s, "the simulator did not go on")
 
-    def listen_until(self, ready: Callable[[], bool], patience_s: float, what: str) -> None:
-        """Listen until ``ready``.
-
-        Raises:
-            CrnnSnnError: with ``what``, when nothing new came for ``patience_s``.
-        """
-        self._heard_s = time.monotonic()
-        while not ready():
-            if time.monotonic() > self._heard_s + patience_s:
-                raise CrnnSnnError(f"{what} within {patience_s:g} s")
-            self._executor.spin_once(timeout_sec=0.05)
-
-    def listen_for(self, duration_s: float) -> None:
-        """Only listen."""
-        end_s = time.monotonic() + duration_s
-        while time.monotonic() < end_s:
-            self._executor.spin_once(timeout_sec=0.05)
-
-    def close(self) -> None:
-        """Leave the network."""
-        self._executor.shutdown()
-        self._node.destroy_node()
-        self._context.try_shutdown()
-
     def _on_part(self, topic: str, message: Any) -> None:
-        stamp = message.header.stamp
-        stamp_ns = int(stamp.sec) * messages.NS_PER_S + int(stamp.nanosec)
+        stamp_ns = messages.stamp_ns(message.header)
         if topic == "cmd_vel":
-            twist = message.twist
-            self.last_command = Command(twist.linear.x, twist.angular.z)
+            self.last_command = messages.command(message)
         if stamp_ns in self._seen:  # the first frame of a course may be shown several times
             return
         parts = self._parts[stamp_ns]
         parts[topic] = message
         if len(parts) == len(TOPICS):
             del self._parts[stamp_ns]
-            self._heard_s = time.monotonic()
+            self.news()
             seen = Seen(_row(stamp_ns, parts), messages.frame(parts["image"]).image)
             self._seen[stamp_ns] = seen
             self._on_row(seen.row)

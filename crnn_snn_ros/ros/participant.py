@@ -1,0 +1,60 @@
+"""A node that listens to others, in a context of its own; it listens while it waits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+
+from crnn_snn_ros.core.errors import CrnnSnnError
+
+SPIN_S = 0.05
+
+
+class Participant:
+    """Listens, until it is closed.
+
+    Args:
+        name: of the node.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._context = Context()
+        rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+        self.node: Any = rclpy.create_node(name, context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._news_s = time.monotonic()
+
+    def news(self) -> None:
+        """Something came for which it is worth to wait on."""
+        self._news_s = time.monotonic()
+
+    def listen_until(self, ready: Callable[[], bool], patience_s: float, what: str) -> None:
+        """Listen until ``ready``.
+
+        Raises:
+            CrnnSnnError: with ``what``, when there was no news for ``patience_s``.
+        """
+        self.news()
+        while not ready():
+            if time.monotonic() > self._news_s + patience_s:
+                raise CrnnSnnError(f"{what} within {patience_s:g} s")
+            self._executor.spin_once(timeout_sec=SPIN_S)
+
+    def listen_for(self, duration_s: float) -> None:
+        """Only listen."""
+        end_s = time.monotonic() + duration_s
+        while time.monotonic() < end_s:
+            self._executor.spin_once(timeout_sec=SPIN_S)
+
+    def close(self) -> None:
+        """Leave the network."""
+        self._executor.shutdown()
+        self.node.destroy_node()
+        self._context.try_shutdown()
