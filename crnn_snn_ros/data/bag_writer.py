@@ -16,17 +16,22 @@ from numpy.typing import NDArray
 
 from crnn_snn_ros.core.errors import DataError
 from crnn_snn_ros.core.types import Command
-from crnn_snn_ros.data.bags import COMPRESSED_IMAGE, FLOAT32, IMAGE, message_store
+from crnn_snn_ros.data.messages import (
+    COMPRESSED_IMAGE,
+    FLOAT32,
+    HEADER,
+    IMAGE,
+    TWIST,
+    TWIST_STAMPED,
+    VECTOR3_STAMPED,
+    message_store,
+)
 
 try:
     from rosbags.interfaces import Connection
     from rosbags.rosbag2 import StoragePlugin, Writer
 except ImportError as error:
     raise ImportError("bags need rosbags: pip install 'crnn_snn_ros[tools]'") from error
-
-TWIST = "geometry_msgs/msg/Twist"
-TWIST_STAMPED = "geometry_msgs/msg/TwistStamped"
-VECTOR3_STAMPED = "geometry_msgs/msg/Vector3Stamped"
 
 
 class BagWriter:
@@ -136,17 +141,46 @@ class BagWriter:
         header = _header(stamp_ns, frame_id)
         self._write(topic, stamp_ns, VECTOR3_STAMPED, header=header, vector=_vector3(*xyz))
 
+    def header(self, topic: str, received_ns: int, stamp_ns: int, frame_id: str) -> None:
+        """Add a ``std_msgs/Header`` of its own stamp, received at ``received_ns``."""
+        stamp = _header(stamp_ns, frame_id)
+        self._write(topic, received_ns, HEADER, stamp=stamp.stamp, frame_id=frame_id)
+
+    def copy(self, topic: str, received_ns: int, msgtype: str, msgdef: str, raw: bytes) -> None:
+        """Add a message as another ROS 2 bag holds it, serialized.
+
+        Args:
+            topic: where to.
+            received_ns: time of receipt.
+            msgtype: its type.
+            msgdef: its definition; may be empty for types that ``message_store`` knows.
+            raw: CDR.
+
+        Raises:
+            DataError: a type that nobody defined.
+        """
+        with self._writing():
+            self._writer.write(self._connection(topic, msgtype, msgdef), received_ns, raw)
+
     def _write(self, topic: str, stamp_ns: int, msgtype: str, **fields: Any) -> None:
         with self._writing():
-            store = message_store()
-            connection = self._connections.get(topic)
-            if connection is None:
-                connection = self._writer.add_connection(topic, msgtype, typestore=store)
-                self._connections[topic] = connection
-            if connection.msgtype != msgtype:
-                raise DataError(f"{topic} is {connection.msgtype} in this bag, got {msgtype}")
-            raw = store.serialize_cdr(_new(msgtype, **fields), msgtype)
+            connection = self._connection(topic, msgtype)
+            raw = message_store().serialize_cdr(_new(msgtype, **fields), msgtype)
             self._writer.write(connection, stamp_ns, raw)
+
+    def _connection(self, topic: str, msgtype: str, msgdef: str = "") -> Connection:
+        connection = self._connections.get(topic)
+        if connection is None:
+            if msgtype in message_store().types:
+                new = self._writer.add_connection(topic, msgtype, typestore=message_store())
+            elif msgdef:
+                new = self._writer.add_connection(topic, msgtype, msgdef=msgdef, rihs01="")
+            else:
+                raise DataError(f"{topic}: nothing defines its type {msgtype}")
+            connection = self._connections[topic] = new
+        if connection.msgtype != msgtype:
+            raise DataError(f"{topic} is {connection.msgtype} in this bag, got {msgtype}")
+        return connection
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -14,12 +14,18 @@ import pytest
 
 from crnn_snn_ros.core.errors import ConfigError, DataError
 from crnn_snn_ros.data.bags import read_frames, read_info, read_signal
-from crnn_snn_ros.data.import_donkeycar import import_donkeycar
+from crnn_snn_ros.data.importers import ImportOptions, ImportSummary, import_recordings
 from crnn_snn_ros.io.images import decode_compressed
 
 SHARED = Path(os.environ.get("CRNN_SNN_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 START_MS = 1_600_000_000_000
 DROP = object()
+
+
+def import_donkeycar(source: Path, out: Path, progress=None, **options) -> ImportSummary:
+    options = ImportOptions(**options)
+    (summary,) = import_recordings(source, out, options, "donkeycar", progress)
+    return summary
 
 
 def jpeg(number: int) -> bytes:
@@ -245,7 +251,7 @@ def test_damaged_manifests_are_named(tmp_path, text, says):
 
 
 def test_other_sources_are_refused(tmp_path):
-    with pytest.raises(DataError, match="neither a tub's folder nor an archive"):
+    with pytest.raises(DataError, match="nothing is missing; expected a folder"):
         import_donkeycar(tmp_path / "nothing", tmp_path / "bag")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no Donkeycar v4 tub"):
