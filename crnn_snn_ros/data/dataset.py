@@ -107,10 +107,13 @@ def _load_sequence(config: DataConfig, bag: BagConfig, split: str, cache_dir: Pa
     begin, end = (math.floor(at * len(stamps) + 0.5) for at in span)
     if begin >= end:
         raise DataError(f"bag {bag.path}: split '{split}' is empty, of {len(stamps)} frames")
-    stamps = stamps[begin:end]
+    every, stamps = stamps, stamps[begin:end]
     steering, collision = _steering(bag, cache_dir), _collision(bag, cache_dir)
     tolerance_s = 0.5 / config.frame_rate_hz if bag.tolerance_s is None else bag.tolerance_s
     tolerance_ns = round(tolerance_s * 1e9)
+    for topic, signal in ((bag.steering, steering), (bag.collision, collision)):
+        if topic is not None:
+            _require_labels(bag.path, topic, signal, every, tolerance_ns)
     return Sequence(
         name=f"{bag.path.name}:{split}",
         frames=frames[begin:end],
@@ -164,6 +167,19 @@ def _frames(
     if len(frames) != len(stamps):
         raise DataError(f"{folder} holds {len(frames)} frames, {len(stamps)} stamps: remove it")
     return frames, stamps
+
+
+def _require_labels(
+    path: Path, topic: str, signal: Signal, stamps: Stamps, tolerance_ns: int
+) -> None:
+    if not len(signal.stamps_ns):
+        raise DataError(f"bag {path}: {topic} says nothing of the steering (it stood all the time)")
+    if np.isnan(synchronise(signal, stamps, tolerance_ns)).all():
+        apart_s = float(np.abs(signal.stamps_ns[0] - stamps).min()) * 1e-9
+        raise DataError(
+            f"bag {path}: no label of {topic} is within {tolerance_ns * 1e-9:g} s of a frame, its "
+            f"first one is {apart_s:.4g} s away; is it of another clock (see 'crnn-snn label')?"
+        )
 
 
 def _steering(bag: BagConfig, cache_dir: Path) -> Signal:

@@ -161,7 +161,7 @@ def _already(bag: Path, about: dict[str, str]) -> ImportSummary | None:
 def _key(source: Path, importer: Importer, options: ImportOptions) -> str:
     """A hash of all that the bags depend on: names and sizes, and what is no picture whole."""
     digest = hashlib.sha256(json.dumps([VERSION, importer.name, _plain(options)]).encode())
-    files = [source] if source.is_file() else sorted(p for p in source.rglob("*") if p.is_file())
+    files = [source] if source.is_file() else sorted(_shown(source))
     if options.table is not None:
         files.append(options.table)
     try:
@@ -174,6 +174,14 @@ def _key(source: Path, importer: Importer, options: ImportOptions) -> str:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
     return digest.hexdigest()[:32]
+
+
+def _shown(folder: Path) -> Iterator[Path]:
+    """Its files; hidden ones are not read by anybody, and left out of archives."""
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if not hidden and path.is_file():
+            yield path
 
 
 def _digest(file: BinaryIO) -> bytes:
