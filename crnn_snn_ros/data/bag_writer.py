@@ -30,6 +30,7 @@ from crnn_snn_ros.data.messages import (
 try:
     from rosbags.interfaces import Connection
     from rosbags.rosbag2 import StoragePlugin, Writer
+    from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 except ImportError as error:
     raise ImportError("bags need rosbags: pip install 'crnn_snn_ros[tools]'") from error
 
@@ -171,13 +172,11 @@ class BagWriter:
     def _connection(self, topic: str, msgtype: str, msgdef: str = "") -> Connection:
         connection = self._connections.get(topic)
         if connection is None:
-            if msgtype in message_store().types:
-                new = self._writer.add_connection(topic, msgtype, typestore=message_store())
-            elif msgdef:
-                new = self._writer.add_connection(topic, msgtype, msgdef=msgdef, rihs01="")
-            else:
+            store = message_store() if msgtype in message_store().types else _store(msgtype, msgdef)
+            if store is None:
                 raise DataError(f"{topic}: nothing defines its type {msgtype}")
-            connection = self._connections[topic] = new
+            connection = self._writer.add_connection(topic, msgtype, typestore=store)
+            self._connections[topic] = connection
         if connection.msgtype != msgtype:
             raise DataError(f"{topic} is {connection.msgtype} in this bag, got {msgtype}")
         return connection
@@ -188,6 +187,21 @@ class BagWriter:
             yield
         except OSError as error:
             raise DataError(f"bag {self._path} cannot be written: {error}") from error
+
+
+def _store(msgtype: str, msgdef: str) -> Any:
+    """Definitions with one more type; None where its definition cannot be understood.
+
+    A store of its own: a bag's definitions must not replace those that others rely on.
+    """
+    store = get_typestore(Stores.ROS2_JAZZY)
+    try:
+        idl = msgdef.lstrip().startswith("=")
+        known = get_types_from_idl(msgdef) if idl else get_types_from_msg(msgdef, msgtype)
+        store.register({name: known[name] for name in known if name not in store.types})
+    except Exception:  # of parsers that were given anything
+        return None
+    return store if msgtype in store.types else None
 
 
 def _new(msgtype: str, **fields: Any) -> Any:

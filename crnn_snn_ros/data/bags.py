@@ -22,7 +22,6 @@ from crnn_snn_ros.data.messages import (
     NUMBERS,
     header_stamp,
     message_store,
-    ros1_store,
 )
 from crnn_snn_ros.io.images import decode_compressed, decode_raw
 
@@ -215,7 +214,7 @@ def raw_messages(path: Path, topic: str | None = None) -> Iterator[tuple[Connect
         chosen: list[Connection] = [c for c in reader.connections if topic in (None, c.topic)]
         expected, count = sum(connection.msgcount for connection in chosen), 0
         for connection, received_ns, raw in reader.messages(chosen) if chosen else ():
-            cdr = ros1_store().ros1_to_cdr(raw, connection.msgtype) if is_ros1(path) else raw
+            cdr = message_store().ros1_to_cdr(raw, connection.msgtype) if is_ros1(path) else raw
             yield connection, received_ns, cdr
             count += 1
     if count < expected:  # sqlite reads on where pages at the end are lost

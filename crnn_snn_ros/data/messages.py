@@ -38,17 +38,7 @@ float32 jerk
 @cache
 def message_store() -> Any:
     """The message definitions of ROS 2 Jazzy and ``ackermann_msgs`` (``rosbags`` Typestore)."""
-    return _with_ackermann(Stores.ROS2_JAZZY)
-
-
-@cache
-def ros1_store() -> Any:
-    """Those of ROS 1 Noetic."""
-    return _with_ackermann(Stores.ROS1_NOETIC)
-
-
-def _with_ackermann(which: Stores) -> Any:
-    store = get_typestore(which)
+    store = get_typestore(Stores.ROS2_JAZZY)
     drive = get_types_from_msg(_ACKERMANN_FIELDS, ACKERMANN)
     stamped = "std_msgs/Header header\nackermann_msgs/AckermannDrive drive\n"
     store.register(drive | get_types_from_msg(stamped, ACKERMANN_STAMPED))

@@ -6,6 +6,7 @@ metadata says how many there were. Never a silent half.
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ import zstandard
 from crnn_snn_ros.core.errors import DataError
 from crnn_snn_ros.data.bag_writer import BagWriter
 from crnn_snn_ros.data.bags import decode_image
-from crnn_snn_ros.data.messages import COMPRESSED_IMAGE, IMAGE, message_store, ros1_store
+from crnn_snn_ros.data.messages import COMPRESSED_IMAGE, IMAGE, message_store
 from crnn_snn_ros.data.salvage_readers import (
     Raw,
     read_mcap,
@@ -27,6 +28,7 @@ from crnn_snn_ros.data.salvage_readers import (
     read_sqlite,
     require_readable,
 )
+from crnn_snn_ros.data.salvage_sqlite import full_length
 
 READERS = {".mcap": read_mcap, ".db3": read_sqlite, ".bag": read_ros1}
 METADATA = "metadata.yaml"
@@ -148,6 +150,12 @@ def _messages(file: Path, beside: Path, saved: Saved, squeezed: bool) -> Iterato
             plain = Path(folder, file.name)
             for name in (file.name, f"{file.name}-wal"):
                 shutil.copyfile(file.with_name(name), Path(folder, name))
+        if _suffix(file) == ".db3" and plain.stat().st_size < (length := full_length(plain)):
+            saved.note(f"{file.name}: cut, {length - plain.stat().st_size} bytes are missing")
+            if plain == file:
+                plain = Path(folder, file.name)
+                shutil.copyfile(file, plain)
+            os.truncate(plain, length)  # longer, in fact: empty pages, which take no room
         for raw in read(plain, saved.note):
             yield _plain(raw, saved) if squeezed else raw
 
@@ -192,12 +200,12 @@ def _save(raw: Raw, bag: BagWriter, saved: Saved, ros1: bool) -> None:
 
 def _checked(raw: Raw, ros1: bool) -> bytes | None:
     """The message as ROS 2 serializes it; None where it is not one of its type."""
-    store = ros1_store() if ros1 else message_store()
+    store = message_store()
     if raw.msgtype not in store.types:
         return None if ros1 or not raw.data else raw.data
     try:
         data = bytes(store.ros1_to_cdr(raw.data, raw.msgtype)) if ros1 else raw.data
-        content = message_store().deserialize_cdr(data, raw.msgtype)
+        content = store.deserialize_cdr(data, raw.msgtype)
         depth = raw.topic.endswith("/compressedDepth") or _is_depth(content)
         if raw.msgtype in (IMAGE, COMPRESSED_IMAGE) and not depth:
             decode_image(content)

@@ -19,11 +19,11 @@ import lz4.frame
 import zstandard
 
 from crnn_snn_ros.core.errors import DataError
+from crnn_snn_ros.data.salvage_sqlite import read_rows
 
 MCAP_MAGIC = b"\x89MCAP0\r\n"
 ROS1_MAGIC = b"#ROSBAG V2.0\n"
 MAX_RECORD = 2**31  # bytes; a longer one is a damaged length
-MISSED_ROWS = 10_000  # rows in sequence that cannot be read, before a table is given up
 
 Note = Callable[[str], None]
 
@@ -155,36 +155,11 @@ def read_sqlite(path: Path, note: Note) -> Iterator[Raw]:
         note(f"{path.name}: {error}")
         base.close()
         return
-    last = 0
-    while True:
-        rows = base.execute(
-            "SELECT id, topic_id, timestamp, data FROM messages WHERE id > ? ORDER BY id", (last,)
-        )
-        try:
-            for number, topic, received_ns, data in rows:
-                last = number
-                if topic in topics:
-                    name, msgtype = topics[topic]
-                    yield Raw(name, msgtype, "", received_ns, bytes(data))
-            break
-        except sqlite3.Error as error:
-            note(f"{path.name}: {error} after row {last}")
-        found = _next_row(base, last)
-        if found is None:
-            break
-        last = found - 1
     base.close()
-
-
-def _next_row(base: sqlite3.Connection, last: int) -> int | None:
-    """The number of the next row that can be read, looked for one by one."""
-    for number in range(last + 1, last + 1 + MISSED_ROWS):
-        try:
-            if base.execute("SELECT data FROM messages WHERE id = ?", (number,)).fetchone():
-                return number
-        except sqlite3.Error:
-            continue
-    return None
+    for row in read_rows(path, note):
+        if row.topic in topics:
+            name, msgtype = topics[row.topic]
+            yield Raw(name, msgtype, "", row.stamp_ns, row.data)
 
 
 def read_ros1(path: Path, note: Note) -> Iterator[Raw]:
