@@ -29,12 +29,15 @@ def read_rows(path: Path, note: Callable[[str], None]) -> Iterator[Row]:
     last = 0
     base = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
     try:
-        for values in base.execute(
+        for number, topic, stamp_ns, data in base.execute(
             "SELECT id, topic_id, timestamp, data FROM messages ORDER BY id"
         ):
-            last = values[0]
-            yield Row(values[0], values[1], values[2], bytes(values[3]))
-    except (sqlite3.Error, TypeError) as error:
+            # An empty page has no type, and SQLite then makes rows up.
+            if number <= last or not isinstance(data, bytes):
+                raise sqlite3.DatabaseError("a page is lost")
+            last = number
+            yield Row(number, topic, stamp_ns, data)
+    except sqlite3.Error as error:
         note(f"{path.name}: {error} after row {last}")
         yield from _pages(path, last)
     finally:
