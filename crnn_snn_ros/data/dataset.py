@@ -150,12 +150,7 @@ def _frames(
                     )
                 stamps.append(frame.stamp_ns)
                 sizes.add(frame.image.shape[:2])
-                if len(sizes) > 1:
-                    found = " and ".join(f"{width}x{height}" for height, width in sorted(sizes))
-                    raise DataError(
-                        f"bag {bag.path}, {topic}: frame {number} has another size, {found}; "
-                        "give each camera a bag of its own"
-                    )
+                _require_one(sizes, f"bag {bag.path}, {topic}: frame {number}")
                 yield preprocess(frame.image, contract)
 
         cache.write(folder, "frames", inputs(), shape, np.int8)
@@ -167,6 +162,12 @@ def _frames(
     if len(frames) != len(stamps):
         raise DataError(f"{folder} holds {len(frames)} frames, {len(stamps)} stamps: remove it")
     return frames, stamps
+
+
+def _require_one(sizes: set[tuple[int, int]], where: str) -> None:
+    if len(sizes) > 1:
+        found = " and ".join(f"{width}x{height}" for height, width in sorted(sizes))
+        raise DataError(f"{where} has another size, {found}; give each camera a bag of its own")
 
 
 def _require_labels(

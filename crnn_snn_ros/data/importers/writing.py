@@ -107,7 +107,12 @@ def write_drive(
             raise DataError(
                 f"{drive.name} has no frame to import; {reasons or 'it has no records'}"
             )
-    stamps: NDArray[np.int64] = np.array(kept, np.int64)
+    return _summary(out, np.array(kept, np.int64), skipped, (*topics, SOURCE_TOPIC))
+
+
+def _summary(
+    out: Path, stamps: NDArray[np.int64], skipped: Counter[str], topics: tuple[str, ...]
+) -> ImportSummary:
     return ImportSummary(
         bag=str(out),
         frames=len(stamps),
@@ -116,7 +121,7 @@ def write_drive(
         damaged=skipped["damaged"],
         duration_s=float(stamps[-1] - stamps[0]) * 1e-9,
         rate_hz=median_hz(stamps),
-        topics=tuple(sorted([*topics, SOURCE_TOPIC])),
+        topics=tuple(sorted(topics)),
     )
 
 
