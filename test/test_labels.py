@@ -350,6 +350,9 @@ def test_suspicions():
     flickering[200:220:2] = 1.0
     (found,) = suspicions(stamps, flickering, inf)
     assert (found.begin, found.end, found.why) == (200, 219, "changes 20 times")
+    lone = free.copy()
+    lone[300] = 1.0
+    assert [s.why for s in suspicions(stamps, lone, inf)] == ["a collision for one frame only"]
     leaping = inf.copy()
     leaping[10:14] = [1.5, 1.45, 0.3, 0.25]
     assert [s.begin for s in suspicions(stamps, free, leaping)] == [11]

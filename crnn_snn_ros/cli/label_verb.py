@@ -25,6 +25,7 @@ def label_verb(
     contact: str | None = None,
     topic: str | None = None,
     motion: str | None = None,
+    image_topic: str | None = None,
     steering: str | None = None,
     yaw_gain: float = 1.5,
     wheelbase: float | None = None,
@@ -65,6 +66,7 @@ def label_verb(
         contact: Bool or number of a bumper, over 0.5 while something is touched.
         topic: A label of yours, 0..1.
         motion: Twist, TwistStamped or Odometry that the tube bends by; without it, it is straight.
+        image_topic: The frames to label; needed only where a bag has several image topics.
         steering: Make a steering label of this topic: Twist, TwistStamped, AckermannDrive,
             AckermannDriveStamped, Float32 or Float64.
         yaw_gain: Yaw rate per steering angle of a differential drive, 1/s.
@@ -106,7 +108,7 @@ def label_verb(
     results = []
     with progress_bar(None, quiet=json) as bar:
         for bag in bags:
-            labels = label_bag(bag, rules, robot, mount, steering, steers, tolerance)
+            labels = label_bag(bag, rules, robot, mount, steering, steers, tolerance, image_topic)
             name = bag.stem if bag.is_file() else bag.name
             bar.update(bar.task_ids[0], note=name)
             target = out / name

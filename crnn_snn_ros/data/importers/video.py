@@ -104,7 +104,6 @@ def _records(source: Path, labels: _Labels, options: ImportOptions) -> Iterator[
     begin_ns, last_ns, number = round(options.start_s * 1e9), -1, -1
     with _opened(source) as capture:
         while True:
-            # Before reading: the time of the frame that comes, from the container.
             done, picture = capture.read()
             if not done:
                 break

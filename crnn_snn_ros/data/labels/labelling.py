@@ -87,6 +87,7 @@ def label_bag(
     steering: str | None = None,
     steering_config: SteeringConfig | None = None,
     tolerance_s: float = 0.1,
+    image_topic: str | None = None,
 ) -> Labels:
     """Work out the labels of a bag; nothing is written.
 
@@ -95,7 +96,7 @@ def label_bag(
             labelled.
     """
     judged = judge(path, rules, robot, mount)
-    image_topic, stamps = _frames(path, judged)
+    image_topic, stamps = _frames(path, judged, image_topic)
     tolerance_ns = round(tolerance_s * 1e9)
     found = tuple(_at_frames(one, stamps, tolerance_ns) for one in judged)
     collision = np.full(len(stamps), np.nan)
@@ -157,7 +158,9 @@ def _topics(labels: Labels, outputs: Outputs) -> dict[str, Floats]:
     return topics
 
 
-def _frames(path: Path, judged: list[Judged]) -> tuple[str | None, NDArray[np.int64]]:
+def _frames(
+    path: Path, judged: list[Judged], named: str | None
+) -> tuple[str | None, NDArray[np.int64]]:
     topics = read_info(path).topics
     seen = [
         name
@@ -166,9 +169,9 @@ def _frames(path: Path, judged: list[Judged]) -> tuple[str | None, NDArray[np.in
         and not name.endswith("/compressedDepth")
         and name not in {one.topic for one in judged}
     ]
-    if not seen:
+    if not seen and named is None:
         return None, judged[0].stamps_ns
-    topic = seen[0] if len(seen) == 1 else find_image_topic(path)
+    topic = seen[0] if len(seen) == 1 and named is None else find_image_topic(path, named)
     stamps = (m.stamp_ns for m in read_messages(path, topic, (IMAGE, COMPRESSED_IMAGE)))
     return topic, np.sort(np.fromiter(stamps, np.int64))
 

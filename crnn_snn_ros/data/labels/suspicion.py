@@ -35,11 +35,13 @@ def suspicions(stamps_ns: NDArray[np.int64], collision: Floats, seconds: Floats)
     if not len(stamps_ns):
         return []
     time_s = (stamps_ns - stamps_ns[0]) * 1e-9
+    flickers = list(_flickers(time_s, collision))
     return sorted(
         [
             *_runs(time_s, np.isnan(collision), SILENT_S, "no label for {:.1f} s"),
             *_runs(time_s, collision > 0.5, LONG_S, "in collision for {:.1f} s"),
-            *_flickers(time_s, collision),
+            *flickers,
+            *_lone(collision, flickers),
             *_jumps(time_s, seconds),
         ]
     )
@@ -70,6 +72,14 @@ def _flickers(time_s: Floats, collision: Floats) -> Iterator[Suspicion]:
         count = last - at + 1
         yield Suspicion(int(changes[at]), int(changes[last]), f"changes {count} times")
         at = last + 1
+
+
+def _lone(collision: Floats, flickers: list[Suspicion]) -> Iterator[Suspicion]:
+    """One frame that differs from its neighbours, where nothing flickers."""
+    odd = (collision[1:-1] > 0.5) & (collision[:-2] <= 0.5) & (collision[2:] <= 0.5)
+    for at in np.flatnonzero(odd) + 1:
+        if not any(flicker.begin <= at <= flicker.end for flicker in flickers):
+            yield Suspicion(int(at), int(at), "a collision for one frame only")
 
 
 def _jumps(time_s: Floats, seconds: Floats) -> Iterator[Suspicion]:
