@@ -183,7 +183,7 @@ def test_damaged_files_raise_nothing_but_data_error(tmp_path, name, write):
     write(target, rows(ros1=ros1))
     content = (target if ros1 else the_file(target)).read_bytes()
     chance = random.Random(4)
-    for number in range(60):
+    for number in range(30):
         broken = bytearray(content)
         for _ in range(chance.randint(1, 8)):
             broken[chance.randrange(len(broken))] = chance.randrange(256)

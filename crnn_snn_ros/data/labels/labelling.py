@@ -132,7 +132,7 @@ def write_labels(
         if topic in info.topics:
             raise DataError(
                 f"bag {labels.path} has a topic {topic} already; "
-                "name the label otherwise (--collision, --steering-label, --details)"
+                "name the label otherwise (--collision-label, --steering-label, --details)"
             )
     rules = ", ".join(f"{one.judged.rule} {one.judged.topic}" for one in labels.rules)
     with BagWriter(out, {**info.about, "labels": rules}) as bag:
