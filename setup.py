@@ -180,7 +180,7 @@ setup(
         "export": ["onnx>=1.16", "onnxruntime>=1.17"],
         "report": ["jinja2>=3.1", "markupsafe>=2", "plotly>=6", "scikit-learn>=1.3"],
         "sim": ["mujoco>=3.17"],  # draws with OSMesa: libosmesa6, a package of the system
-        "tools": ["rich>=13", "rosbags>=0.11", "tyro>=1"],
+        "tools": ["lz4>=4", "rich>=13", "rosbags>=0.11", "tyro>=1", "zstandard>=0.20"],
         "test": TEST,
         "dev": [*DEV, *TEST],
     },

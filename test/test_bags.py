@@ -14,15 +14,8 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StorageP
 from crnn_snn_ros.core.errors import DataError
 from crnn_snn_ros.core.types import Command
 from crnn_snn_ros.data.bag_writer import BagWriter
-from crnn_snn_ros.data.bags import (
-    COMPRESSED_IMAGE,
-    FLOAT32,
-    find_image_topic,
-    message_store,
-    read_frames,
-    read_info,
-    read_signal,
-)
+from crnn_snn_ros.data.bags import find_image_topic, read_frames, read_info, read_signal
+from crnn_snn_ros.data.messages import COMPRESSED_IMAGE, FLOAT32, message_store
 
 START_NS = 1_700_000_000_123_456_789
 SHARED = Path(os.environ.get("CRNN_SNN_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))

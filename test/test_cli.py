@@ -25,7 +25,9 @@ from crnn_snn_ros.core.engines import ENGINES
 from crnn_snn_ros.data.bags import read_info
 from crnn_snn_ros.io.model_file import header
 
-VERBS = ("import", "train", "convert", "verify", "replay", "simulate", "bench", "export", "info")
+VERBS = (
+    "import", "label", "train", "convert", "verify", "replay", "simulate", "bench", "export", "info",
+)  # fmt: skip
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
 FRAMES = 60
 

@@ -14,9 +14,10 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from crnn_snn_ros.core.errors import ConfigError, DataError
 from crnn_snn_ros.data import dataset
 from crnn_snn_ros.data.bag_writer import BagWriter
-from crnn_snn_ros.data.bags import COMPRESSED_IMAGE, Signal, message_store
+from crnn_snn_ros.data.bags import Signal
 from crnn_snn_ros.data.data_config import BagConfig, DataConfig
 from crnn_snn_ros.data.dataset import load_sequences, synchronise
+from crnn_snn_ros.data.messages import COMPRESSED_IMAGE, message_store
 from crnn_snn_ros.io.preprocess import InputContract, preprocess
 
 START_NS = 1_700_000_000_000_000_000

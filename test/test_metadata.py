@@ -24,6 +24,7 @@ PACKAGE = ROOT / "crnn_snn_ros"
 OUTSIDE_ROS: dict[str, tuple[str, str | None]] = {
     "cv2": ("opencv-python-headless", "python3-opencv"),
     "jinja2": ("jinja2", "python3-jinja2"),
+    "lz4": ("lz4", None),
     "markupsafe": ("markupsafe", None),
     "mujoco": ("mujoco", None),
     "numpy": ("numpy", "python3-numpy"),
@@ -37,6 +38,7 @@ OUTSIDE_ROS: dict[str, tuple[str, str | None]] = {
     "torch": ("torch", "python3-torch"),
     "tyro": ("tyro", None),
     "yaml": ("pyyaml", "python3-yaml"),
+    "zstandard": ("zstandard", None),
 }
 COMES_WITH = {"builtin_interfaces": "rclpy"}  # ROS packages that another one always brings
 ROBOT = ("core", "io", "pipeline.py", "ros")  # what runs on the robot, without any extra

@@ -11,7 +11,8 @@ from rosbags.rosbag2 import Reader
 from test_replay import frames, pipeline
 
 from crnn_snn_ros.core.errors import DataError
-from crnn_snn_ros.data.bags import message_store, read_info
+from crnn_snn_ros.data.bags import read_info
+from crnn_snn_ros.data.messages import message_store
 from crnn_snn_ros.evaluation.predictions import write_predictions
 from crnn_snn_ros.evaluation.replay import replay
 

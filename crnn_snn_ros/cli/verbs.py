@@ -10,6 +10,7 @@ from crnn_snn_ros.cli.dagger_verb import dagger_verb
 from crnn_snn_ros.cli.export_verb import export_verb
 from crnn_snn_ros.cli.import_verb import import_verb
 from crnn_snn_ros.cli.info_verb import info_verb
+from crnn_snn_ros.cli.label_verb import label_verb
 from crnn_snn_ros.cli.replay_verb import replay_verb
 from crnn_snn_ros.cli.simulate_verb import simulate_verb
 from crnn_snn_ros.cli.train_verb import train_verb
@@ -17,6 +18,7 @@ from crnn_snn_ros.cli.verify_verb import verify_verb
 
 VERBS: dict[str, Callable[..., int]] = {
     "import": import_verb,
+    "label": label_verb,
     "train": train_verb,
     "dagger": dagger_verb,
     "convert": convert_verb,

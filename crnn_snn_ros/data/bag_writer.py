@@ -16,17 +16,23 @@ from numpy.typing import NDArray
 
 from crnn_snn_ros.core.errors import DataError
 from crnn_snn_ros.core.types import Command
-from crnn_snn_ros.data.bags import COMPRESSED_IMAGE, FLOAT32, IMAGE, message_store
+from crnn_snn_ros.data.messages import (
+    COMPRESSED_IMAGE,
+    FLOAT32,
+    HEADER,
+    IMAGE,
+    TWIST,
+    TWIST_STAMPED,
+    VECTOR3_STAMPED,
+    message_store,
+)
 
 try:
     from rosbags.interfaces import Connection
     from rosbags.rosbag2 import StoragePlugin, Writer
+    from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 except ImportError as error:
     raise ImportError("bags need rosbags: pip install 'crnn_snn_ros[tools]'") from error
-
-TWIST = "geometry_msgs/msg/Twist"
-TWIST_STAMPED = "geometry_msgs/msg/TwistStamped"
-VECTOR3_STAMPED = "geometry_msgs/msg/Vector3Stamped"
 
 
 class BagWriter:
@@ -136,17 +142,44 @@ class BagWriter:
         header = _header(stamp_ns, frame_id)
         self._write(topic, stamp_ns, VECTOR3_STAMPED, header=header, vector=_vector3(*xyz))
 
+    def header(self, topic: str, received_ns: int, stamp_ns: int, frame_id: str) -> None:
+        """Add a ``std_msgs/Header`` of its own stamp, received at ``received_ns``."""
+        stamp = _header(stamp_ns, frame_id)
+        self._write(topic, received_ns, HEADER, stamp=stamp.stamp, frame_id=frame_id)
+
+    def copy(self, topic: str, received_ns: int, msgtype: str, msgdef: str, raw: bytes) -> None:
+        """Add a message as another ROS 2 bag holds it, serialized.
+
+        Args:
+            topic: where to.
+            received_ns: time of receipt.
+            msgtype: its type.
+            msgdef: its definition; may be empty for types that ``message_store`` knows.
+            raw: CDR.
+
+        Raises:
+            DataError: a type that nobody defined.
+        """
+        with self._writing():
+            self._writer.write(self._connection(topic, msgtype, msgdef), received_ns, raw)
+
     def _write(self, topic: str, stamp_ns: int, msgtype: str, **fields: Any) -> None:
         with self._writing():
-            store = message_store()
-            connection = self._connections.get(topic)
-            if connection is None:
-                connection = self._writer.add_connection(topic, msgtype, typestore=store)
-                self._connections[topic] = connection
-            if connection.msgtype != msgtype:
-                raise DataError(f"{topic} is {connection.msgtype} in this bag, got {msgtype}")
-            raw = store.serialize_cdr(_new(msgtype, **fields), msgtype)
+            connection = self._connection(topic, msgtype)
+            raw = message_store().serialize_cdr(_new(msgtype, **fields), msgtype)
             self._writer.write(connection, stamp_ns, raw)
+
+    def _connection(self, topic: str, msgtype: str, msgdef: str = "") -> Connection:
+        connection = self._connections.get(topic)
+        if connection is None:
+            store = message_store() if msgtype in message_store().types else _store(msgtype, msgdef)
+            if store is None:
+                raise DataError(f"{topic}: nothing defines its type {msgtype}")
+            connection = self._writer.add_connection(topic, msgtype, typestore=store)
+            self._connections[topic] = connection
+        if connection.msgtype != msgtype:
+            raise DataError(f"{topic} is {connection.msgtype} in this bag, got {msgtype}")
+        return connection
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -154,6 +187,21 @@ class BagWriter:
             yield
         except OSError as error:
             raise DataError(f"bag {self._path} cannot be written: {error}") from error
+
+
+def _store(msgtype: str, msgdef: str) -> Any:
+    """Definitions with one more type; None where its definition cannot be understood.
+
+    A store of its own: a bag's definitions must not replace those that others rely on.
+    """
+    store = get_typestore(Stores.ROS2_JAZZY)
+    try:
+        idl = msgdef.lstrip().startswith("=")
+        known = get_types_from_idl(msgdef) if idl else get_types_from_msg(msgdef, msgtype)
+        store.register({name: known[name] for name in known if name not in store.types})
+    except Exception:  # of parsers that were given anything
+        return None
+    return store if msgtype in store.types else None
 
 
 def _new(msgtype: str, **fields: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Reading Rosbag2 recordings (MCAP or sqlite3, compressed too) without a ROS installation.
+"""Reading recordings (Rosbag2: MCAP or sqlite3, split and compressed too; ROS 1 bags) without ROS.
 
 Everything streams: memory stays bounded however long the drive. Whatever is wrong with a bag is a
 ``DataError`` that names it.
@@ -6,9 +6,8 @@ Everything streams: memory stays bounded however long the drive. Whatever is wro
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,18 +16,21 @@ from numpy.typing import NDArray
 
 from crnn_snn_ros.core.errors import DataError
 from crnn_snn_ros.core.types import Frame
+from crnn_snn_ros.data.messages import (
+    COMPRESSED_IMAGE,
+    IMAGE,
+    NUMBERS,
+    header_stamp,
+    message_store,
+)
 from crnn_snn_ros.io.images import decode_compressed, decode_raw
 
 try:
     from rosbags.interfaces import Connection
+    from rosbags.rosbag1 import Reader as Ros1Reader
     from rosbags.rosbag2 import Reader
-    from rosbags.typesys import Stores, get_typestore
 except ImportError as error:
     raise ImportError("bags need rosbags: pip install 'crnn_snn_ros[tools]'") from error
-
-IMAGE = "sensor_msgs/msg/Image"
-COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
-FLOAT32 = "std_msgs/msg/Float32"
 
 
 class Topic(NamedTuple):
@@ -43,6 +45,7 @@ class BagInfo(NamedTuple):
 
     topics: dict[str, Topic]  # by name
     about: dict[str, str]  # the recorder's own notes: source, licence ...
+    duration_s: float = 0.0  # from the first to the last message
 
 
 class Signal(NamedTuple):
@@ -52,31 +55,35 @@ class Signal(NamedTuple):
     values: NDArray[np.float64]  # (n,)
 
 
-class _Message(NamedTuple):
-    received_ns: int
+class Message(NamedTuple):
+    """One recorded message."""
+
+    received_ns: int  # when the bag received it
+    stamp_ns: int  # its header's; received_ns where it has none, or left it 0
     content: Any
 
 
-@cache
-def message_store() -> Any:
-    """The message definitions of ROS 2 Jazzy (``rosbags`` Typestore)."""
-    return get_typestore(Stores.ROS2_JAZZY)
+def is_ros1(path: Path) -> bool:
+    """Whether this is a bag of ROS 1: a file, where Rosbag2 has a folder, ``.mcap`` or ``.db3``."""
+    return path.suffix == ".bag" and path.is_file()
 
 
 def read_info(path: Path) -> BagInfo:
     """Topics and notes of a bag.
 
     Args:
-        path: the bag's folder, or a single ``.mcap`` or ``.db3`` file.
+        path: the bag's folder, a single ``.mcap`` or ``.db3`` file, or a ROS 1 ``.bag``.
 
     Raises:
         DataError: the bag is missing or damaged.
     """
-    with _reading(path), Reader(path) as reader:
+    with _reading(path), _reader(path) as reader:
         topics: dict[str, Topic] = {}
         for name, info in sorted(reader.topics.items()):
             topics[name] = Topic(info.msgtype or "several types", info.msgcount)
-        return BagInfo(topics, dict(reader.storage.metadata.custom or {}))
+        about = {} if is_ros1(path) else dict(reader.storage.metadata.custom or {})
+        duration_s = max(reader.duration - 1, 0) * 1e-9 if topics else 0.0
+        return BagInfo(topics, about, duration_s if reader.message_count else 0.0)
 
 
 def find_image_topic(path: Path, topic: str | None = None) -> str:
@@ -119,55 +126,116 @@ def read_frames(path: Path, image_topic: str | None = None) -> Iterator[Frame]:
     """
     topic = find_image_topic(path, image_topic)
     number = -1
-    for number, (received_ns, message) in enumerate(_messages(path, topic)):
+    for number, message in enumerate(_messages(path, topic)):
         try:
-            if message.__msgtype__ == IMAGE:
-                image = decode_raw(
-                    message.encoding,
-                    message.height,
-                    message.width,
-                    message.step,
-                    bool(message.is_bigendian),
-                    message.data,
-                )
-            else:
-                image = decode_compressed(message.format, message.data)
+            image = decode_image(message.content)
         except DataError as error:
             raise DataError(f"bag {path}, {topic}, frame {number}: {error}") from None
-        stamp = message.header.stamp
-        yield Frame(stamp.sec * 1_000_000_000 + stamp.nanosec or received_ns, image)
+        yield Frame(message.stamp_ns, image)
     if number < 0:
         raise DataError(f"bag {path}: {topic} has no messages")
 
 
-def read_signal(path: Path, topic: str) -> Signal:
-    """Read a ``std_msgs/Float32`` topic whole (16 bytes a message).
+def decode_image(content: Any) -> NDArray[np.uint8]:
+    """The pixels of an Image or CompressedImage, uint8 (H, W, 3), RGB.
 
-    A Float32 has no header: its stamp is the time at which the bag received it.
+    Raises:
+        DataError: it cannot be decoded.
+    """
+    if content.__msgtype__ != IMAGE:
+        return decode_compressed(content.format, content.data)
+    return decode_raw(
+        content.encoding,
+        content.height,
+        content.width,
+        content.step,
+        bool(content.is_bigendian),
+        content.data,
+    )
+
+
+def read_signal(path: Path, topic: str) -> Signal:
+    """Read a topic of numbers whole (16 bytes a message): Float32, Float64, Bool, Int32, UInt8.
+
+    They have no header: their stamp is the time at which the bag received them.
 
     Raises:
         DataError: the bag is damaged, or the topic missing, of another type or empty.
     """
-    _require_topic(path, read_info(path).topics, topic, (FLOAT32,))
-    pairs = ((received_ns, message.data) for received_ns, message in _messages(path, topic))
+    messages = read_messages(path, topic, NUMBERS)
+    return as_signal((message.stamp_ns, message.content.data) for message in messages)
+
+
+def as_signal(pairs: Iterable[tuple[int, float]]) -> Signal:
+    """Pairs of stamp and value, in the order of the stamps."""
     table = np.fromiter(pairs, np.dtype([("stamp_ns", np.int64), ("value", np.float64)]))
-    if len(table) == 0:
-        raise DataError(f"bag {path}: {topic} has no messages")
     table = table[np.argsort(table["stamp_ns"], kind="stable")]
     return Signal(np.ascontiguousarray(table["stamp_ns"]), np.ascontiguousarray(table["value"]))
 
 
-def _messages(path: Path, topic: str) -> Iterator[_Message]:
-    """Deserialized messages of a topic. The caller's own errors do not pass through here."""
-    with _reading(path), Reader(path) as reader:
-        chosen: list[Connection] = [c for c in reader.connections if c.topic == topic]
+def read_messages(path: Path, topic: str, msgtypes: tuple[str, ...]) -> Iterator[Message]:
+    """Stream the messages of a topic, deserialized, in recorded order.
+
+    Raises:
+        DataError: the bag is damaged, or the topic missing, of another type or empty. Raised while
+            iterating.
+    """
+    _require_topic(path, read_info(path).topics, topic, msgtypes)
+    count = 0
+    for message in _messages(path, topic):
+        count += 1
+        yield message
+    if not count:
+        raise DataError(f"bag {path}: {topic} has no messages")
+
+
+def read_stamps(path: Path, topic: str) -> NDArray[np.int64]:
+    """When the bag received each message of a topic, (n,), in recorded order; nothing is decoded.
+
+    Raises:
+        DataError: the bag is damaged, or lacks the topic.
+    """
+    info = read_info(path)
+    if topic not in info.topics:
+        raise DataError(f"bag {path} has no topic {topic}, only {_listing(info.topics)}")
+    raw = (received_ns for _, received_ns, _ in raw_messages(path, topic))
+    return np.fromiter(raw, np.int64)
+
+
+def raw_messages(path: Path, topic: str | None = None) -> Iterator[tuple[Connection, int, bytes]]:
+    """Stream (connection, time of receipt, serialized message) of one topic, or of all.
+
+    Those of a ROS 1 bag are given as ROS 2 serializes them.
+
+    Raises:
+        DataError: the bag is damaged, or it has fewer messages than its index says.
+    """
+    with _reading(path), _reader(path) as reader:
+        chosen: list[Connection] = [c for c in reader.connections if topic in (None, c.topic)]
         expected, count = sum(connection.msgcount for connection in chosen), 0
-        for connection, received_ns, raw in reader.messages(chosen):
-            content = message_store().deserialize_cdr(raw, connection.msgtype)
-            yield _Message(received_ns, content)
+        for connection, received_ns, raw in reader.messages(chosen) if chosen else ():
+            cdr = message_store().ros1_to_cdr(raw, connection.msgtype) if is_ros1(path) else raw
+            yield connection, received_ns, cdr
             count += 1
     if count < expected:  # sqlite reads on where pages at the end are lost
-        raise DataError(f"bag {path}: {topic} has {count} messages, its index says {expected}")
+        raise DataError(
+            f"bag {path}: {topic or 'it'} has {count} messages, its index says {expected}; {_SAVE}"
+        )
+
+
+def _messages(path: Path, topic: str) -> Iterator[Message]:
+    """Deserialized messages of a topic. The caller's own errors do not pass through here."""
+    for connection, received_ns, raw in raw_messages(path, topic):
+        with _reading(path):
+            content = message_store().deserialize_cdr(raw, connection.msgtype)
+        yield Message(received_ns, header_stamp(content) or received_ns, content)
+
+
+def _reader(path: Path) -> Any:
+    return Ros1Reader(path) if is_ros1(path) else Reader(path)
+
+
+_SAVE = "'crnn-snn import BAG OUT' saves what is whole"
 
 
 @contextmanager
@@ -181,8 +249,7 @@ def _reading(path: Path) -> Iterator[None]:
         # EOFError, struct.error, KeyError, sqlite3.DatabaseError, ZstdError, MemoryError ...
         reason = str(error).splitlines()[0] if str(error) else "unexpected end"
         raise DataError(
-            f"bag {path} is damaged or unreadable: {type(error).__name__}: {reason}; "
-            "'ros2 bag reindex' or 'mcap recover' may save what is whole"
+            f"bag {path} is damaged or unreadable: {type(error).__name__}: {reason}; {_SAVE}"
         ) from error
 
 

@@ -9,16 +9,19 @@
     input: {width: 96, height: 64, colour: rgb, crop_top: 0.0, crop_bottom: 0.0}
 
 ``path`` is relative to the file. ``image`` may be left out where a bag has one image topic;
-``steering`` and ``collision`` where there is no such label. A split is a contiguous stretch of
-every bag, in fractions of its frames, or whole bags, where they say ``split: train``; neighbours
-in a drive are near-copies, so splits of single frames would test on what was trained.
+``steering`` and ``collision`` where there is no such label. A bag whose steering is a velocity
+command may say ``yaw_gain``, or ``wheelbase_m``, and ``max_steering_rad``; ``tolerance_s`` is how
+far a label may be from its frame, half a frame period where nothing is said. A split is a
+contiguous stretch of every bag, in fractions of its frames, or whole bags, where they say
+``split: train``; neighbours in a drive are near-copies, so splits of single frames would test on
+what was trained.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,7 @@ from typing import Any
 import yaml
 
 from crnn_snn_ros.core.errors import ConfigError
+from crnn_snn_ros.data.steering import SteeringConfig
 from crnn_snn_ros.io.preprocess import InputContract
 
 SPLITS = ("train", "validation", "test")
@@ -37,9 +41,11 @@ class BagConfig:
 
     path: Path
     image: str | None = None  # None: the only image topic of the bag
-    steering: str | None = None  # std_msgs/Float32, rad, positive to the left
+    steering: str | None = None  # a type that ``steering`` reads; rad, positive to the left
     collision: str | None = None  # std_msgs/Float32, 0..1
     split: str | None = None  # the whole bag belongs to this split; None: ``DataConfig.splits``
+    tolerance_s: float | None = None  # of a label's stamp; None: half a frame period
+    steering_config: SteeringConfig = field(default_factory=SteeringConfig)  # of velocity commands
 
 
 @dataclass(frozen=True)
@@ -118,11 +124,22 @@ def _data_config(content: object, folder: Path) -> DataConfig:
 
 
 def _bag(content: object, where: str, folder: Path) -> BagConfig:
-    fields = _mapping(content, where, ("path",), ("image", "steering", "collision", "split"))
-    for key, value in fields.items():
-        if not isinstance(value, str) or not value:
-            raise ConfigError(f"{where}.{key} is {value!r}, expected text")
-    return BagConfig(**{**fields, "path": folder / fields["path"]})
+    texts = ("image", "steering", "collision", "split")
+    numbers = ("tolerance_s", "yaw_gain", "wheelbase_m", "max_steering_rad")
+    fields = _mapping(content, where, ("path",), texts + numbers)
+    for key in ("path", *(key for key in texts if key in fields)):
+        if not isinstance(fields[key], str) or not fields[key]:
+            raise ConfigError(f"{where}.{key} is {fields[key]!r}, expected text")
+    given = {key: _number(fields[key], f"{where}.{key}") for key in numbers if key in fields}
+    tolerance_s = given.pop("tolerance_s", None)
+    if tolerance_s is not None and not 0.0 <= tolerance_s <= 60.0:
+        raise ConfigError(f"{where}.tolerance_s {tolerance_s} is not within 0..60")
+    return BagConfig(
+        path=folder / fields["path"],
+        **{key: fields[key] for key in texts if key in fields},
+        tolerance_s=tolerance_s,
+        steering_config=SteeringConfig(**given),
+    )
 
 
 def _mapping(

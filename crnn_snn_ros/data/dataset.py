@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from crnn_snn_ros.core.errors import ConfigError, DataError
 from crnn_snn_ros.data import cache
 from crnn_snn_ros.data.bags import Signal, find_image_topic, read_frames, read_signal
 from crnn_snn_ros.data.data_config import BagConfig, DataConfig, load_data_config
+from crnn_snn_ros.data.steering import read_steering
 from crnn_snn_ros.io.preprocess import InputContract, preprocess
 
 __all__ = ["DataConfig", "Sequence", "load_data_config", "load_sequences", "synchronise"]
@@ -52,7 +54,8 @@ class Sequence:
 def load_sequences(config: DataConfig, split: str, cache_dir: Path) -> list[Sequence]:
     """One sequence per bag: the part of it that belongs to ``split``, if any.
 
-    A label belongs to a frame when it is the nearest and at most half a frame period away.
+    A label belongs to a frame when it is the nearest and at most half a frame period away, or the
+    bag's own tolerance.
 
     Args:
         config: the data set.
@@ -104,10 +107,13 @@ def _load_sequence(config: DataConfig, bag: BagConfig, split: str, cache_dir: Pa
     begin, end = (math.floor(at * len(stamps) + 0.5) for at in span)
     if begin >= end:
         raise DataError(f"bag {bag.path}: split '{split}' is empty, of {len(stamps)} frames")
-    stamps = stamps[begin:end]
-    steering = _signal(bag, bag.steering, (-math.pi / 2, math.pi / 2), cache_dir)
-    collision = _signal(bag, bag.collision, (0.0, 1.0), cache_dir)
-    tolerance_ns = round(0.5e9 / config.frame_rate_hz)
+    every, stamps = stamps, stamps[begin:end]
+    steering, collision = _steering(bag, cache_dir), _collision(bag, cache_dir)
+    tolerance_s = 0.5 / config.frame_rate_hz if bag.tolerance_s is None else bag.tolerance_s
+    tolerance_ns = round(tolerance_s * 1e9)
+    for topic, signal in ((bag.steering, steering), (bag.collision, collision)):
+        if topic is not None:
+            _require_labels(bag.path, topic, signal, every, tolerance_ns)
     return Sequence(
         name=f"{bag.path.name}:{split}",
         frames=frames[begin:end],
@@ -132,6 +138,7 @@ def _frames(
 
     def build(folder: Path) -> None:
         stamps: list[int] = []
+        sizes: set[tuple[int, int]] = set()
 
         def inputs() -> Iterator[NDArray[np.int8]]:
             for number, frame in enumerate(read_frames(bag.path, topic)):
@@ -142,6 +149,8 @@ def _frames(
                         "give each recording a bag of its own"
                     )
                 stamps.append(frame.stamp_ns)
+                sizes.add(frame.image.shape[:2])
+                _require_one(sizes, f"bag {bag.path}, {topic}: frame {number}")
                 yield preprocess(frame.image, contract)
 
         cache.write(folder, "frames", inputs(), shape, np.int8)
@@ -155,15 +164,56 @@ def _frames(
     return frames, stamps
 
 
-def _signal(
-    bag: BagConfig, topic: str | None, limits: tuple[float, float], cache_dir: Path
-) -> Signal:
+def _require_one(sizes: set[tuple[int, int]], where: str) -> None:
+    if len(sizes) > 1:
+        found = " and ".join(f"{width}x{height}" for height, width in sorted(sizes))
+        raise DataError(f"{where} has another size, {found}; give each camera a bag of its own")
+
+
+def _require_labels(
+    path: Path, topic: str, signal: Signal, stamps: Stamps, tolerance_ns: int
+) -> None:
+    if not len(signal.stamps_ns):
+        raise DataError(f"bag {path}: {topic} says nothing of the steering (it stood all the time)")
+    if np.isnan(synchronise(signal, stamps, tolerance_ns)).all():
+        apart_s = float(np.abs(signal.stamps_ns[0] - stamps).min()) * 1e-9
+        raise DataError(
+            f"bag {path}: no label of {topic} is within {tolerance_ns * 1e-9:g} s of a frame, its "
+            f"first one is {apart_s:.4g} s away; is it of another clock (see 'crnn-snn label')?"
+        )
+
+
+def _steering(bag: BagConfig, cache_dir: Path) -> Signal:
+    topic, config = bag.steering, bag.steering_config
     if topic is None:
-        return Signal(np.empty(0, np.int64), np.empty(0, np.float64))
-    key = {"version": CACHE_VERSION, "bag": _identity(bag.path), "signal": topic}
+        return _NO_SIGNAL
+    read = partial(read_steering, bag.path, topic, config)
+    how = dataclasses.asdict(config)
+    return _signal(bag, topic, how, read, (-math.pi / 2, math.pi / 2), cache_dir)
+
+
+def _collision(bag: BagConfig, cache_dir: Path) -> Signal:
+    topic = bag.collision
+    if topic is None:
+        return _NO_SIGNAL
+    return _signal(bag, topic, {}, partial(read_signal, bag.path, topic), (0.0, 1.0), cache_dir)
+
+
+_NO_SIGNAL = Signal(np.empty(0, np.int64), np.empty(0, np.float64))
+
+
+def _signal(
+    bag: BagConfig,
+    topic: str,
+    how: dict[str, Any],
+    read: Callable[[], Signal],
+    limits: tuple[float, float],
+    cache_dir: Path,
+) -> Signal:
+    key = {"version": CACHE_VERSION, "bag": _identity(bag.path), "signal": topic, "how": how}
 
     def build(folder: Path) -> None:
-        recorded = read_signal(bag.path, topic)
+        recorded = read()
         np.save(folder / "stamps_ns.npy", recorded.stamps_ns)
         np.save(folder / "values.npy", recorded.values)
 
@@ -171,7 +221,7 @@ def _signal(
     signal = Signal(
         cache.load(folder, "stamps_ns", (), np.int64), cache.load(folder, "values", (), np.float64)
     )
-    wrong = np.flatnonzero((signal.values < limits[0]) | (signal.values > limits[1]))
+    wrong = np.flatnonzero(~((signal.values >= limits[0]) & (signal.values <= limits[1])))
     if len(wrong):
         raise DataError(
             f"bag {bag.path}, {topic}: value {wrong[0]} is {signal.values[wrong[0]]:g}, "

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from crnn_snn_ros.core.errors import DataError
+from crnn_snn_ros.data.importers.drive import number_in
 
 MANIFEST = "manifest.json"
 
@@ -46,14 +46,14 @@ def open_tub(folder: Path) -> Tub:
     # inputs, types, metadata, manifest metadata, catalog metadata
     if len(lines) < 5:
         raise DataError(f"{manifest} has {len(lines)} lines, a v4 tub has 5")
-    summary = _json_object(lines[4], f"{manifest}:5")
+    summary = json_object(lines[4], f"{manifest}:5")
     paths, deleted = summary.get("paths"), summary.get("deleted_indexes", [])
     if not isinstance(paths, list) or not isinstance(deleted, list):
         raise DataError(f"{manifest}:5: expected the lists 'paths' and 'deleted_indexes'")
     if not all(type(index) is int for index in deleted):
         raise DataError(f"{manifest}:5: 'deleted_indexes' are not whole numbers")
     catalogs = tuple(
-        manifest.parent / _plain_name(path, f"{manifest}:5")
+        manifest.parent / plain_name(path, f"{manifest}:5")
         for path in paths
         if not str(path).startswith("._")
     )
@@ -75,9 +75,7 @@ def read_records(tub: Tub) -> Iterator[Record]:
                 for number, line in enumerate(lines, start=1):
                     if not line.strip():
                         continue
-                    record = _record(
-                        tub, _json_object(line, f"{catalog}:{number}"), number, catalog
-                    )
+                    record = _record(tub, json_object(line, f"{catalog}:{number}"), number, catalog)
                     if record.number <= last:
                         raise DataError(
                             f"{record.where}: _index {record.number} follows {last}, "
@@ -99,11 +97,6 @@ def _find_manifest(folder: Path) -> Path:
         if found:
             names = ", ".join(path.parent.name for path in found)
             raise DataError(f"{folder} holds several tubs, import one at a time: {names}")
-    if next(folder.glob("**/record_*.json"), None) is not None:
-        raise DataError(
-            f"{folder} is a Donkeycar tub older than v4: "
-            "convert it with donkeycar's scripts/convert_to_tub_v2.py"
-        )
     raise DataError(f"{folder} is no Donkeycar v4 tub: it has no {MANIFEST}")
 
 
@@ -112,21 +105,18 @@ def _record(tub: Tub, fields: dict[str, Any], number: int, catalog: Path) -> Rec
     for key in ("_index", "_timestamp_ms"):
         if type(fields.get(key)) is not int or not 0 <= fields[key] < 2**53:
             raise DataError(f"{where}: '{key}' is {fields.get(key)!r}, expected a whole number")
-    for key in ("user/angle", "user/throttle"):
-        value: Any = fields.get(key)
-        if type(value) not in (int, float) or not math.isfinite(value) or abs(value) > 1.0:
-            raise DataError(f"{where}: '{key}' is {value!r}, expected a number in -1..1")
     return Record(
         where=where,
         number=fields["_index"],
         stamp_ns=fields["_timestamp_ms"] * 1_000_000,
-        image=tub.folder / "images" / _plain_name(fields.get("cam/image_array"), where),
-        angle=float(fields["user/angle"]),
-        throttle=float(fields["user/throttle"]),
+        image=tub.folder / "images" / plain_name(fields.get("cam/image_array"), where),
+        angle=number_in(fields.get("user/angle"), "user/angle", where, (-1.0, 1.0)),
+        throttle=number_in(fields.get("user/throttle"), "user/throttle", where, (-1.0, 1.0)),
     )
 
 
-def _json_object(line: str, where: str) -> dict[str, Any]:
+def json_object(line: str, where: str) -> dict[str, Any]:
+    """The fields of a JSON object; raises ``DataError`` where it is none."""
     try:
         fields = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -136,8 +126,12 @@ def _json_object(line: str, where: str) -> dict[str, Any]:
     return fields
 
 
-def _plain_name(name: object, where: str) -> str:
-    """A file name of the tub's own: a path could lead anywhere on the disk."""
+def plain_name(name: object, where: str) -> str:
+    """A file name of the tub's own: a path could lead anywhere on the disk.
+
+    Raises:
+        DataError: it is none.
+    """
     if not isinstance(name, str) or not name or name in (".", "..") or set(name) & set("/\\\0"):
         raise DataError(f"{where}: {name!r} is not a file name")
     return name
