@@ -379,7 +379,7 @@ def test_converting_again_gives_the_same_file(chain, capsys, tmp_path):
 
 
 BAD_OPTIONS = [
-    (["trian"], "no verb 'trian', only import, train"),
+    (["trian"], "no verb 'trian', only import, label"),
     (["info"], "Missing from crnn-snn info: PATH"),
     (["info", "{model}", "--jsno"], "--jsno"),
     (["train", "{data}", "--bits", "three"], "--bits"),

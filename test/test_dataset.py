@@ -71,7 +71,6 @@ def test_splits_share_and_lose_nothing(tmp_path):
         (25_000_000, 20),  # frame 5 takes that of frame 4
         (-25_000_000, 20),  # or of frame 6
         (25_000_001, 18),  # every frame takes that of the one before: none for frames 0 and 6
-        (30 * PERIOD_NS, 0),
     ],
 )
 def test_labels_half_a_period_away_are_taken_and_no_others(tmp_path, late_ns, found):

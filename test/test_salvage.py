@@ -11,13 +11,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from bag_samples import compressed, float32, stamp, write_bag, write_ros1_bag
+from bag_samples import compressed, float32, laser_scan, stamp, write_bag, write_ros1_bag
 from rosbags.rosbag1 import Writer as Ros1Writer
 from rosbags.rosbag2 import CompressionMode, StoragePlugin
 from test_bag_matrix import KINDS, rows
 
 from crnn_snn_ros.core.errors import DataError
-from crnn_snn_ros.data.bags import read_frames, read_info, read_signal
+from crnn_snn_ros.data.bags import read_frames, read_info, read_messages, read_signal
+from crnn_snn_ros.data.messages import LASER_SCAN
 from crnn_snn_ros.data.salvage import Saved, is_bag, salvage
 
 COUNT = 200  # frames and labels each: several chunks, pages and blocks
@@ -130,6 +131,29 @@ def test_lost_pages_of_a_database_are_stepped_over(tmp_path):
     frames = require_consistent(saved, tmp_path / "out")
     assert 0 < saved.lost < 40
     assert frames > COUNT - 40
+
+
+@pytest.mark.parametrize("storage", list(StoragePlugin))
+def test_a_long_message_whose_end_is_lost_is_not_made_up(tmp_path, storage):
+    """Of several pages of a database: zeros at its end would be a plausible scan."""
+
+    def ranges(n: int) -> np.ndarray:
+        return np.random.default_rng(n).uniform(0.2, 7.0, 5000).astype(np.float32)
+
+    made = [("/scan", stamp(n), laser_scan(ranges(n), stamp(n), -1, 1)) for n in range(12)]
+    whole = write_bag(tmp_path / "whole", made, storage)
+    length = the_file(whole).stat().st_size
+    pages = [length - 4096 * count for count in range(1, 8)]  # the last one of a message, once
+    for number, size in enumerate([length // 3, length // 2, *pages]):
+        bag, out = tmp_path / f"bag{number}", tmp_path / f"out{number}"
+        shutil.copytree(whole, bag)
+        cut(the_file(bag), size / length)
+        saved = salvage(bag, out)
+        found = list(read_messages(out, "/scan", (LASER_SCAN,)))
+        assert len(found) == saved.saved == 12 - saved.lost
+        for message in found:
+            n = round((message.stamp_ns - stamp(0)) / (stamp(1) - stamp(0)))
+            assert (message.content.ranges == ranges(n)).all()
 
 
 def test_a_recorder_that_was_killed_left_its_journal(tmp_path):

@@ -20,6 +20,7 @@ def donkeycar_figures(
     lock = truth / full_lock_rad
     errors = {name: values[:, 0] / full_lock_rad - lock for name, values in told[0].items()}
     errors["mean of the frames before"] = before.mean() / full_lock_rad - lock
+    errors["mean of the whole drive"] = np.append(before, truth).mean() / full_lock_rad - lock
     errors["mean of these frames"] = lock.mean() - lock
     previous = np.append(before[-1:], truth[:-1]) / full_lock_rad
     errors["the previous true angle"] = previous - lock

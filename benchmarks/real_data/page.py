@@ -13,7 +13,7 @@ def write_page(results: dict[str, Any]) -> str:
     return f"""# Real recordings
 
 Written by `python benchmarks/real_data/run.py DATA --page docs/results/real_data.md` (seed
-{results["seed"]}, {results["bits"]} bits, one thread); nothing of this page was typed by hand.
+{results["seed"]}, {results["bits"]} bits, one thread); its figures are those of the run.
 
 ## Steering: a Donkey car's drive
 
@@ -69,7 +69,7 @@ def _yes(same: bool) -> str:
 
 
 def _proof(verify: dict[str, Any]) -> str:
-    frames, integers = verify.get("frames"), verify.get("integers")
+    frames, integers = verify.get("frames"), verify.get("activations")
     if frames is None or integers is None:
         return "`crnn-snn verify` found no difference."
     return f"`crnn-snn verify`: no difference in {integers:,} integers of {frames} frames."

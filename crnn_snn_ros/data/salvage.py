@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from crnn_snn_ros.data.bag_writer import BagWriter
 from crnn_snn_ros.data.bags import decode_image
 from crnn_snn_ros.data.messages import COMPRESSED_IMAGE, IMAGE, message_store
 from crnn_snn_ros.data.salvage_readers import (
+    Note,
     Raw,
     read_mcap,
     read_ros1,
@@ -140,7 +142,7 @@ def _suffix(path: Path) -> str:
 
 
 def _messages(file: Path, beside: Path, saved: Saved, squeezed: bool) -> Iterator[Raw]:
-    read = READERS[_suffix(file)]
+    read: Callable[[Path, Note], Iterator[Raw]] = READERS[_suffix(file)]
     with tempfile.TemporaryDirectory(prefix=".salvage.", dir=beside) as folder:
         plain = file
         if file.name.endswith(".zstd"):
@@ -150,12 +152,14 @@ def _messages(file: Path, beside: Path, saved: Saved, squeezed: bool) -> Iterato
             plain = Path(folder, file.name)
             for name in (file.name, f"{file.name}-wal"):
                 shutil.copyfile(file.with_name(name), Path(folder, name))
-        if _suffix(file) == ".db3" and plain.stat().st_size < (length := full_length(plain)):
-            saved.note(f"{file.name}: cut, {length - plain.stat().st_size} bytes are missing")
+        size = plain.stat().st_size
+        if _suffix(file) == ".db3" and size < (length := full_length(plain)):
+            saved.note(f"{file.name}: cut, {length - size} bytes are missing")
+            read = partial(read_sqlite, whole=size)
             if plain == file:
                 plain = Path(folder, file.name)
                 shutil.copyfile(file, plain)
-            os.truncate(plain, length)  # longer, in fact: empty pages, which take no room
+            os.truncate(plain, length)  # longer: SQLite opens it then, and finds the topics
         for raw in read(plain, saved.note):
             yield _plain(raw, saved) if squeezed else raw
 

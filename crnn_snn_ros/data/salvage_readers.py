@@ -142,8 +142,11 @@ def _decompress(how: str, data: bytes, name: str, note: Note) -> bytes:
     return bytes(records)
 
 
-def read_sqlite(path: Path, note: Note) -> Iterator[Raw]:
-    """Stream the rows of a ``.db3`` that can be read, in the order of their numbers."""
+def read_sqlite(path: Path, note: Note, whole: int | None = None) -> Iterator[Raw]:
+    """Stream the rows of a ``.db3`` that can be read, in the order of their numbers.
+
+    ``whole`` is as for ``read_rows``.
+    """
     try:
         base = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
     except sqlite3.Error as error:
@@ -156,7 +159,7 @@ def read_sqlite(path: Path, note: Note) -> Iterator[Raw]:
         base.close()
         return
     base.close()
-    for row in read_rows(path, note):
+    for row in read_rows(path, note, whole):
         if row.topic in topics:
             name, msgtype = topics[row.topic]
             yield Raw(name, msgtype, "", row.stamp_ns, row.data)

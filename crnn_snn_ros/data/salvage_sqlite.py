@@ -24,8 +24,18 @@ class Row(NamedTuple):
     data: bytes
 
 
-def read_rows(path: Path, note: Callable[[str], None]) -> Iterator[Row]:
-    """Stream the rows of ``messages``: by SQL as far as that goes, then by looking at the pages."""
+def read_rows(path: Path, note: Callable[[str], None], whole: int | None = None) -> Iterator[Row]:
+    """Stream the rows of ``messages``: by SQL as far as that goes, then by looking at the pages.
+
+    Args:
+        path: the database.
+        note: told where it is damaged.
+        whole: bytes of it that are its own, where the rest is filling. SQL would take that for
+            the ends of long messages, so only the pages are looked at.
+    """
+    if whole is not None:
+        yield from _pages(path, 0, whole)
+        return
     last = 0
     base = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
     try:
@@ -60,13 +70,14 @@ def full_length(path: Path) -> int:
 class _Pages:
     """A database as pages, numbered from 1."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, whole: int | None = None) -> None:
         self._file = file
         head = file.read(PAGE_ONE_HEAD).ljust(PAGE_ONE_HEAD, b"\0")
         size = int.from_bytes(head[16:18], "big")
         self.size = 65536 if size == 1 else size
         self.usable = self.size - head[20]
-        self.count = file.seek(0, 2) // self.size if self.size >= 512 else 0
+        length = file.seek(0, 2) if whole is None else whole
+        self.count = length // self.size if self.size >= 512 else 0
 
     def page(self, number: int) -> bytes:
         if not 1 <= number <= self.count:
@@ -75,10 +86,10 @@ class _Pages:
         return self._file.read(self.size)
 
 
-def _pages(path: Path, last: int) -> Iterator[Row]:
+def _pages(path: Path, last: int, whole: int | None = None) -> Iterator[Row]:
     """Rows after ``last`` that are whole, in the order of their numbers."""
     with path.open("rb") as file:
-        pages = _Pages(file)
+        pages = _Pages(file, whole)
         places: dict[int, tuple[int, int]] = {}  # page and offset by the row's number
         for number in range(1, pages.count + 1):
             page = pages.page(number)

@@ -8,6 +8,7 @@ label of the nearest line, if that is at most half a frame period away.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -46,20 +47,15 @@ class Video:
         return [Drive(source.stem, records, count if count > 0 else None, about=about)]
 
 
-class _opened:  # noqa: N801
-    """A video that is closed again."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> cv2.VideoCapture:
-        self._capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
-        if not self._capture.isOpened():
-            raise DataError(f"{self._path} is not a video that OpenCV can decode, or is damaged")
-        return self._capture
-
-    def __exit__(self, *error: object) -> None:
-        self._capture.release()
+@contextmanager
+def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    try:
+        if not capture.isOpened():
+            raise DataError(f"{path} is not a video that OpenCV can decode, or is damaged")
+        yield capture
+    finally:
+        capture.release()
 
 
 class _Labels:

