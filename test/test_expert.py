@@ -23,7 +23,7 @@ HERE = RobotState(0.0, 0.0, 0.0)
 POST = Shape("cylinder", 1.6, 0.0, 0.0, 0.15, 0.15, 1.0)
 
 
-@pytest.mark.parametrize("suite", ["static", "movers", "narrow"])
+@pytest.mark.parametrize("suite", ["static", "movers", "rush", "narrow"])
 def test_the_expert_gets_through_where_straight_does_not(suite: str) -> None:
     blind = Setup(draw=False)
     experts, straights = (
@@ -46,7 +46,7 @@ def test_it_steers_to_the_free_side() -> None:
 def test_steering_and_speed_do_not_depend_on_how_the_robot_moves() -> None:
     expert = Expert(course(POST), ROBOT)
     moving = HERE._replace(speed_mps=1.1, yaw_rate_radps=-0.8)
-    assert expert.labels(HERE, 0.0)[:2] == expert.labels(moving, 0.0)[:2]
+    assert expert.labels(HERE, 0.0)[:3] == expert.labels(moving, 0.0)[:3]
 
 
 def test_it_sees_only_what_a_ray_reaches() -> None:
@@ -81,12 +81,21 @@ def test_time_to_contact_is_that_of_a_simulated_run() -> None:
         labels = expert.labels(state, 0.0, horizon_s=3.0)
         assert labels.time_to_contact_s == pytest.approx(expected, abs=0.11)
         assert labels.time_to_contact_s >= expected
-    assert expert.labels(HERE._replace(speed_mps=1.0), 0.0).collision == 1.0
+    assert expert.labels(HERE._replace(speed_mps=1.0), 0.0).contact == 1.0
     turning = HERE._replace(speed_mps=1.0, yaw_rate_radps=1.2)
-    assert expert.labels(turning, 0.0).collision == 0.0
+    assert expert.labels(turning, 0.0).contact == 0.0
     assert expert.labels(turning, 0.0).time_to_contact_s == math.inf
     near = HERE._replace(x_m=1.0)  # it stands, and is told not to start
-    assert expert.labels(near, 0.0).collision == 1.0
+    assert expert.labels(near, 0.0).contact == 1.0
+
+
+def test_the_collision_label_is_what_the_control_law_makes_the_speed_of() -> None:
+    shut_in = [POST._replace(kind="box", x_m=x, half_x_m=0.1, half_y_m=2.0) for x in (-0.4, 0.4)]
+    for shapes, expected in (((), 0.0), (shut_in, 1.0)):
+        labels = Expert(course(*shapes), ROBOT).labels(HERE, 0.0)
+        assert labels.collision == expected == 1.0 - labels.speed_mps
+    slow = Expert(course(), ROBOT, ExpertConfig(speed_mps=0.5)).labels(HERE, 0.0)
+    assert (slow.collision, slow.speed_mps) == (0.0, 0.5)
 
 
 @pytest.mark.parametrize("rate", [-0.9, 0.0, 1.2])

@@ -10,12 +10,11 @@ import pytest
 
 from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.sim.course import KINDS, Course, Shape, shapes_of
-from crnn_snn_ros.sim.crossing import SPEED_MPS
 from crnn_snn_ros.sim.floor import ROBOT_RADIUS_M, furnished, passable
 from crnn_snn_ros.sim.generate import NARROW, Difficulty, generate
 from crnn_snn_ros.sim.geometry import point_distance, segment_distance
 
-MOVERS = Difficulty(movers=(1, 2))
+MOVERS = Difficulty(movers=(1, 2), mover_mps=(0.25, 0.7))
 SEEDS = range(1000, 1008)
 
 
@@ -77,7 +76,7 @@ def test_movers_go_to_and_fro_and_never_start_upon_the_robot() -> None:
         for mover in course.movers:
             path = mover.position(times)
             speeds = np.hypot(*np.diff(path, axis=0).T) / np.diff(times)
-            assert SPEED_MPS[0] <= mover.speed_mps <= SPEED_MPS[1]
+            assert 0.25 <= mover.speed_mps <= 0.7
             # Slower only in the step in which it turns round.
             turns = 60.0 * mover.speed_mps / mover.length_m + 1
             assert (speeds < mover.speed_mps * (1 - 1e-6)).sum() <= turns

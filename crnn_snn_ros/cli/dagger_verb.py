@@ -25,7 +25,7 @@ def dagger_verb(
     ),
     json: bool = False,
 ) -> int:
-    """Train in the simulator: the network drives, the expert says what it would have done there.
+    """Train in the simulator: the network drives, a teacher says what it would have done there.
 
     A run that was cut off goes on where it was when the same command is given again.
 

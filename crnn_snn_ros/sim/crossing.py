@@ -10,28 +10,31 @@ import numpy as np
 from crnn_snn_ros.sim.course import Course, Mover, Shape
 from crnn_snn_ros.sim.geometry import Floats, point_distance
 
-SPEED_MPS = (0.25, 0.7)
 _TRIES = 40
 _REACH_M = 3.0  # to either side, at most
 _STEP_M = 0.02
 _CALM_S, _CALM_M = 2.0, 2.0  # none comes so near to the start so soon
 
 
-def with_movers(course: Course, count: int, random: np.random.Generator) -> Course:
+def with_movers(
+    course: Course, count: int, speed_mps: tuple[float, float], random: np.random.Generator
+) -> Course:
     """The course and up to ``count`` movers, fewer where there is no room for them."""
     movers: list[Mover] = []
     for _ in range(count):
-        tries = (_mover(course, random) for _ in range(_TRIES))
+        tries = (_mover(course, speed_mps, random) for _ in range(_TRIES))
         found = next((mover for mover in tries if mover is not None), None)
         if found is not None:
             movers.append(found)
     return replace(course, movers=tuple(movers))
 
 
-def _mover(course: Course, random: np.random.Generator) -> Mover | None:
+def _mover(
+    course: Course, speed_mps: tuple[float, float], random: np.random.Generator
+) -> Mover | None:
     """One that crosses at some point of the course, or None if it would be in the way there."""
     radius = random.uniform(0.12, 0.24)
-    height, speed, phase = random.uniform((0.4, SPEED_MPS[0], 0.0), (1.7, SPEED_MPS[1], 2.0))
+    height, speed, phase = random.uniform((0.4, speed_mps[0], 0.0), (1.7, speed_mps[1], 2.0))
     if course.route:
         x, y, heading = course.route_pose(random.uniform(4.0, course.goal_m - 1.0))
         bearing = heading + math.pi / 2 + random.uniform(-0.6, 0.6)

@@ -1,10 +1,10 @@
-"""The expert that teaches: it sees all around, knows how things move, and tries out what to do.
+"""The expert: it knows how what it sees will move, and tries out what to do.
 
-What it knows is what a camera with a memory could know: the shapes that a ray from the robot
-reaches. It rolls out paths of every steering angle, at a fixed speed however fast the robot is
-(a path that grew with the present speed could not be read from a picture), and takes a soft
-minimum of their costs around the best one, so that its steering changes smoothly with the view.
-Only then does it choose how fast to go.
+It sees the shapes that a ray from the robot reaches: all around, or where it teaches a network that
+looks ahead, only what a camera with a memory could know. It rolls out paths of every steering
+angle, at a fixed speed however fast the robot is (a path that grew with the present speed could not
+be read from a picture), and takes a soft minimum of their costs around the best one, so that its
+steering changes smoothly with the view. Only then does it choose how fast to go.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from crnn_snn_ros.sim.course import Course
 from crnn_snn_ros.sim.floor import furnished
 from crnn_snn_ros.sim.geometry import Floats
 from crnn_snn_ros.sim.robot import RobotConfig, RobotState
-from crnn_snn_ros.sim.rollouts import View, arcs
+from crnn_snn_ros.sim.rollouts import Doubt, View, arcs
+from crnn_snn_ros.sim.sight import Sight
 from crnn_snn_ros.sim.simulator import Observation
 
 _WAY_MARGIN_M = 0.08  # beside the robot, on the way to a corridor's goal
@@ -43,6 +44,7 @@ class ExpertConfig:
     yaw_gain: float = 2.0
     clearance_m: float = 0.8  # more room than this is worth no more
     margin_m: float = 0.06  # less room than this is as bad as contact
+    doubt: Doubt | None = None  # more than that from movers
     squeeze_m: float = 0.015  # room that it makes do with at the least speed
     straight: float = 0.06  # cost of a rad of steering
     slow_mps: float = 0.4  # of the paths that are tried where there is no good one at speed
@@ -53,15 +55,22 @@ class ExpertConfig:
     neighbours: float = 3.0  # width of the soft minimum, in candidates
 
 
+class _Decision(NamedTuple):
+    view: View
+    steering_rad: float
+    speed_mps: float
+
+
 class Labels(NamedTuple):
     """What a camera frame is labelled with."""
 
     steering_rad: float  # the expert's, positive to the left
+    collision: float  # share of the speeds up to its full one that would soon cost it its room
     speed_mps: float  # the expert's
-    time_to_contact_s: float  # infinite where there is none within the horizon
+    time_to_contact_s: float  # of the robot as it goes; infinite where there is none in the horizon
 
     @property
-    def collision(self) -> float:
+    def contact(self) -> float:
         """1.0 where an obstacle is in the robot's tube within the horizon, else 0.0."""
         return float(math.isfinite(self.time_to_contact_s))
 
@@ -73,14 +82,21 @@ class Expert:
         course: what it may look at.
         robot: the base that it drives.
         config: what it aims at.
+        sight: what it sees; None: to every side.
     """
 
     def __init__(
-        self, course: Course, robot: RobotConfig, config: ExpertConfig | None = None
+        self,
+        course: Course,
+        robot: RobotConfig,
+        config: ExpertConfig | None = None,
+        sight: Sight | None = None,
     ) -> None:
         self.course = course
         self.robot = robot
         self.config = config or ExpertConfig()
+        self._sight = sight
+        self._last: tuple[RobotState, float, _Decision] | None = None
         most = self.config.max_steering_rad
         self._steering = np.linspace(-most, most, self.config.candidates)
         self._times = np.linspace(0.0, self.config.horizon_s, self.config.samples + 1)[1:]
@@ -90,12 +106,14 @@ class Expert:
         self._holds = np.array([self.config.horizon_s, 1.1, 0.55])
 
     def reset(self) -> None:
-        """Nothing: it remembers nothing."""
+        """Forget what was seen."""
+        self._last = None
+        if self._sight is not None:
+            self._sight.reset()
 
     def act(self, observation: Observation) -> Command:
         """What the expert would do."""
-        view = View(self.course, observation.state, self.robot, observation.time_s)
-        steering, speed = self._decide(view, observation.state)
+        _, steering, speed = self._decide(observation.state, observation.time_s)
         return Command(speed, self.yaw_rate(steering, speed))
 
     def labels(
@@ -103,10 +121,14 @@ class Expert:
     ) -> Labels:
         """What the expert would do there and then, and when the robot would hit something.
 
+        The collision label is what the control law makes the expert's speed of: the probability
+        that a speed drawn from 0 to full leads, on the way that the expert chose, too near to
+        something. Neither it nor the steering depends on how the robot moves, which a picture does
+        not show.
+
         Contact is looked for in the robot's tube of motion, were it to go on as it does: at its
-        yaw rate and its speed, but at least at ``least_mps`` (one that stands has no tube, and
-        would be told to drive into the wall before it). Steering and speed do not depend on its
-        motion. Stored states can be labelled again at any time.
+        yaw rate and its speed, but at least at ``least_mps`` (one that stands has no tube).
+        Stored states can be labelled again at any time.
 
         Args:
             state: of the robot.
@@ -114,15 +136,22 @@ class Expert:
             horizon_s: how far to look ahead for contact.
             least_mps: least speed of the tube.
         """
-        view = View(self.course, state, self.robot, time_s)
-        steering, speed = self._decide(view, state)
+        view, steering, speed = self._decide(state, time_s)
         times = np.linspace(0.0, horizon_s, 31)
         tube = arcs(state, np.full(1, max(state.speed_mps, least_mps)),
                      np.array([state.yaw_rate_radps]), times, times[-1:])  # fmt: skip
         hit = np.flatnonzero(view.room(tube, times)[0] <= 0.0)
-        return Labels(steering, speed, float(times[hit[0]]) if len(hit) else math.inf)
+        contact_s = float(times[hit[0]]) if len(hit) else math.inf
+        return Labels(steering, 1.0 - speed / self.config.speed_mps, speed, contact_s)
 
-    def _decide(self, view: View, state: RobotState) -> tuple[float, float]:
+    def _decide(self, state: RobotState, time_s: float) -> _Decision:
+        """What it sees and does; whoever drives and labels at once asks twice in a row."""
+        if self._last is None or self._last[:2] != (state, time_s):
+            view = View(self.course, state, self.robot, time_s, self._sight, self.config.doubt)
+            self._last = state, time_s, _Decision(view, *self._command(view, state))
+        return self._last[2]
+
+    def _command(self, view: View, state: RobotState) -> tuple[float, float]:
         """Steering, rad, and speed, m/s."""
         steering, on_the_spot = self._choose(view, state)
         if on_the_spot:

@@ -34,6 +34,7 @@ class Difficulty:
     crowd: float = 1.0  # factor on the number of obstacles in rooms and on open ground
     margin_m: float = 0.17  # room beside the robot, left and right, at the least
     movers: tuple[int, int] = (0, 0)  # three times as many on open ground
+    mover_mps: tuple[float, float] = (0.2, 0.5)
 
 
 NARROW = Difficulty((1.15, 1.5), (3, 6), 0.6, 2.0, 0.10)
@@ -55,7 +56,7 @@ def generate(kind: str, seed: int, difficulty: Difficulty | None = None) -> Cour
     random = stream(seed, Stream.MOVERS)
     count = int(random.integers(asked.movers[0], asked.movers[1] + 1))
     # Open ground is so wide that as few as elsewhere would hardly ever be met.
-    return with_movers(course, count * (3 if kind == "open" else 1), random)
+    return with_movers(course, count * (3 if kind == "open" else 1), asked.mover_mps, random)
 
 
 def _corridor(random: np.random.Generator, seed: int, asked: Difficulty) -> Course:

@@ -3,11 +3,11 @@
 | topic | type | |
 |---|---|---|
 | ``/image/compressed`` | sensor_msgs/CompressedImage | PNG, what the camera saw, nothing lost |
-| ``/steering`` | std_msgs/Float32 | label: what the expert would steer, rad, left positive |
-| ``/collision`` | std_msgs/Float32 | label: 1 where the robot's tube meets something in 1.5 s |
+| ``/steering`` | std_msgs/Float32 | label: what the teacher would steer, rad, left positive |
+| ``/collision`` | std_msgs/Float32 | label: share of its full speed that the teacher would not go |
 | ``/cmd_vel`` | geometry_msgs/TwistStamped | what drove |
 
-Whoever drives, the labels are the expert's: a drive by the network itself is a round of DAgger.
+Whoever drives, the labels are the teacher's: a drive by the network itself is a round of DAgger.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from crnn_snn_ros.sim.suites import (
     PolicyFactory,
     Run,
     Setup,
+    teacher,
 )
 
 NOISE_STREAM = 7  # of the seed: noise of the driver, apart from geometry, movers and looks
@@ -93,7 +94,7 @@ class Recording:
 
 
 def record_suite(
-    policy: PolicyFactory,
+    policy: PolicyFactory | None,
     suite: str,
     seeds: Iterable[int],
     setup: Setup,
@@ -107,7 +108,7 @@ def record_suite(
     repeated; it is left out of the outcomes.
 
     Args:
-        policy: makes the driver of a course, as for ``suites.run_suite``.
+        policy: makes the driver of a course, as for ``suites.run_suite``; None: the teacher drives.
         suite: a key of ``SUITES``.
         seeds: of the courses.
         setup: robot and camera.
@@ -127,24 +128,25 @@ def record_suite(
 
 
 def record_course(
-    policy: PolicyFactory, suite: str, setup: Setup, recording: Recording, seed: int
+    policy: PolicyFactory | None, suite: str, setup: Setup, recording: Recording, seed: int
 ) -> Outcome:
     """Drive one course from the start to the end, and write it as a bag."""
     course, look = SUITES[suite].course(seed), SUITES[suite].look(seed)
-    about = {"source": "crnn_snn_ros simulator", "licence": "Apache-2.0", "labels": "expert"}
+    about = {"source": "crnn_snn_ros simulator", "licence": "Apache-2.0", "labels": "teacher"}
     about |= {"suite": suite, "seed": str(seed), SPLIT: recording.split}
     about["noise_radps"] = str(recording.noise_radps)
     with (
         Simulator(course, look, setup.robot, setup.camera, setup.rate_hz) as simulator,
         BagWriter(_bag(recording, suite, seed), about) as writer,
     ):
-        teacher = Expert(course, setup.robot)
-        driver = Wandering(policy(simulator), seed, recording.noise_radps, setup.rate_hz)
+        labels = teacher(simulator)
+        steers = labels if policy is None else policy(simulator)
+        driver = Wandering(steers, seed, recording.noise_radps, setup.rate_hz)
         run = Run(course)
         seen = simulator.observation
         while seen.finished is None:
             command = driver.act(seen)
-            _write(writer, seen, teacher, command)
+            _write(writer, seen, labels, command)
             seen = simulator.step(command)
             run.add(seen)
     return run.outcome(seen)
@@ -175,12 +177,12 @@ def _write_data_file(folder: Path, setup: Setup) -> None:
         temporary.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
 
-def _write(writer: BagWriter, seen: Observation, teacher: Expert, command: Command) -> None:
+def _write(writer: BagWriter, seen: Observation, expert: Expert, command: Command) -> None:
     frame = seen.frame
     assert frame is not None
     stamp_ns = frame.stamp_ns
     writer.compressed_image("/image/compressed", stamp_ns, "png", _png(frame))
-    labels = teacher.labels(seen.state, seen.time_s)
+    labels = expert.labels(seen.state, seen.time_s)
     writer.float32("/steering", stamp_ns, labels.steering_rad)
     writer.float32("/collision", stamp_ns, labels.collision)
     writer.twist_stamped("/cmd_vel", stamp_ns, command)

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
 from crnn_snn_ros.sim.course import Course
 from crnn_snn_ros.sim.geometry import Floats, cast, point_distance
 from crnn_snn_ros.sim.robot import RobotConfig, RobotState
+from crnn_snn_ros.sim.sight import Sight
 
 _RAYS = 120
 _REACH_M = 5.0
 _SIGHT_M = 4.0  # further free space is worth no more
+_DOUBT_RISE_S = 0.3
+
+
+class Doubt(NamedTuple):
+    """Room kept from where a mover is expected: it may do otherwise, the more the later."""
+
+    margin_m: float = 0.0
+    growth_mps: float = 0.0
+
+    def room_m(self, times_s: Floats) -> Floats:
+        """(T,); nothing at once, or who is near already could never leave."""
+        soon = np.minimum(times_s / _DOUBT_RISE_S, 1.0)
+        return np.asarray(soon * (self.margin_m + self.growth_mps * times_s))
 
 
 class View:
@@ -23,15 +38,24 @@ class View:
         state: where the robot is.
         robot: its shape.
         time_s: places the movers.
+        sight: what of it is known; None: all that a ray from the robot reaches, to every side.
+        doubt: room to keep from movers.
 
     Attributes:
         here: room around the middle of the footprint, m.
     """
 
     def __init__(
-        self, course: Course, state: RobotState, robot: RobotConfig, time_s: float
+        self,
+        course: Course,
+        state: RobotState,
+        robot: RobotConfig,
+        time_s: float,
+        sight: Sight | None = None,
+        doubt: Doubt | None = None,
     ) -> None:
         self._robot = robot
+        self._doubt = doubt or Doubt()
         self._time_s = time_s
         self._course = course
         ahead = np.array([math.cos(state.yaw_rad), math.sin(state.yaw_rad)])
@@ -42,6 +66,8 @@ class View:
         self._ranges, seen = cast(self._origin, self._angles, shapes, _REACH_M)
         fixed = len(course.fixed.radius)
         visible = seen > 0.0
+        if sight is not None:
+            visible = sight.look(self._origin, state.yaw_rad, shapes, fixed, time_s, _REACH_M)
         self._fixed = course.fixed.take(visible[:fixed])
         self._moving_index = np.flatnonzero(visible[fixed:])
         self._moving = shapes.take(fixed + self._moving_index)
@@ -50,7 +76,7 @@ class View:
         """Room around the footprint along paths: (P, T, 3) -> (P, T), m."""
         robot = self._robot
         room = np.full(paths.shape[:2], np.inf)
-        future = self._future(times_s)
+        future, doubt_m = self._future(times_s), self._doubt.room_m(times_s)
         for along in np.linspace(0.0, robot.length_m, 1 if robot.length_m == 0.0 else 3):
             x = paths[..., 0] + along * np.cos(paths[..., 2])
             y = paths[..., 1] + along * np.sin(paths[..., 2])
@@ -59,7 +85,8 @@ class View:
                 room = np.minimum(room, point_distance(points, self._fixed).min(axis=-1))
             if len(self._moving_index):
                 moved = points + (self._moving.centre - future)  # as if the mover stood
-                room = np.minimum(room, point_distance(moved, self._moving).min(axis=-1))
+                apart = point_distance(moved, self._moving).min(axis=-1)
+                room = np.minimum(room, apart - doubt_m)
         return room - robot.radius_m
 
     def _future(self, times_s: Floats) -> Floats:

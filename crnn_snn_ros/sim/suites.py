@@ -20,6 +20,8 @@ from crnn_snn_ros.sim.expert import Expert, ExpertConfig
 from crnn_snn_ros.sim.generate import NARROW, Difficulty, generate
 from crnn_snn_ros.sim.looks import Look
 from crnn_snn_ros.sim.robot import RobotConfig
+from crnn_snn_ros.sim.rollouts import Doubt
+from crnn_snn_ros.sim.sight import Sight
 from crnn_snn_ros.sim.simulator import SUCCESSES, Observation, Simulator
 
 
@@ -59,7 +61,8 @@ class Suite:
 _MIX = ("corridor", "corridor", "room", "corridor", "open")
 SUITES = {
     "static": Suite(Difficulty()),
-    "movers": Suite(Difficulty(movers=(1, 2))),
+    "movers": Suite(Difficulty(movers=(0, 2))),
+    "rush": Suite(Difficulty(movers=(1, 2), mover_mps=(0.25, 0.7))),
     "narrow": Suite(NARROW),
     "looks": Suite(Difficulty(movers=(0, 2)), held_out_looks=True),
 }
@@ -193,6 +196,15 @@ def driving(speed_mps: float = 1.0, drive: str = "differential") -> ControlConfi
 def expert(simulator: Simulator) -> Policy:
     """The privileged expert."""
     return Expert(simulator.course, simulator.robot)
+
+
+def teacher(simulator: Simulator) -> Expert:
+    """Who drives and labels for training: an expert that sees what a camera could know.
+
+    It keeps more room than a network that imitates it needs in the end.
+    """
+    config = ExpertConfig(margin_m=0.1, doubt=Doubt(0.05, 0.05))
+    return Expert(simulator.course, simulator.robot, config, Sight())
 
 
 def straight(_: Simulator) -> Policy:

@@ -100,11 +100,11 @@ class DaggerConfig:
         ConfigError: a value is out of range.
     """
 
-    courses: int = 240  # that the expert drives
+    courses: int = 240  # that the teacher drives
     rounds: int = 3  # in which the network drives
     round_courses: int = 180  # in each of them
     round_epochs: int = 2  # of training after each of them, over all drives so far
-    noise: float = 0.4  # rad/s, of the expert's yaw rate, so that it shows how to come back
+    noise: float = 0.4  # rad/s, of the teacher's yaw rate, so that it shows how to come back
     processes: int = 1  # courses that are driven at the same time
 
     def __post_init__(self) -> None:

@@ -1,6 +1,6 @@
-"""Training in the loop: the network drives, the expert says what it would have done there.
+"""Training in the loop: the network drives, the teacher says what it would have done there.
 
-expert drives --> bags --> train --> network drives other courses, expert labels --> bags --> ...
+teacher drives --> bags --> train --> network drives other courses, teacher labels --> bags --> ...
 
 After S. Ross, G. Gordon, D. Bagnell, "A Reduction of Imitation Learning and Structured Prediction
 to No-Regret Online Learning", AISTATS 2011: what an imitator learns from its teacher's drives says
@@ -31,7 +31,6 @@ from crnn_snn_ros.sim.suites import (
     PolicyFactory,
     Setup,
     driving,
-    expert,
 )
 from crnn_snn_ros.training.checkpoint import Checkpoint, Origin, load
 from crnn_snn_ros.training.config import DaggerConfig, NetworkConfig, TrainConfig
@@ -40,7 +39,7 @@ from crnn_snn_ros.training.train import Epoch, Trainer
 
 Told = Callable[[str], object]
 VALIDATION_SHARE = 12  # one validation course to so many courses of training
-SUITE_OF = ("movers", "movers", "movers", "narrow")  # by number of the course
+SUITE_OF = ("movers", "rush", "movers", "narrow")  # by number of the course
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ def dagger(
         DataError: a file cannot be written or read, or training diverged.
     """
     run = _Run(network, training, config, origin, out, told, on_epoch)
-    driver: PolicyFactory = expert
+    driver: PolicyFactory | None = None  # the teacher
     best: Checkpoint | None = None
     for number in range(config.rounds + 1):
         checkpoint = out / f"round{number}" / "float.safetensors"
@@ -122,9 +121,9 @@ class _Run:
     told: Told
     on_epoch: Callable[[Epoch], object]
 
-    def drive(self, driver: PolicyFactory, number: int) -> None:
+    def drive(self, driver: PolicyFactory | None, number: int) -> None:
         """Record the courses of a round, and a few to validate on."""
-        self.told(f"round {number}: {'the network' if number else 'the expert'} drives")
+        self.told(f"round {number}: {'the network' if number else 'the teacher'} drives")
         count, noise = self.config.round_courses, 0.0
         seeds: Sequence[int] = DAGGER_SEEDS[(number - 1) * count :][:count]
         if number == 0:
@@ -158,7 +157,9 @@ class _Run:
     def _drives(self) -> Path:
         return self.out / "drives"
 
-    def _record(self, driver: PolicyFactory, seeds: Sequence[int], recording: Recording) -> None:
+    def _record(
+        self, driver: PolicyFactory | None, seeds: Sequence[int], recording: Recording
+    ) -> None:
         outcomes: list[Outcome] = []
         for suite in dict.fromkeys(SUITE_OF):
             chosen = [seed for seed in seeds if SUITE_OF[seed % len(SUITE_OF)] == suite]
