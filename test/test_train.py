@@ -24,11 +24,12 @@ from crnn_snn_ros.data.dataset import Sequence
 from crnn_snn_ros.training import checkpoint
 from crnn_snn_ros.training.augment import Look, augment
 from crnn_snn_ros.training.checkpoint import Checkpoint, Origin
-from crnn_snn_ros.training.config import TrainConfig
+from crnn_snn_ros.training.config import AugmentConfig, TrainConfig
 from crnn_snn_ros.training.convert import convert
+from crnn_snn_ros.training.evaluate import evaluate, predict
 from crnn_snn_ros.training.network import Crnn
 from crnn_snn_ros.training.streams import PIECE, Streams
-from crnn_snn_ros.training.train import evaluate, predict, train
+from crnn_snn_ros.training.train import train
 
 ORIGIN = Origin(CONTRACT, RATE_HZ, {"seed": 0})
 
@@ -51,10 +52,11 @@ def test_learns_to_see_in_both_phases(tmp_path):
     mean = float(np.std(validation[0].steering_rad))
     for name in ("float", "qat"):
         loaded = checkpoint.load(tmp_path / f"{name}.safetensors")
-        loss, rmse = evaluate(loaded.network, validation)
+        loss, rmse, auroc = evaluate(loaded.network, validation)
         assert rmse < 0.5 * mean, name
         assert loss == pytest.approx(loaded.metrics["validation"]["validation_loss"])
         assert loaded.metrics["validation"]["steering_rmse_rad"] == pytest.approx(rmse)
+        assert loaded.metrics["validation"]["collision_auroc"] == auroc > 0.95
         heads = predict(loaded.network, validation[0])
         right = (heads["collision"].numpy() > 0) == (validation[0].collision > 0.5)
         assert right.mean() > 0.9, name
@@ -127,7 +129,7 @@ def test_frames_without_a_label_are_masked(tmp_path):
     assert all(torch.equal(results[0][name], results[1][name]) for name in results[0])
     assert all(value.isfinite().all() for value in results[0].values())
     network = random_network(small_config())
-    loss, rmse = evaluate(network, [masked])
+    loss, rmse, _ = evaluate(network, [masked])
     told = predict(network, drive)["steering"].numpy()[~hidden]
     error = told - drive.steering_rad[~hidden]
     assert rmse == pytest.approx(float(np.sqrt(np.mean(np.square(error)))), rel=1e-5)
@@ -212,7 +214,7 @@ def test_a_look_keeps_pixels_in_range_and_labels_that_are_missing():
         pixels, steering, _ = look(drive.frames, drive.steering_rad, drive.collision)
         assert torch.equal(pixels, pixels.to(torch.int8).float())
         assert steering.isnan().all()
-    drawn = [augment(np.random.default_rng(seed)) for seed in range(64)]
+    drawn = [augment(np.random.default_rng(seed), AugmentConfig()) for seed in range(64)]
     assert min(min(look.tint) for look in drawn) < 0.85
     assert max(max(look.tint) for look in drawn) > 1.15
     assert 16 < sum(look.mirrored for look in drawn) < 48
