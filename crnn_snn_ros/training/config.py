@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from dataclasses import dataclass, field
 
-from crnn_snn_ros.core.errors import ConfigError
+from crnn_snn_ros.core.errors import ConfigError, closest
 
 MAX_SIZE = 65536  # of any one dimension
 MAX_LAYERS = 32  # residual blocks, recurrent layers
@@ -66,11 +65,9 @@ class NetworkConfig:
 
     def _check_layer(self, layer: object, bits: object) -> None:
         if layer not in self.layers:
-            closest = difflib.get_close_matches(str(layer), self.layers, 1)
-            meant = f"did you mean {closest[0]}? " if closest else ""
             raise ConfigError(
-                f"layer-bits: there is no layer '{layer!s:.40}'; {meant}Layers are "
-                + ", ".join(self.layers)
+                f"layer-bits: '{layer!s:.40}'{closest(layer, self.layers)} is not a layer; "
+                f"allowed are {', '.join(self.layers)}"
             )
         _check_bits(f"layer-bits of {layer}", bits)
 
@@ -154,7 +151,10 @@ class TrainConfig:
         if not 0.0 <= self.weight_decay < math.inf:
             raise ConfigError(f"weight decay is {self.weight_decay}, must not be negative")
         if self.metric not in METRICS:
-            raise ConfigError(f"metric '{self.metric}' is not one of {', '.join(METRICS)}")
+            raise ConfigError(
+                f"metric '{self.metric:.40}'{closest(self.metric, METRICS)} is not one of "
+                + ", ".join(METRICS)
+            )
         if self.patience < 0:
             raise ConfigError(f"patience is {self.patience}, must not be negative")
         if not 0.0 <= self.ema < 1.0:
