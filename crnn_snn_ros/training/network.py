@@ -79,7 +79,8 @@ class Crnn(nn.Module):
         """
         carry = carry or {}
         scales = self.scales()
-        values = {INPUT: pixels.float() * (1.0 if self.quantized else INPUT_SCALE)}
+        seen = pixels.float() * (1.0 if self.quantized else INPUT_SCALE)
+        values = {INPUT: _channels_last(seen)}
         heads, after = {}, {}
         for name, layer in self.layers():
             if isinstance(layer, HeadLayer):
@@ -123,6 +124,12 @@ class Crnn(nn.Module):
         for _, layer in self.layers():
             if isinstance(layer, NeuronLayer) and layer.recurrent is not None:
                 layer.recurrent.clamp_(-largest, largest)
+
+
+def _channels_last(pixels: Tensor) -> Tensor:
+    """The same frames (N, T, C, H, W) in the layout in which convolutions and pools are fast."""
+    frames = pixels.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+    return frames.reshape(pixels.shape)
 
 
 def _build(config: NetworkConfig) -> dict[str, nn.Module]:
