@@ -74,7 +74,7 @@ def test_cut_after_every_step_it_ends_with_the_same_bytes(tmp_path, monkeypatch)
         run(tmp_path / str(writes), resume=True, **EVERYTHING)
         assert bytes_of(tmp_path / str(writes)) == expected, f"cut after {writes} states"
         writes += 1
-    assert writes == 2 + 2 * 2 * 2  # the beginning of each phase, and steps
+    assert writes == 2 + 2 * 2 * 3  # the beginning of each phase, and steps
 
 
 def test_cut_again_and_again(tmp_path, monkeypatch):
@@ -107,6 +107,7 @@ def test_a_run_that_has_ended_is_not_run_again(tmp_path, monkeypatch):
 
 
 def test_another_run_is_refused_and_nothing_is_lost(tmp_path, monkeypatch):
+    (tmp_path / ".0123abcd.tmp.mine.txt").write_text("not of this program")
     cut_after(monkeypatch, 5, tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(ConfigError, match=r"cut off: go on with it by --resume, or remove"):
@@ -117,7 +118,9 @@ def test_another_run_is_refused_and_nothing_is_lost(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="another bits "):
         run(tmp_path, resume=True, network=small_config(bits=2))
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    (tmp_path / ".0123abcd.tmp.state.safetensors").write_bytes(b"killed while this was written")
     run(tmp_path, resume=True, save_seconds=3.0)  # what changes no weight may change
+    assert {path.name for path in tmp_path.iterdir()} == {*FILES, ".0123abcd.tmp.mine.txt"}
 
 
 def test_damaged_states_are_named(tmp_path, monkeypatch):
