@@ -181,6 +181,7 @@ setup(
         "report": ["jinja2>=3.1", "markupsafe>=2", "plotly>=6", "scikit-learn>=1.3"],
         "sim": ["mujoco>=3.17"],  # draws with OSMesa: libosmesa6, a package of the system
         "tools": ["lz4>=4", "rich>=13", "rosbags>=0.11", "tyro>=1", "zstandard>=0.20"],
+        "train": ["tensorboard>=2.10"],  # only for --tensorboard
         "test": TEST,
         "dev": [*DEV, *TEST],
     },

@@ -54,7 +54,10 @@ def saved(tmp_path) -> Path:
 
 @pytest.mark.parametrize("make", [random_network, quantized_network])
 def test_round_trip_to_the_bit(tmp_path, make):
-    config = small_config(bits=2, signed_hidden=False, block_channels=(5, 3), hidden=(4, 6))
+    config = small_config(
+        bits=2, signed_hidden=False, block_channels=(5, 3), hidden=(4, 6),
+        layer_bits=(("rnn2", 5), ("stem", 1)),
+    )  # fmt: skip
     original = checkpoint(make(config, seed=3), metrics={"validation": {"loss": 0.1, "none": None}})
     save(tmp_path / "c.safetensors", original)
     loaded = load(tmp_path / "c.safetensors")
@@ -83,6 +86,13 @@ def test_a_loaded_checkpoint_converts_to_the_same_graph_and_card(saved):
     for ours, theirs in zip(model.graph.neurons(), original.neurons(), strict=True):
         assert (ours.threshold == theirs.threshold).all()
         assert (ours.bias == theirs.bias).all()
+
+
+def test_a_checkpoint_of_before_bits_by_layer_is_read(saved):
+    header = header_of(saved)
+    del header["network"]["layer_bits"]
+    loaded = load(rewrite(saved, header))
+    assert loaded.network.config == small_config()
 
 
 def test_the_same_checkpoint_gives_the_same_bytes(saved, tmp_path):
@@ -185,6 +195,10 @@ HOSTILE = [
     {"hidden": [-1]},
     {"hidden": "8"},
     {"hidden": [[8]]},
+    {"layer_bits": [["stem", 10**9]]},
+    {"layer_bits": [["nose", 3]] * 9999},
+    {"layer_bits": [3]},
+    {"layer_bits": "stem"},
 ]
 LOAD_ALL = """
 import resource, sys

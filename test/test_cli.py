@@ -387,6 +387,14 @@ BAD_OPTIONS = [
     (["train", "{data}", "--bits", "9"], "bits is 9"),
     (["train", "{data}", "--window", "1"], "window is 1"),
     (["train", "{data}", "--device", "tpu"], "device 'tpu'"),
+    (["train", "{data}", "--layer-bits", "rn1", "4"], "'rn1' (did you mean rnn1?) is not a layer"),
+    (["train", "{data}", "--layer-bits", "rnn1", "9"], "layer-bits of rnn1 is 9"),
+    (["train", "{data}", "--metric", "auroc"], "'auroc' (did you mean collision_auroc?)"),
+    (["train", "{data}", "--metric", "collision_auroc", "--out", "{new}"], "frames with a coll"),
+    (["train", "{data}", "--patience", "-1"], "patience is -1"),
+    (["train", "{data}", "--ema", "1"], "ema is 1.0"),
+    (["train", "{data}", "--augment.noise", "99"], "augment.noise is 99.0, allowed is 0 to 64"),
+    (["train", "{data}", "--streams", "0"], "streams and threads must be at least 1"),
     (["train", "{data}", "--device", "cpu:x"], "device 'cpu:x'"),
     (["verify", "{model}", "--frames", "0"], "--frames is 0"),
     (["verify", "{model}", "--engines"], "--engines"),
@@ -481,6 +489,7 @@ def test_an_existing_bag_is_kept(chain, capsys):
         ({"input": {"width": 8, "height": 8, "colour": "grey"}}, "too small for 3 blocks"),
         ({"input": {"width": 8}}, "lacks the key 'height'"),
         ({"colour": 1}, "unknown key 'colour'"),
+        ({"frame_rate": 1}, "unknown key 'frame_rate' (did you mean frame_rate_hz?); allowed are"),
     ],
     ids=str,
 )
@@ -544,6 +553,7 @@ def test_a_full_disk_while_converting_is_one_line(chain, tmp_path):
         ("rosbags", "replay", "tools"),
         ("plotly", "report", "report"),
         ("onnxruntime", "export", "export"),
+        ("tensorboard", "train", "train"),
     ],
 )
 def test_a_missing_extra_names_the_pip_line(chain, tmp_path, module, verb, extra):
@@ -555,6 +565,7 @@ def test_a_missing_extra_names_the_pip_line(chain, tmp_path, module, verb, extra
         "replay": ["replay", chain.model, chain.bag],
         "report": ["replay", chain.model, chain.bag, "--out", tmp_path / "out"],
         "export": ["export", chain.model, tmp_path / "model.onnx"],
+        "train": ["train", chain.data, "--out", tmp_path / "out", "--tensorboard"],
     }[verb]
     message = one_line(crnn_snn(*arguments, path=tmp_path))
     assert f"pip install 'crnn_snn_ros[{extra}]'" in message
@@ -587,7 +598,7 @@ def test_ctrl_c_while_training_leaves_whole_files_only(chain, tmp_path):
     assert stderr.count("\n") == 1
     assert "interrupted" in stderr
     left = {path.name for path in out.iterdir()}
-    assert left == {"cache", "float.safetensors", "log.csv"}
+    assert left == {"cache", "float.safetensors", "log.csv", "state.safetensors"}
     message = one_line(crnn_snn("convert", out / "float.safetensors", tmp_path / "m.snn"))
     assert "not quantized" in message  # so the file is whole
 

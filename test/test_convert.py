@@ -29,7 +29,7 @@ def configs(draw) -> NetworkConfig:
     blocks = draw(st.lists(st.integers(1, 7), min_size=1, max_size=2))
     smallest = 2 ** (len(blocks) + 1)
     sides = st.integers(smallest, smallest + 9)
-    return small_config(
+    config = small_config(
         input_shape=(draw(st.sampled_from([1, 3])), draw(sides), draw(sides)),
         stem_channels=draw(st.integers(1, 7)),
         block_channels=tuple(blocks),
@@ -37,6 +37,8 @@ def configs(draw) -> NetworkConfig:
         bits=draw(st.sampled_from([1, 2, 3, 4, 8])),
         signed_hidden=draw(st.booleans()),
     )
+    own = st.dictionaries(st.sampled_from(config.layers), st.integers(1, 8), max_size=3)
+    return dataclasses.replace(config, layer_bits=tuple(draw(own).items()))
 
 
 def test_folding_changes_nothing_but_rounding():
@@ -78,6 +80,15 @@ def test_convert_at_every_number_of_bits(bits, signed):
     assert conversion.checked_frames >= 32
     hidden = next(node for node in conversion.graph.neurons() if node.recurrent is not None)
     assert (hidden.n_min, hidden.n_max) == ((1 - 2**bits) * signed, 2**bits - 1)
+
+
+def test_layers_may_have_bits_of_their_own():
+    own = (("stem", 5), ("block1b", 2), ("rnn1", 4))
+    conversion = convert(quantized_network(small_config(bits=3, layer_bits=own)))
+    levels = {node.name: (node.n_min, node.n_max) for node in conversion.graph.neurons()}
+    expected = {"stem": (0, 31), "block1a": (0, 7), "block1b": (0, 3), "rnn1": (-15, 15)}
+    assert levels == expected
+    assert sum(conversion.mismatches.values()) == 0
 
 
 def test_outputs_are_the_training_outputs():

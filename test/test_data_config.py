@@ -41,12 +41,20 @@ def test_everything_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("frame_rate_hz", "frame_rate", "unknown key 'frame_rate'; allowed are bags, splits"),
+        (
+            "frame_rate_hz",
+            "frame_rate",
+            r"unknown key 'frame_rate' \(did you mean frame_rate_hz\?\); allowed are bags, splits",
+        ),
         ("frame_rate_hz: 20", "", "lacks the key 'frame_rate_hz'"),
         ("frame_rate_hz: 20", "frame_rate_hz: fast", "frame_rate_hz is 'fast', expected a number"),
         ("frame_rate_hz: 20", "frame_rate_hz: .nan", "frame_rate_hz nan is not within"),
         ("frame_rate_hz: 20", "frame_rate_hz: yes", "frame_rate_hz is True, expected a number"),
-        ("steering:", "steer:", r"bags\[0\] has an unknown key 'steer'; allowed are path, image"),
+        (
+            "steering:",
+            "steer:",
+            r"bags\[0\] has an unknown key 'steer' \(did you mean steering\?\); allowed are path",
+        ),
         ("path: mit.bag, ", "", r"bags\[0\] lacks the key 'path'"),
         ("path: mit.bag", "path: 7", r"bags\[0\].path is 7, expected text"),
         ("test:", "exam:", "splits has an unknown key 'exam'; allowed are train, validation, test"),
@@ -57,7 +65,11 @@ def test_everything_is_read(tmp_path):
         ("[0.0, 0.7]", "0.7", "splits.train is 0.7, expected a list"),
         ("width: 96", "width: 96.5", "input width 96.5"),
         ("width: 96, ", "", "input lacks the key 'width'"),
-        ("crop_top", "crop_left", "input has an unknown key 'crop_left'; allowed are width"),
+        (
+            "crop_top",
+            "crop_left",
+            r"input has an unknown key 'crop_left' \(did you mean crop_top\?\); allowed are width",
+        ),
         ("colour: rgb", "colour: red", "input colour 'red'"),
         ("bags:", "bags: [", "is not YAML: while parsing"),
         (GOOD, "", "the file is None, expected keys and values"),
@@ -71,6 +83,39 @@ def test_what_is_wrong_is_named(tmp_path, old, new, says):
         load(tmp_path, GOOD.replace(old, new))
     assert "DATA.yaml" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+WRONG = [
+    *(None, True, "x" * 3000, [], {}, [[1]], {1: 2}, 10**400, -(10**400)),
+    *(-1, 0, 3.5, float("nan"), float("inf")),
+]
+
+
+def places(content, above=()):
+    items = content.items() if isinstance(content, dict) else enumerate(content)
+    for key, value in items:
+        yield (*above, key)
+        if isinstance(value, dict | list):
+            yield from places(value, (*above, key))
+
+
+@pytest.mark.parametrize("place", list(places(yaml.safe_load(GOOD))), ids=str)
+def test_whatever_stands_in_a_key_is_taken_or_refused_by_its_name(tmp_path, place):
+    refused = 0
+    for wrong in WRONG:
+        content = part = yaml.safe_load(GOOD)
+        for key in place[:-1]:
+            part = part[key]
+        part[place[-1]] = wrong
+        try:
+            load(tmp_path, content)
+        except ConfigError as error:
+            refused += 1
+            name = [key for key in place if isinstance(key, str)][-1]
+            message = str(error).partition("DATA.yaml: ")[2]
+            assert name in message or name.rstrip("s") in message
+            assert len(message) < 250
+    assert refused >= 9
 
 
 @pytest.mark.parametrize("key", ["bags", "splits"])

@@ -152,6 +152,6 @@ def test_training_refusals(changes):
 
 
 def test_default_configurations_are_valid_and_frozen():
-    assert NetworkConfig().n_max == 7
+    assert NetworkConfig().n_max("stem") == 7
     with pytest.raises(dataclasses.FrozenInstanceError):
         TrainConfig().seed = 1

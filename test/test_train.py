@@ -13,22 +13,20 @@ from training_samples import (
     RATE_HZ,
     bar_bag,
     bar_drive,
-    quantized_network,
+    blinded,
     random_network,
     small_config,
-    unlabelled,
 )
 
 from crnn_snn_ros.core.errors import ConfigError, DataError
 from crnn_snn_ros.data.dataset import Sequence
 from crnn_snn_ros.training import checkpoint
-from crnn_snn_ros.training.augment import Look, augment
 from crnn_snn_ros.training.checkpoint import Checkpoint, Origin
 from crnn_snn_ros.training.config import TrainConfig
 from crnn_snn_ros.training.convert import convert
+from crnn_snn_ros.training.evaluate import evaluate, predict
 from crnn_snn_ros.training.network import Crnn
-from crnn_snn_ros.training.streams import PIECE, Streams
-from crnn_snn_ros.training.train import evaluate, predict, train
+from crnn_snn_ros.training.train import train
 
 ORIGIN = Origin(CONTRACT, RATE_HZ, {"seed": 0})
 
@@ -39,11 +37,6 @@ def run(out: Path, drives: list[Sequence], validation: list[Sequence], **options
     return train(drives, validation, small_config(), config, ORIGIN, out, lambda _epoch: None)
 
 
-def blinded(drive: Sequence, *labels: str) -> Sequence:
-    changes = {label: unlabelled(getattr(drive, label)) for label in labels}
-    return dataclasses.replace(drive, **changes)
-
-
 def test_learns_to_see_in_both_phases(tmp_path):
     drives, validation = [bar_drive(400, seed=1)], [bar_drive(150, seed=2)]
     fields = {"float_epochs": 14, "qat_epochs": 10, "learning_rate": 1e-2}
@@ -51,10 +44,11 @@ def test_learns_to_see_in_both_phases(tmp_path):
     mean = float(np.std(validation[0].steering_rad))
     for name in ("float", "qat"):
         loaded = checkpoint.load(tmp_path / f"{name}.safetensors")
-        loss, rmse = evaluate(loaded.network, validation)
+        loss, rmse, auroc = evaluate(loaded.network, validation)
         assert rmse < 0.5 * mean, name
         assert loss == pytest.approx(loaded.metrics["validation"]["validation_loss"])
         assert loaded.metrics["validation"]["steering_rmse_rad"] == pytest.approx(rmse)
+        assert loaded.metrics["validation"]["collision_auroc"] == auroc > 0.95
         heads = predict(loaded.network, validation[0])
         right = (heads["collision"].numpy() > 0) == (validation[0].collision > 0.5)
         assert right.mean() > 0.9, name
@@ -127,7 +121,7 @@ def test_frames_without_a_label_are_masked(tmp_path):
     assert all(torch.equal(results[0][name], results[1][name]) for name in results[0])
     assert all(value.isfinite().all() for value in results[0].values())
     network = random_network(small_config())
-    loss, rmse = evaluate(network, [masked])
+    loss, rmse, _ = evaluate(network, [masked])
     told = predict(network, drive)["steering"].numpy()[~hidden]
     error = told - drive.steering_rad[~hidden]
     assert rmse == pytest.approx(float(np.sqrt(np.mean(np.square(error)))), rel=1e-5)
@@ -182,93 +176,3 @@ def test_state_crosses_from_window_to_window(tmp_path, monkeypatch):
 def test_unknown_device_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="device 'tpu'"):
         run(tmp_path, [bar_drive(40)], [bar_drive(40)], device="tpu")
-
-
-def test_mirroring_negates_steering_and_nothing_else():
-    drive = bar_drive(6)
-    labels = drive.frames, drive.steering_rad, drive.collision
-    plain = Look(mirrored=False, contrast=1.0, brightness=0.0)(*labels)
-    mirrored = Look(mirrored=True, contrast=1.0, brightness=0.0)(*labels)
-    assert plain[0].numpy().astype(np.int8).tolist() == drive.frames.tolist()
-    assert mirrored[0].numpy().tolist() == drive.frames[..., ::-1].tolist()
-    assert mirrored[1].tolist() == (-drive.steering_rad).tolist()
-    assert mirrored[2].tolist() == drive.collision.tolist()
-
-
-def test_a_tint_belongs_to_its_channel():
-    drive = bar_drive(3)
-    labels = drive.frames, drive.steering_rad, drive.collision
-    tint = tuple(0.5 if channel == 0 else 1.0 for channel in range(3))
-    tinted = Look(mirrored=False, contrast=1.0, brightness=0.0, tint=tint)(*labels)[0]
-    expected = np.floor(drive.frames[:, :1] * 0.5 + 0.5)
-    assert tinted[:, :1].numpy().tolist() == expected.tolist()
-    assert tinted[:, 1:].numpy().tolist() == drive.frames[:, 1:].tolist()
-
-
-def test_a_look_keeps_pixels_in_range_and_labels_that_are_missing():
-    drive = blinded(bar_drive(6), "steering_rad")
-    for contrast, brightness in ((1.25, 25.0), (0.75, -25.0)):
-        look = Look(mirrored=True, contrast=contrast, brightness=brightness)
-        pixels, steering, _ = look(drive.frames, drive.steering_rad, drive.collision)
-        assert torch.equal(pixels, pixels.to(torch.int8).float())
-        assert steering.isnan().all()
-    drawn = [augment(np.random.default_rng(seed)) for seed in range(64)]
-    assert min(min(look.tint) for look in drawn) < 0.85
-    assert max(max(look.tint) for look in drawn) > 1.15
-    assert 16 < sum(look.mirrored for look in drawn) < 48
-
-
-def numbered(frames: int, drive: int = 0) -> Sequence:
-    """A drive whose steering labels (rad) and collision labels number drives and frames."""
-    ones = np.ones(frames, np.float32)
-    labels = {"steering_rad": drive * ones, "collision": np.arange(frames, dtype=np.float32)}
-    return dataclasses.replace(bar_drive(frames), **labels)
-
-
-@pytest.mark.parametrize("frames", [2, 3, 17, 64, 100, 3000])
-def test_an_epoch_shows_every_frame_about_once(frames):
-    streams = Streams([numbered(frames)], 8, 4, np.random.default_rng(frames))
-    windows = [next(streams) for _ in range(streams.steps)]
-    seen = torch.cat([window.collision.flatten() for window in windows])
-    seen = seen[seen.isfinite()]
-    assert len(set(seen.tolist())) >= 0.6 * frames
-    assert len(seen) <= frames + 4 * 8
-    longest = min(frames, 8)
-    assert all(window.pixels.shape[:2] == window.collision.shape for window in windows)
-    assert all(window.pixels.shape[1] == longest for window in windows)
-
-
-def test_streams_mix_drives_and_say_where_one_begins():
-    lengths = [40, 25, 9, 100, 33, 71]
-    drives = [numbered(length, drive) for drive, length in enumerate(lengths)]
-    streams = Streams(drives, 8, 3, np.random.default_rng(0))
-    before: list[tuple[float, float]] = []
-    mixed = mixed_starts = 0
-    for _ in range(4 * streams.steps):
-        window = next(streams)
-        assert len(window.pixels) == 3
-        steering = window.steering_rad.abs().nan_to_num(-1.0)  # mirrored ones are negative
-        first = [
-            (float(s[0]), float(c[0])) for s, c in zip(steering, window.collision, strict=True)
-        ]
-        for number, fresh in enumerate(window.fresh.tolist()):
-            frames = window.collision[number]
-            known = frames[frames.isfinite()]
-            assert len(known) >= 1
-            assert (known.diff() == 1).all()
-            assert frames[len(known) :].isnan().all()  # past the end nothing is labelled
-            if before and not fresh:
-                assert first[number] == (before[number][0], before[number][1] + 8)
-        mixed_starts += int(window.fresh.sum())
-        mixed += len({drive for drive, _ in first}) > 1
-        before = first
-    assert mixed > 2 * streams.steps
-    assert mixed_starts / (4 * streams.steps * 3) > 0.5 / PIECE
-
-
-def test_prediction_over_long_drives_carries_state():
-    network = quantized_network(small_config())
-    drive = bar_drive(150)  # longer than a window of evaluation
-    whole = network(torch.from_numpy(drive.frames)[None]).heads
-    for name, head in predict(network, drive).items():
-        assert torch.equal(head, whole[name][0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -125,5 +126,7 @@ def bar_drive(frames: int = 60, seed: int = 0) -> Sequence:
     )
 
 
-def unlabelled(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.full_like(values, math.nan)
+def blinded(drive: Sequence, *labels: str) -> Sequence:
+    """The same drive without some of its labels."""
+    changes = {label: np.full_like(getattr(drive, label), math.nan) for label in labels}
+    return dataclasses.replace(drive, **changes)

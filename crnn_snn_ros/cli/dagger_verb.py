@@ -48,8 +48,11 @@ def dagger_verb(
         raise ConfigError(f"{error}; pip install 'crnn_snn_ros[sim]'") from None
     from crnn_snn_ros.io.preprocess import InputContract
     from crnn_snn_ros.training.checkpoint import Origin
-    from crnn_snn_ros.training.train import Epoch
+    from crnn_snn_ros.training.log import Epoch
+    from crnn_snn_ros.training.ranks import is_parallel
 
+    if is_parallel():
+        raise ConfigError("dagger runs in one process; give it --processes instead of torchrun")
     setup = Setup()
     width, height = setup.camera
     contract = InputContract(width, height, "rgb")

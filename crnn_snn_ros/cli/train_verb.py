@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json as as_json
 import shlex
 import sys
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from tyro.conf import Positional
@@ -15,77 +15,109 @@ from tyro.conf import Positional
 from crnn_snn_ros.cli.output import print_json, print_table, progress_bar
 from crnn_snn_ros.training.config import NetworkConfig, TrainConfig
 
+if TYPE_CHECKING:
+    from crnn_snn_ros.data.data_config import DataConfig
+    from crnn_snn_ros.training.log import Epoch
+
 
 def train_verb(
     data: Positional[Path],
     out: Path = Path("out/train"),
     bits: int = 3,
     relu_hidden: bool = False,
+    layer_bits: tuple[tuple[str, int], ...] = (),
     start: Annotated[Path | None, tyro.conf.arg(name="from")] = None,
+    resume: bool = False,
     training: Annotated[TrainConfig, tyro.conf.arg(name="")] = TrainConfig(),  # noqa: B008
     json: bool = False,
 ) -> int:
     """Train a quantized network on bags: a float warm-up, then quantization-aware.
 
+    A run that was cut off, by whatever, goes on with --resume and ends with the same weights.
+    Several processes train together under torchrun, each on its share of the streams.
+
     Example: crnn-snn train data.yaml --out out/train --bits 3 --seed 0
+
+    Example: torchrun --nproc-per-node 2 --no-python crnn-snn train data.yaml --out out/train
 
     Args:
         data: Data file: bags, topics, splits, frame rate, input (see docs/data.md).
         out: Folder for float.safetensors, qat.safetensors and log.csv.
         bits: Activation bits: a layer counts to 2^bits - 1 spikes.
         relu_hidden: Recurrent layers count in [0, L] instead of [-L, L].
+        layer_bits: Layers with bits of their own, e.g. --layer-bits stem 4 rnn1 5.
         start: float.safetensors to go on from; with --float-epochs 0 it is only quantized, to any
             number of bits.
+        resume: Go on where the same command was cut off; from the beginning where it was not.
         training: How to train.
         json: One JSON object on stdout.
     """
-    import torch
-
     from crnn_snn_ros.core.device import choose_device
-    from crnn_snn_ros.data.bags import read_info
     from crnn_snn_ros.data.dataset import load_data_config, load_sequences
     from crnn_snn_ros.training.checkpoint import Origin, load
-    from crnn_snn_ros.training.train import Epoch, train
+    from crnn_snn_ros.training.ranks import joined
+    from crnn_snn_ros.training.train import train
 
     choose_device(training.device)  # refused before the drives are decoded, not after
     learned = None if start is None else load(start).network
     config = load_data_config(data)
-    cache = out / "cache"
-    drives, validation = (load_sequences(config, name, cache) for name in ("train", "validation"))
     contract = config.contract
     network = NetworkConfig(
         input_shape=(contract.channels, contract.height, contract.width),
         bits=bits,
         signed_hidden=not relu_hidden,
+        layer_bits=layer_bits,
     )
-    provenance: dict[str, object] = {
-        "command": shlex.join(["crnn-snn", *sys.argv[1:]]),
+    with joined() as ranks:
+        with ranks.one_before_others():  # the first one decodes
+            drives, validation = (
+                load_sequences(config, name, out / "cache") for name in ("train", "validation")
+            )
+        quiet = json or not ranks.first
+        with progress_bar(training.float_epochs + training.qat_epochs, quiet=quiet) as bar:
+
+            def on_epoch(epoch: Epoch) -> None:
+                before = 0 if epoch.phase == "float" else training.float_epochs
+                bar.update(bar.task_ids[0], completed=before + epoch.number, note=_note(epoch))
+
+            origin = Origin(contract, config.frame_rate_hz, _provenance(config, training))
+            result = train(
+                drives, validation, network, training, origin, out, on_epoch, learned,
+                resume=resume, ranks=ranks,
+            )  # fmt: skip
+    checkpoint = out / "qat.safetensors"
+    if not ranks.first:
+        return 0
+    if json:
+        print_json({"checkpoint": str(checkpoint), **result.metrics})
+    else:
+        print_table(f"checkpoint {checkpoint}, best epoch", result.metrics.get("validation", {}))
+    return 0
+
+
+def _note(epoch: Epoch) -> str:
+    error, rank = epoch.steering_rmse_rad, epoch.collision_auroc
+    steering = "" if error is None else f"  steering {error:.4f} rad"
+    collision = "" if rank is None else f"  collision AUROC {rank:.3f}"
+    return f"{epoch.phase} loss {epoch.train_loss:.4f}{steering}{collision}"
+
+
+def _provenance(config: DataConfig, training: TrainConfig) -> dict[str, Any]:
+    """What goes into the checkpoints, whether the run was cut off in between or not."""
+    import torch
+
+    from crnn_snn_ros.data.bags import read_info
+
+    given = [argument for argument in sys.argv[1:] if argument not in ("--resume", "--no-resume")]
+    plain: dict[str, Any] = as_json.loads(as_json.dumps({"training": asdict(training)}))
+    return {
+        "command": shlex.join(["crnn-snn", *given]),
         "data": {
             "bags": [
                 {"name": bag.path.name, "about": read_info(bag.path).about} for bag in config.bags
             ],
-            "splits": _lists(config.splits),
+            "splits": {name: list(span) for name, span in config.splits.items()},
         },
-        "training": asdict(training),
+        **plain,
         "torch": torch.__version__,
     }
-    with progress_bar(training.float_epochs + training.qat_epochs, quiet=json) as bar:
-
-        def on_epoch(epoch: Epoch) -> None:
-            error = epoch.steering_rmse_rad
-            steering = "" if error is None else f"  steering {error:.4f} rad"
-            note = f"{epoch.phase} loss {epoch.train_loss:.4f}{steering}"
-            bar.update(bar.task_ids[0], advance=1, note=note)
-
-        origin = Origin(contract, config.frame_rate_hz, provenance)
-        result = train(drives, validation, network, training, origin, out, on_epoch, learned)
-    checkpoint = out / "qat.safetensors"
-    if json:
-        print_json({"checkpoint": str(checkpoint), **result.metrics})
-    else:
-        print_table(f"checkpoint {checkpoint}, best epoch", result.metrics["validation"])
-    return 0
-
-
-def _lists(splits: Mapping[str, tuple[float, float]]) -> dict[str, list[float]]:
-    return {name: list(span) for name, span in splits.items()}

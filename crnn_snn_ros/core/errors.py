@@ -1,5 +1,10 @@
 """Errors that a user can mend: every message says what, where, and what to do."""
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 
 class CrnnSnnError(Exception):
     """Base of all errors of this package; a tool prints it in one line and exits with 2."""
@@ -19,3 +24,16 @@ class ConversionError(CrnnSnnError):
 
 class ModelFileError(CrnnSnnError):
     """A model file is damaged, of another version, or hostile."""
+
+
+def closest(word: object, allowed: Iterable[str]) -> str:
+    """What was perhaps meant by a word that is not allowed, to stand behind it in a message.
+
+    Example:
+        >>> closest("frame_rate", ["bags", "frame_rate_hz"])
+        ' (did you mean frame_rate_hz?)'
+        >>> closest("colour", ["bags", "frame_rate_hz"])
+        ''
+    """
+    found = difflib.get_close_matches(str(word)[:80], list(allowed), 1)
+    return f" (did you mean {found[0]}?)" if found else ""

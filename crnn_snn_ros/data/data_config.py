@@ -28,7 +28,7 @@ from typing import Any
 
 import yaml
 
-from crnn_snn_ros.core.errors import ConfigError
+from crnn_snn_ros.core.errors import ConfigError, closest
 from crnn_snn_ros.data.steering import SteeringConfig
 from crnn_snn_ros.io.preprocess import InputContract
 
@@ -129,16 +129,20 @@ def _bag(content: object, where: str, folder: Path) -> BagConfig:
     fields = _mapping(content, where, ("path",), texts + numbers)
     for key in ("path", *(key for key in texts if key in fields)):
         if not isinstance(fields[key], str) or not fields[key]:
-            raise ConfigError(f"{where}.{key} is {fields[key]!r}, expected text")
+            raise ConfigError(f"{where}.{key} is {fields[key]!r:.60}, expected text")
     given = {key: _number(fields[key], f"{where}.{key}") for key in numbers if key in fields}
     tolerance_s = given.pop("tolerance_s", None)
     if tolerance_s is not None and not 0.0 <= tolerance_s <= 60.0:
         raise ConfigError(f"{where}.tolerance_s {tolerance_s} is not within 0..60")
+    try:
+        steering = SteeringConfig(**given)
+    except ConfigError as error:
+        raise ConfigError(f"{where}.{error}") from None
     return BagConfig(
         path=folder / fields["path"],
         **{key: fields[key] for key in texts if key in fields},
         tolerance_s=tolerance_s,
-        steering_config=SteeringConfig(**given),
+        steering_config=steering,
     )
 
 
@@ -150,7 +154,10 @@ def _mapping(
     allowed = ", ".join(required + optional)
     for key in content:
         if key not in required + optional:
-            raise ConfigError(f"{where} has an unknown key {key!r}; allowed are {allowed}")
+            meant = closest(key, required + optional)
+            raise ConfigError(
+                f"{where} has an unknown key {key!r:.60}{meant}; allowed are {allowed}"
+            )
     for key in required:
         if key not in content:
             raise ConfigError(f"{where} lacks the key '{key}'; allowed are {allowed}")
@@ -173,4 +180,7 @@ def _fractions(content: object, where: str) -> tuple[float, float]:
 def _number(content: object, where: str) -> float:
     if isinstance(content, bool) or not isinstance(content, int | float):
         raise ConfigError(f"{where} is {content!r:.60}, expected a number")
-    return float(content)
+    try:
+        return float(content)
+    except OverflowError:  # YAML knows integers of any length
+        raise ConfigError(f"{where} is a number of {len(str(content))} digits") from None

@@ -51,11 +51,11 @@ class SteeringConfig:
 
     def __post_init__(self) -> None:
         if not 0.0 < self.yaw_gain <= 20.0:
-            raise ConfigError(f"yaw gain {self.yaw_gain} is not within 0..20")
+            raise ConfigError(f"yaw_gain {self.yaw_gain} is not within 0..20")
         if self.wheelbase_m is not None and not 0.01 <= self.wheelbase_m <= 10.0:
-            raise ConfigError(f"wheelbase {self.wheelbase_m} m is not within 0.01..10")
+            raise ConfigError(f"wheelbase_m {self.wheelbase_m} is not within 0.01..10")
         if not 0.0 < self.max_steering_rad <= math.pi / 2:
-            raise ConfigError(f"largest steering {self.max_steering_rad} rad is not within 0..pi/2")
+            raise ConfigError(f"max_steering_rad {self.max_steering_rad} is not within 0..pi/2")
 
 
 def read_steering(path: Path, topic: str, config: SteeringConfig | None = None) -> Signal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import secrets
 from collections.abc import Iterator
@@ -26,4 +27,13 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())  # else a power cut after the rename could leave an empty file
         os.replace(temporary, path)
     finally:
+        temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what processes that were killed while they wrote ``path`` have left beside it.
+
+    Only for a file that nobody else may be writing now.
+    """
+    for temporary in path.parent.glob(f".{'[0-9a-f]' * 8}.tmp.{glob.escape(path.name)}"):
         temporary.unlink(missing_ok=True)

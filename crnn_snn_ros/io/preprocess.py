@@ -42,13 +42,17 @@ class InputContract:
         for name in ("width", "height"):
             side = getattr(self, name)
             if type(side) is not int or not 1 <= side <= MAX_INPUT_SIDE:
-                raise ConfigError(f"input {name} {side!r} is not a whole 1..{MAX_INPUT_SIDE}")
+                raise ConfigError(f"input {name} {side!r:.60} is not a whole 1..{MAX_INPUT_SIDE}")
         if self.colour not in COLOURS:
-            raise ConfigError(f"input colour {self.colour!r} is not one of {', '.join(COLOURS)}")
+            raise ConfigError(
+                f"input colour {self.colour!r:.60} is not one of {', '.join(COLOURS)}"
+            )
         for name in ("crop_top", "crop_bottom"):
             crop = getattr(self, name)
             if type(crop) not in (int, float) or not 0.0 <= crop < 1.0:
-                raise ConfigError(f"input {name} {crop!r} is not a fraction of the height, 0..<1")
+                raise ConfigError(
+                    f"input {name} {crop!r:.60} is not a fraction of the height, 0..<1"
+                )
         if self.crop_top + self.crop_bottom >= 1.0:
             raise ConfigError(
                 f"input crop_top {self.crop_top} + crop_bottom {self.crop_bottom} leave no image"

@@ -1,44 +1,139 @@
-"""Augmentation of a stream: one look for all its frames, so that it stays a plausible video."""
+"""Augmentation of a piece of a drive: one look for all frames, so that it stays plausible video.
+
+frames --mirror--> --another mount--> --blur--> --dirt on the lens--> --light--> --noise--> pixels
+
+Another mount shifts and zooms the view by as much in every frame, as a camera does that was screwed
+on a little otherwise. The robot drove what it drove, so the steering label stays as it is.
+(Correcting it would be right for a robot that stands aside of its path; then the view would have to
+come back from frame to frame as the steering brings the robot back, which a still picture cannot.)
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from crnn_snn_ros.training.config import AugmentConfig
+
+Pixels = NDArray[np.float32]
+
+
+class Dirt(NamedTuple):
+    """What hides a part of every frame, in shares of the frame: an upright rectangle."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+    grey: float  # pixel - 128
+
 
 class Look(NamedTuple):
-    """How one stream is seen."""
+    """How one piece is seen."""
 
     mirrored: bool
     contrast: float
     brightness: float  # in grey levels
     tint: tuple[float, float, float] = (1.0, 1.0, 1.0)  # gain of R, G, B; of a grey image the first
+    blur_px: float = 0.0
+    noise: float = 0.0  # standard deviation, in grey levels
+    seed: int = 0  # of the noise
+    dirt: Dirt | None = None
+    right: float = 0.0  # shift of the picture, in widths
+    down: float = 0.0  # in heights
+    zoom: float = 0.0  # 0.1: everything looks a tenth larger
 
     def __call__(
         self,
         frames: NDArray[np.int8],
         steering_rad: NDArray[np.float32],
         collision: NDArray[np.float32],
+        at: int = 0,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Frames (T, C, H, W) as floats that hold int8 values, and labels (T,) that fit them."""
-        pixels = torch.from_numpy(np.array(frames)).float()
+        """Frames (T, C, H, W) as floats that hold int8 values, and labels (T,) that fit them.
+
+        ``at`` is the number of the first frame: noise depends on nothing else, so a frame looks
+        the same whoever draws it and when.
+        """
+        pixels: Pixels = np.array(frames, np.float32)
         steering = torch.from_numpy(np.array(steering_rad))
         if self.mirrored:
-            pixels, steering = pixels.flip(-1), -steering
-        gain = self.contrast * torch.tensor(self.tint[: pixels.shape[1]]).reshape(-1, 1, 1)
-        pixels = torch.floor(pixels * gain + self.brightness + 0.5).clamp(-128, 127)
-        return pixels, steering, torch.from_numpy(np.array(collision))
+            pixels, steering = pixels[..., ::-1], -steering
+        if self.right or self.down or self.zoom or self.blur_px:
+            pixels = self._through_another_lens(pixels)
+        if self.dirt is not None:
+            pixels = _soiled(pixels, self.dirt)
+        gain = self.contrast * np.array(self.tint[: pixels.shape[1]], np.float32).reshape(-1, 1, 1)
+        pixels = pixels * gain.astype(np.float32) + np.float32(self.brightness)
+        if self.noise:
+            rng = np.random.default_rng((self.seed, at))
+            pixels = pixels + np.float32(self.noise) * rng.standard_normal(pixels.shape, np.float32)
+        pixels = np.floor(pixels + np.float32(0.5)).clip(-128, 127)
+        return torch.from_numpy(pixels), steering, torch.from_numpy(np.array(collision))
+
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> Look:
+        """A look out of its ``_asdict`` that has been JSON."""
+        dirt = fields["dirt"]
+        return cls(**fields | {"tint": tuple(fields["tint"]), "dirt": dirt and Dirt(*dirt)})
+
+    def _through_another_lens(self, pixels: Pixels) -> Pixels:
+        height, width = pixels.shape[2:]
+        size = 1.0 + self.zoom
+        across = (1.0 - size) * (width - 1) / 2.0 + self.right * width
+        along = (1.0 - size) * (height - 1) / 2.0 + self.down * height
+        view = np.array([[size, 0.0, across], [0.0, size, along]])
+        seen = np.empty_like(pixels)
+        for frame, out in zip(pixels, seen, strict=True):
+            picture = np.ascontiguousarray(frame.transpose(1, 2, 0))
+            if self.right or self.down or self.zoom:
+                picture = cv2.warpAffine(
+                    picture, view, (width, height), flags=cv2.INTER_LINEAR,
+                    borderMode=cv2.BORDER_REPLICATE,
+                )  # fmt: skip
+            if self.blur_px:
+                picture = cv2.GaussianBlur(picture, (0, 0), self.blur_px)
+            out[:] = picture.reshape(height, width, -1).transpose(2, 0, 1)
+        return seen
 
 
-def augment(rng: np.random.Generator) -> Look:
+def augment(rng: np.random.Generator, config: AugmentConfig) -> Look:
     """Draw a look: half of them mirrored (steering changes its sign), all in other light."""
+    light, dirt = config.light, config.occlusion
+    mirrored = config.mirror and bool(rng.integers(2))
+    contrast = float(rng.uniform(1.0 - 0.25 * light, 1.0 + 0.25 * light))
+    brightness = float(rng.uniform(-25.0 * light, 25.0 * light))
+    red, green, blue = (rng.uniform(1.0 - 0.2 * light, 1.0 + 0.2 * light) for _ in range(3))
     return Look(
-        mirrored=bool(rng.integers(2)),
-        contrast=float(rng.uniform(0.75, 1.25)),
-        brightness=float(rng.uniform(-25.0, 25.0)),
-        tint=(rng.uniform(0.8, 1.2), rng.uniform(0.8, 1.2), rng.uniform(0.8, 1.2)),
+        mirrored,
+        contrast,
+        brightness,
+        (red, green, blue),
+        blur_px=float(rng.uniform(0.0, config.blur_px)),
+        noise=float(rng.uniform(0.0, config.noise)),
+        seed=int(rng.integers(2**32)),
+        dirt=_dirt(rng, dirt) if dirt and rng.integers(2) else None,
+        right=float(rng.uniform(-config.shift, config.shift)),
+        down=float(rng.uniform(-config.shift, config.shift)),
+        zoom=float(rng.uniform(-config.zoom, config.zoom)),
     )
+
+
+def _dirt(rng: np.random.Generator, largest: float) -> Dirt:
+    width, height = (float(rng.uniform(0.0, largest)) for _ in range(2))
+    left, top = float(rng.uniform(0.0, 1.0 - width)), float(rng.uniform(0.0, 1.0 - height))
+    return Dirt(left, top, width, height, float(rng.uniform(-128.0, 127.0)))
+
+
+def _soiled(pixels: Pixels, dirt: Dirt) -> Pixels:
+    height, width = pixels.shape[2:]
+    rows = slice(round(dirt.top * height), round((dirt.top + dirt.height) * height))
+    columns = slice(round(dirt.left * width), round((dirt.left + dirt.width) * width))
+    soiled = np.array(pixels)
+    soiled[:, :, rows, columns] = dirt.grey
+    return soiled

@@ -137,7 +137,7 @@ class _NoDraws(TorchFunctionMode):
 def _empty_network(header: dict[str, Any]) -> Crnn:
     """The network that the header describes, on the meta device: shapes without memory."""
     typed: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
+        name: _tuples(value)
         for name, value in header["network"].items()  # JSON has no tuples
     }
     with torch.device("meta"), _NoDraws():
@@ -146,6 +146,10 @@ def _empty_network(header: dict[str, Any]) -> Crnn:
         network = without_norm(network)
     network.quantized = bool(header["quantized"])
     return network
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
 def _check_tensors(file: Any, expected: dict[str, Tensor]) -> None:

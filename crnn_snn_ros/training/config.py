@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from crnn_snn_ros.core.errors import ConfigError
+from crnn_snn_ros.core.errors import ConfigError, closest
 
 MAX_SIZE = 65536  # of any one dimension
 MAX_LAYERS = 32  # residual blocks, recurrent layers
@@ -30,10 +30,10 @@ class NetworkConfig:
     hidden: tuple[int, ...] = (64, 32)  # IndRNN layers
     bits: int = 3  # a layer counts to 2^bits - 1
     signed_hidden: bool = True  # IndRNN counts in [-L, L], or in [0, L] like ReLU
+    layer_bits: tuple[tuple[str, int], ...] = ()  # (layer, bits) where a layer has bits of its own
 
     def __post_init__(self) -> None:
-        if type(self.bits) is not int or not 1 <= self.bits <= 8:
-            raise ConfigError(f"bits is {self.bits}, allowed is 1 to 8")
+        _check_bits("bits", self.bits)
         if len(self.input_shape) != 3:
             raise ConfigError(f"input {self.input_shape} is not (channels, height, width)")
         if max(len(self.block_channels), len(self.hidden)) > MAX_LAYERS:
@@ -48,11 +48,65 @@ class NetworkConfig:
             raise ConfigError(
                 f"input {self.input_shape} is too small for {len(self.block_channels)} blocks"
             )
+        for pair in self.layer_bits:
+            self._check_layer(*pair)
 
     @property
-    def n_max(self) -> int:
-        """Largest spike count L."""
-        return int(2**self.bits - 1)
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers that spike."""
+        blocks = range(1, len(self.block_channels) + 1)
+        recurrent = range(1, len(self.hidden) + 1)
+        return ("stem", *(f"block{n}{part}" for n in blocks for part in "ab"),
+                *(f"rnn{n}" for n in recurrent))  # fmt: skip
+
+    def n_max(self, layer: str) -> int:
+        """Largest spike count L of a layer."""
+        return int(2 ** dict(self.layer_bits).get(layer, self.bits) - 1)
+
+    def _check_layer(self, layer: object, bits: object) -> None:
+        if layer not in self.layers:
+            raise ConfigError(
+                f"layer-bits: '{layer!s:.40}'{closest(layer, self.layers)} is not a layer; "
+                f"allowed are {', '.join(self.layers)}"
+            )
+        _check_bits(f"layer-bits of {layer}", bits)
+
+
+def _check_bits(what: str, bits: object) -> None:
+    if type(bits) is not int or not 1 <= bits <= 8:
+        raise ConfigError(f"{what} is {bits!s:.40}, allowed is 1 to 8")
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """How far the frames that are trained on may be altered; 0: not at all.
+
+    Every piece of a drive gets one look, drawn within these limits, so that it stays a plausible
+    video; only noise is another one in each frame.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    mirror: bool = True  # half of the pieces, with the steering's sign
+    light: float = 1.0  # times: contrast 25 %, brightness 25 grey levels, colour 20 %
+    blur_px: float = 0.0  # standard deviation of a Gaussian, in pixels of the input
+    noise: float = 0.0  # standard deviation, in grey levels
+    occlusion: float = 0.0  # side of what sticks to the lens of every second piece, of the frame's
+    shift: float = 0.0  # of the view to any side, as a share of the frame; steering stays
+    zoom: float = 0.0  # of the view, in or out, as a share
+
+    def __post_init__(self) -> None:
+        limits = {"light": 3.0, "blur_px": 8.0, "noise": 64.0, "occlusion": 0.8, "shift": 0.4,
+                  "zoom": 0.4}  # fmt: skip
+        for name, most in limits.items():
+            if not 0.0 <= getattr(self, name) <= most:
+                raise ConfigError(
+                    f"augment.{name} is {getattr(self, name)}, allowed is 0 to {most}"
+                )
+
+
+METRICS = {"validation_loss": False, "steering_rmse_rad": False, "collision_auroc": True}  # more?
 
 
 @dataclass(frozen=True)
@@ -66,13 +120,21 @@ class TrainConfig:
     float_epochs: int = 80  # passes over the data in floating point; 0: none
     qat_epochs: int = 80  # passes with quantization; 0: none
     window: int = 8  # frames of back-propagation through time
-    streams: int = 32  # pieces of drives that are walked at the same time
-    learning_rate: float = 2e-3  # at the start of the float phase
-    qat_learning_rate: float = 5e-4  # at the start of the quantized phase
+    streams: int = 32  # pieces of drives that are walked at the same time, by all processes
+    learning_rate: float = 2e-3  # of the float phase at its highest
+    qat_learning_rate: float = 5e-4  # of the quantized phase at its highest
     weight_decay: float = 1e-3  # of weights, not of biases, scales and recurrent weights
+    balance: bool = False  # both classes of collision weigh alike; what is learned stays a chance
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    metric: str = "validation_loss"  # chooses the epoch; or steering_rmse_rad, collision_auroc
+    patience: int = 0  # epochs without a better one after which a phase ends; 0: never
+    ema: float = 0.0  # decay of averaged weights, which are then what is judged and kept; 0: none
+    amp: bool = False  # bfloat16 in the float phase; the quantized one is exact, so never
     seed: int = 0  # the same seed on the same machine gives the same network
     threads: int = 1  # of torch; another number rounds otherwise, so other weights come out
     device: str = "auto"  # auto, cpu or cuda
+    save_seconds: float = 60.0  # from one state to the next that --resume goes on from; 0: a step
+    tensorboard: bool = False  # write OUT/tensorboard; needs the extra [train]
 
     def __post_init__(self) -> None:
         if min(self.float_epochs, self.qat_epochs) < 0:
@@ -88,6 +150,17 @@ class TrainConfig:
                 raise ConfigError(f"learning rate is {rate}, must be positive")
         if not 0.0 <= self.weight_decay < math.inf:
             raise ConfigError(f"weight decay is {self.weight_decay}, must not be negative")
+        if self.metric not in METRICS:
+            raise ConfigError(
+                f"metric '{self.metric:.40}'{closest(self.metric, METRICS)} is not one of "
+                + ", ".join(METRICS)
+            )
+        if self.patience < 0:
+            raise ConfigError(f"patience is {self.patience}, must not be negative")
+        if not 0.0 <= self.ema < 1.0:
+            raise ConfigError(f"ema is {self.ema}, allowed is 0 to less than 1")
+        if not 0.0 <= self.save_seconds < math.inf:
+            raise ConfigError(f"save-seconds is {self.save_seconds}, must not be negative")
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed is {self.seed}, must be within 0..2^63")
 

@@ -7,7 +7,8 @@ to No-Regret Online Learning", AISTATS 2011: what an imitator learns from its te
 nothing of the places that only its own mistakes lead to.
 
 Every stage leaves a folder of bags or a checkpoint behind and is passed over when that is there:
-a run that was cut off is repeated with the same arguments, and goes on where it was.
+a run that was cut off is repeated with the same arguments, and goes on where it was, within a
+training to the step.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ from crnn_snn_ros.sim.suites import (
 from crnn_snn_ros.training.checkpoint import Checkpoint, Origin, load
 from crnn_snn_ros.training.config import DaggerConfig, NetworkConfig, TrainConfig
 from crnn_snn_ros.training.float_loop import FloatLoop, load_float_loop
-from crnn_snn_ros.training.train import Epoch, Trainer
+from crnn_snn_ros.training.log import Epoch
+from crnn_snn_ros.training.network import Crnn
+from crnn_snn_ros.training.train import Trainer
 
 Told = Callable[[str], object]
 VALIDATION_SHARE = 12  # one validation course to so many courses of training
@@ -145,13 +148,17 @@ class _Run:
                 training, float_epochs=self.config.round_epochs, learning_rate=rate,
                 seed=training.seed + number,
             )  # fmt: skip
-        trainer = self._trainer(training, self.out / f"round{number}")
-        trainer.float_phase(self.network, None if start is None else start.network)
+        learned = None if start is None else start.network
+        trainer = self._trainer(training, self.out / f"round{number}", learned)
+        trainer.float_phase()
+        trainer.close()
 
     def quantize(self, trained: Checkpoint) -> None:
         """The quantized phase, on all drives."""
         self.told("quantization-aware training")
-        self._trainer(self.training, self.out).quantized_phase(trained.network)
+        trainer = self._trainer(self.training, self.out, trained.network)
+        trainer.quantized_phase(trained.network)
+        trainer.close()
 
     @property
     def _drives(self) -> Path:
@@ -173,9 +180,12 @@ class _Run:
                 f"{summary.mean_speed:.2f} m/s"
             )
 
-    def _trainer(self, training: TrainConfig, out: Path) -> Trainer:
+    def _trainer(self, training: TrainConfig, out: Path, start: Crnn | None) -> Trainer:
         data = load_data_config(self._drives / "data.yaml")
         drives, validation = (
             load_sequences(data, split, self.out / "cache") for split in ("train", "validation")
         )
-        return Trainer(drives, validation, training, self.origin, out, self.on_epoch)
+        return Trainer(
+            drives, validation, self.network, training, self.origin, out, self.on_epoch, start,
+            resume=True,
+        )  # fmt: skip

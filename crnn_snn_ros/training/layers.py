@@ -268,8 +268,7 @@ def _charge(
     values: Values, delivers: Sequence[tuple[str, Callable[[Tensor], Tensor]]], bias: Tensor
 ) -> Tensor:
     parts = [each_frame(deliver, values[source]) for source, deliver in delivers]
-    total = torch.stack(parts).sum(dim=0) if len(parts) > 1 else parts[0]
-    return total + bias.reshape(-1, *(1,) * (total.ndim - 3))
+    return sum(parts[1:], parts[0]) + bias.reshape(-1, *(1,) * (parts[0].ndim - 3))
 
 
 def _scan(

@@ -79,7 +79,8 @@ class Crnn(nn.Module):
         """
         carry = carry or {}
         scales = self.scales()
-        values = {INPUT: pixels.float() * (1.0 if self.quantized else INPUT_SCALE)}
+        seen = pixels.float() * (1.0 if self.quantized else INPUT_SCALE)
+        values = {INPUT: _channels_last(seen)}
         heads, after = {}, {}
         for name, layer in self.layers():
             if isinstance(layer, HeadLayer):
@@ -125,12 +126,18 @@ class Crnn(nn.Module):
                 layer.recurrent.clamp_(-largest, largest)
 
 
+def _channels_last(pixels: Tensor) -> Tensor:
+    """The same frames (N, T, C, H, W) in the layout in which convolutions and pools are fast."""
+    frames = pixels.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+    return frames.reshape(pixels.shape)
+
+
 def _build(config: NetworkConfig) -> dict[str, nn.Module]:
     n_max = config.n_max
     channels, height, width = config.input_shape
     stem = config.stem_channels
     nodes: dict[str, nn.Module] = {
-        "stem": NeuronLayer([_conv(INPUT, channels, stem, 5, 2)], stem, n_max),
+        "stem": NeuronLayer([_conv(INPUT, channels, stem, 5, 2)], stem, n_max("stem")),
         "stem_pool": MaxPoolLayer("stem", 3, 2, 1),
     }
     height, width = ((size + 1) // 2 for size in (height, width))
@@ -140,12 +147,13 @@ def _build(config: NetworkConfig) -> dict[str, nn.Module]:
         stride = 1 if number == 1 else 2
         height, width = ((size + stride - 1) // stride for size in (height, width))
         first, second = f"block{number}a", f"block{number}b"
-        nodes[first] = NeuronLayer([_conv(source, inputs, outputs, 3, stride)], outputs, n_max)
+        conv = _conv(source, inputs, outputs, 3, stride)
+        nodes[first] = NeuronLayer([conv], outputs, n_max(first))
         shortcut: Branch = IdentityBranch(source)
         if stride != 1 or inputs != outputs:
             shortcut = _conv(source, inputs, outputs, 1, stride)
         branches: list[Branch] = [_conv(first, outputs, outputs, 3, 1), shortcut]
-        nodes[second] = NeuronLayer(branches, outputs, n_max)
+        nodes[second] = NeuronLayer(branches, outputs, n_max(second))
         source, inputs = second, outputs
     if height % 2 == 0 and width % 2 == 0:
         nodes["pool"] = SumPoolLayer(source, (2, 2))
@@ -158,7 +166,7 @@ def _build(config: NetworkConfig) -> dict[str, nn.Module]:
         # What is added up over many frames comes in small, or it begins clipped and learns slowly.
         dense = LinearBranch(source, weight, 0.5 * (1.0 - recurrent))
         nodes[name] = NeuronLayer(
-            [dense], hidden, n_max, signed=config.signed_hidden, recurrent=recurrent
+            [dense], hidden, n_max(name), signed=config.signed_hidden, recurrent=recurrent
         )
         source, size = name, hidden
     for name, kind in HEADS.items():

@@ -11,7 +11,7 @@ streams and pieces of 256 frames, .20 with 64 streams and pieces of 16.)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from torch import Tensor
 from crnn_snn_ros.core.errors import DataError
 from crnn_snn_ros.data.dataset import Sequence as Drive
 from crnn_snn_ros.training.augment import Look, augment
+from crnn_snn_ros.training.config import AugmentConfig
 
 PIECE = 4  # windows; so long is nothing forgotten
 SHORTEST_PIECE = 2  # frames; one alone has nothing to remember
@@ -35,7 +36,7 @@ class Chunk(NamedTuple):
 
 
 class _Piece(NamedTuple):
-    drive: Drive
+    drive: int  # its number
     start: int
     stop: int
 
@@ -52,18 +53,20 @@ class _Stream:
         """Begin later, but with some frames left."""
         self.at = max(self.piece.start, min(self.at + frames, self.piece.stop - SHORTEST_PIECE))
 
-    def window(self, frames: int) -> tuple[Tensor, Tensor, Tensor]:
+    def advance(self, frames: int) -> None:
+        """Leave a window behind."""
+        self.at += frames
+        self.under_way = True
+
+    def window(self, drive: Drive, frames: int) -> tuple[Tensor, Tensor, Tensor]:
         """The next frames and labels; past the end the last frame stays, without a label."""
         index = np.minimum(np.arange(self.at, self.at + frames), self.piece.stop - 1)
         labelled = index == np.arange(self.at, self.at + frames)
-        self.at += frames
-        self.under_way = True
-        drive = self.piece.drive
         steering, collision = (
             np.where(labelled, labels[index], np.float32(np.nan))
             for labels in (drive.steering_rad, drive.collision)
         )
-        return self.look(drive.frames[index], steering, collision)
+        return self.look(drive.frames[index], steering, collision, self.at)
 
     @property
     def finished(self) -> bool:
@@ -73,61 +76,97 @@ class _Stream:
 class Streams:
     """Endless windows of drives.
 
+    Every process of a parallel training walks all streams, but looks only at the frames of its own
+    share of them: together they see what one process alone would.
+
     Args:
         drives: Contiguous stretches of frames.
         window: Frames in a chunk; fewer where no drive is so long.
         streams: Pieces N that are walked at the same time; fewer where there are not so many.
         rng: Draws where drives are cut, the order of the pieces, and the look of each.
+        looks: Limits of the look.
+        share: Which part of the streams to see, (number, of so many).
 
     Attributes:
         steps: Chunks in which as many frames go by as the drives have.
+        seen: Numbers of the streams that are in a chunk.
 
     Raises:
-        DataError: no drive has two frames.
+        DataError: no drive has two frames, or there are fewer streams than shares.
     """
 
     def __init__(
-        self, drives: Sequence[Drive], window: int, streams: int, rng: np.random.Generator
+        self,
+        drives: Sequence[Drive],
+        window: int,
+        streams: int,
+        rng: np.random.Generator,
+        looks: AugmentConfig = AugmentConfig(),  # noqa: B008
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         self._drives = [drive for drive in drives if len(drive) >= SHORTEST_PIECE]
         if not self._drives:
             raise DataError("the train split is too short: no drive of it has two frames")
-        self._rng = rng
+        self._rng, self._looks = rng, looks
         self._window = min(window, max(len(drive) for drive in self._drives))
         total = sum(len(drive) for drive in self._drives)
         self._length = PIECE * self._window
         self._queue: list[_Piece] = []
         self._streams: list[_Stream] = []
         pieces = self._cut()
-        self._count = min(streams, len(pieces))
-        self.steps = -(-total // (self._count * self._window))
+        self.count = min(streams, len(pieces))
+        self.steps = -(-total // (self.count * self._window))
+        number, of = share
+        if self.count < of:
+            raise DataError(f"{self.count} streams are too few for {of} processes; run fewer")
+        self.seen = range(number * self.count // of, (number + 1) * self.count // of)
 
     def __next__(self) -> Chunk:
         """The next window of every stream; one whose piece is over goes on with another."""
         if not self._streams:
-            self._streams = [self._begin() for _ in range(self._count)]
+            self._streams = [self._begin() for _ in range(self.count)]
             for number, stream in enumerate(self._streams):  # not all of them end at once
                 stream.skip(number % PIECE * self._window)
-        fresh = []
-        for number, stream in enumerate(self._streams):
-            if stream.finished:
-                self._streams[number] = self._begin()
-            fresh.append(not self._streams[number].under_way)
-        parts = [stream.window(self._window) for stream in self._streams]
+        self._streams = [self._begin() if old.finished else old for old in self._streams]
+        fresh = torch.tensor([not self._streams[number].under_way for number in self.seen])
+        parts = [self._see(self._streams[number]) for number in self.seen]
+        for stream in self._streams:
+            stream.advance(self._window)
         pixels, steering, collision = (torch.stack(part) for part in zip(*parts, strict=True))
-        return Chunk(pixels, steering, collision, torch.tensor(fresh))
+        return Chunk(pixels, steering, collision, fresh)
+
+    def state(self) -> dict[str, Any]:
+        """Where all streams are, and what will be drawn: JSON."""
+        streams = [
+            [stream.piece, stream.at, stream.under_way, stream.look._asdict()]
+            for stream in self._streams
+        ]
+        return {"rng": self._rng.bit_generator.state, "queue": self._queue, "streams": streams}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from such a state."""
+        self._rng.bit_generator.state = state["rng"]
+        self._queue = [_Piece(*piece) for piece in state["queue"]]
+        self._streams = []
+        for piece, at, under_way, look in state["streams"]:
+            stream = _Stream(_Piece(*piece), Look.of(look))
+            stream.at, stream.under_way = at, under_way
+            self._streams.append(stream)
+
+    def _see(self, stream: _Stream) -> tuple[Tensor, Tensor, Tensor]:
+        return stream.window(self._drives[stream.piece.drive], self._window)
 
     def _begin(self) -> _Stream:
         if not self._queue:
             self._queue = self._cut()
             self._rng.shuffle(self._queue)
-        return _Stream(self._queue.pop(), augment(self._rng))
+        return _Stream(self._queue.pop(), augment(self._rng, self._looks))
 
     def _cut(self) -> list[_Piece]:
         """All drives, each cut from another frame on, so that windows do not always meet there."""
         pieces = []
-        for drive in self._drives:
+        for number, drive in enumerate(self._drives):
             first = int(self._rng.integers(0, min(self._window, max(1, len(drive) // 4))))
             for start in range(first, len(drive) - SHORTEST_PIECE + 1, self._length):
-                pieces.append(_Piece(drive, start, min(start + self._length, len(drive))))
+                pieces.append(_Piece(number, start, min(start + self._length, len(drive))))
         return pieces

@@ -1,53 +1,43 @@
 """Training: a float warm-up, then quantization-aware training on the grids of the conversion.
 
-Truncated back-propagation through time over real sequences: drives are walked in parallel streams,
-window by window, and the recurrent state crosses from window to window (detached), as it will cross
-from frame to frame on the robot.
+fresh network --float phase--> fold, calibrate --quantized phase--> ready for conversion
+
+A process may be killed at any moment: where it stood was written a while before, and a run that
+goes on from there ends with the same weights, bit for bit on a CPU.
 """
 
 from __future__ import annotations
 
-import csv
 import math
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional
 
 from crnn_snn_ros.core.device import choose_device
 from crnn_snn_ros.core.errors import ConfigError, DataError
 from crnn_snn_ros.data.dataset import Sequence as Drive
-from crnn_snn_ros.io.atomic import replacing
-from crnn_snn_ros.training.checkpoint import Checkpoint, Origin, save
+from crnn_snn_ros.io.atomic import remove_leftovers
+from crnn_snn_ros.training import state
+from crnn_snn_ros.training.board import Board
+from crnn_snn_ros.training.checkpoint import Checkpoint, Origin, load, save
 from crnn_snn_ros.training.config import NetworkConfig, TrainConfig
 from crnn_snn_ros.training.convert.fold import fold_bn
-from crnn_snn_ros.training.network import HEADS, Crnn
+from crnn_snn_ros.training.evaluate import Figures, evaluate
+from crnn_snn_ros.training.log import Epoch, Log
+from crnn_snn_ros.training.loop import Loop
+from crnn_snn_ros.training.loss import Loss, share_of_collisions
+from crnn_snn_ros.training.network import Crnn
+from crnn_snn_ros.training.ranks import ALONE, Ranks, own_device, share_statistics
 from crnn_snn_ros.training.streams import Streams
 
 CALIBRATION_DRIVES = 16
 CALIBRATION_FRAMES = 1024
-EVALUATION_WINDOW = 64
-Carry = dict[str, Tensor]  # recurrent activations, (N, hidden)
-
-STEERING_WEIGHT = 8.0  # per rad^2: errors of 0.2 rad weigh like the entropy of collision
-RECURRENT_LIMIT = 1.0  # of |u|: beyond it an IndRNN explodes in float
-LARGEST_GRADIENT = 10.0  # norm: cuts what is out of the ordinary only
-
-
-class Epoch(NamedTuple):
-    """Progress after one epoch."""
-
-    phase: str  # "float" or "qat"
-    number: int  # from 1, within the phase
-    of: int
-    train_loss: float
-    validation_loss: float
-    steering_rmse_rad: float | None  # on the validation split, None where it has no such label
+PHASES = ("float", "qat")
 
 
 def train(
@@ -59,6 +49,9 @@ def train(
     out: Path,
     on_epoch: Callable[[Epoch], object] = print,
     start: Crnn | None = None,
+    *,
+    resume: bool = False,
+    ranks: Ranks = ALONE,
 ) -> Checkpoint:
     """Train a network in both phases; write ``float.safetensors``, ``qat.safetensors``, a CSV log.
 
@@ -71,17 +64,27 @@ def train(
         out: Folder to write into, made where missing.
         on_epoch: Called after every epoch.
         start: A float network of the same size to go on from; None: a fresh one.
+        resume: Go on where a run with the same arguments was cut off, if it was.
+        ranks: The processes that train together; the first one writes.
 
     Returns:
         The quantized checkpoint.
 
     Raises:
-        ConfigError: no such device here, or ``start`` has another size.
+        ConfigError: no such device here, ``start`` has another size, or ``out`` holds a run that
+            was cut off and either is of other arguments or not to be gone on with.
         DataError: there is no labelled frame, or training diverged.
     """
-    trainer = Trainer(drives, validation, config, origin, out, on_epoch)
-    warm = trainer.float_phase(network, start)
-    return trainer.quantized_phase(warm.network)
+    finished = out / "qat.safetensors"
+    if resume and finished.exists() and not (out / state.NAME).exists():
+        return _same_run(load(finished), finished, network, origin)
+    trainer = Trainer(
+        drives, validation, network, config, origin, out, on_epoch, start,
+        resume=resume, ranks=ranks,
+    )  # fmt: skip
+    result = trainer.quantized_phase(trainer.float_phase().network)
+    trainer.close()
+    return result
 
 
 class Trainer:
@@ -91,48 +94,154 @@ class Trainer:
         self,
         drives: Sequence[Drive],
         validation: Sequence[Drive],
+        network: NetworkConfig,
         config: TrainConfig,
         origin: Origin,
         out: Path,
         on_epoch: Callable[[Epoch], object],
+        start: Crnn | None = None,
+        *,
+        resume: bool = False,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self._device = choose_device(config.device)
+        self._device = own_device(choose_device(config.device))
         self._heads = _labelled_heads(drives, "train")
-        _labelled_heads(validation, "validation")
+        _require_judge(config.metric, validation)
         self._drives, self._validation = drives, validation
-        self._config, self._origin, self._out = config, origin, out
+        self._network, self._start = network, start
+        self._config, self._origin, self._out, self._ranks = config, origin, out, ranks
+        self._of = state.described(
+            asdict(network), asdict(config), {"train": drives, "validation": validation}, start
+        )
+        self._path = out / state.NAME
+        self._saved = self._cut_off(resume)
         torch.set_num_threads(config.threads)
-        torch.manual_seed(config.seed)
-        self._rng = np.random.default_rng(config.seed)
         torch.backends.cudnn.allow_tf32 = False  # fake-quantized integers must stay exact
+        self._loss = Loss(ranks, share_of_collisions(drives) if config.balance else None)
+        self._log = Log(out / "log.csv" if ranks.first else None, on_epoch)
+        if self._saved is not None:
+            self._log.restore(self._saved.facts["epochs"])
+        self._board: Board | None = None
+        if config.tensorboard and ranks.first:
+            self._board = Board(out / "tensorboard", len(self._log.epochs))
         out.mkdir(parents=True, exist_ok=True)
-        self._log = _Log(out / "log.csv", on_epoch)
+        for name in (state.NAME, "float.safetensors", "qat.safetensors", "log.csv"):
+            if ranks.first:
+                remove_leftovers(out / name)
 
-    def float_phase(self, network: NetworkConfig, start: Crnn | None = None) -> Checkpoint:
+    def float_phase(self) -> Checkpoint:
         """Train in floating point, and write ``float.safetensors``."""
-        net = Crnn(network)
-        if start is not None:
-            _continue(net, start)
-        net = self._fit(net.to(self._device), "float")
-        return self._save("float", net)
+        if self._saved is not None and self._saved.phase == "qat":
+            return load(self._out / "float.safetensors")
+        torch.manual_seed(self._config.seed)
+        network = Crnn(self._network)
+        if self._start is not None:
+            _continue(network, self._start)
+        return self._save("float", self._fit(network.to(self._device), "float"))
 
     def quantized_phase(self, network: Crnn) -> Checkpoint:
         """Fold, calibrate and train on integers, and write ``qat.safetensors``."""
-        quantized = fold_bn(network.eval())
+        quantized = fold_bn(network.eval()).to(self._device)
         pixels = torch.from_numpy(_calibration_frames(self._drives))
         quantized.calibrate(pixels.to(self._device))
         quantized.quantized = True
         return self._save("qat", self._fit(quantized, "qat"))
 
+    def close(self) -> None:
+        """All is done: nothing is left to go on from."""
+        if self._ranks.first:
+            self._path.unlink(missing_ok=True)
+        if self._board is not None:
+            self._board.close()
+
+    def _cut_off(self, resume: bool) -> state.State | None:
+        """The state that a run which was cut off has left, if this one is to go on with it."""
+        if not resume:
+            if self._path.exists():
+                raise ConfigError(
+                    f"{self._path} is of a run that was cut off: go on with it by --resume, "
+                    "or remove the file"
+                )
+            return None
+        saved = state.read(self._path)
+        if saved is not None:
+            state.require_same(self._path, saved.of, self._of)
+        return saved
+
     def _fit(self, network: Crnn, phase: str) -> Crnn:
-        return _fit(
-            network, self._drives, self._validation, self._config, phase, self._rng, self._log
-        )
+        """Run one phase and return the network at its best epoch."""
+        config, ranks = self._config, self._ranks
+        epochs = config.float_epochs if phase == "float" else config.qat_epochs
+        if epochs == 0:
+            return network
+        share_statistics(network, ranks)
+        rng = np.random.default_rng((config.seed, PHASES.index(phase)))
+        streams = Streams(
+            self._drives, config.window, config.streams, rng, config.augment,
+            (ranks.number, ranks.count),
+        )  # fmt: skip
+        loop = Loop(network, streams, config, epochs, self._loss, ranks)
+        if self._saved is not None and self._saved.phase == phase:
+            self._restore(loop)
+        else:
+            self._store(loop, phase)
+        while not loop.finished:
+            loop.learn()
+            if loop.at_end_of_epoch:
+                self._judge(loop, phase)
+            (waited,) = ranks.as_first(time.monotonic() - self._stored_at)
+            if waited >= config.save_seconds:
+                self._store(loop, phase)
+        return loop.result()
+
+    def _judge(self, loop: Loop, phase: str) -> None:
+        found: list[float | None] = [None] * len(Figures._fields)
+        if self._ranks.first:
+            found = list(evaluate(loop.judged, self._validation))
+        told = self._ranks.as_first(*(math.nan if value is None else value for value in found))
+        figures = Figures(told[0], *(None if math.isnan(value) else value for value in told[1:]))
+        if not math.isfinite(figures.validation_loss):
+            self.close()
+            raise DataError(
+                f"the loss is {figures.validation_loss} in {phase} epoch {loop.epoch}; "
+                "lower the learning rate"
+            )
+        epoch = Epoch(phase, loop.epoch, loop.epochs, loop.train_loss, *figures)
+        loop.close_epoch(epoch)
+        self._log.add(epoch)
+        if self._board is not None:
+            self._board.add(epoch, loop.rate, loop.judged)
+
+    def _store(self, loop: Loop, phase: str) -> None:
+        tensors, facts = loop.save()
+        facts["epochs"] = self._log.epochs
+        if self._ranks.first:
+            state.write(self._path, state.State(phase, self._of, facts, tensors))
+        self._stored_at = time.monotonic()
+
+    def _restore(self, loop: Loop) -> None:
+        assert self._saved is not None
+        try:
+            loop.restore(self._saved.tensors, self._saved.facts)
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
+            raise state.damaged(self._path, error) from error
+        self._stored_at = time.monotonic()
 
     def _save(self, phase: str, network: Crnn) -> Checkpoint:
-        result = Checkpoint(network.eval(), self._origin, self._heads, self._log.best(phase))
-        save(self._out / f"{phase}.safetensors", result)
+        figures = self._log.best(phase, self._config.metric)
+        result = Checkpoint(network.eval(), self._origin, self._heads, figures)
+        if self._ranks.first:
+            save(self._out / f"{phase}.safetensors", result)
         return result
+
+
+def _same_run(
+    checkpoint: Checkpoint, path: Path, network: NetworkConfig, origin: Origin
+) -> Checkpoint:
+    """What a run that is to be gone on with, but has ended, gave."""
+    if (checkpoint.network.config, checkpoint.origin) != (network, origin):
+        raise ConfigError(f"{path} has been trained already, in another way; choose another folder")
+    return checkpoint
 
 
 def _calibration_frames(drives: Sequence[Drive]) -> NDArray[np.int8]:
@@ -172,156 +281,15 @@ def _labelled_heads(drives: Sequence[Drive], split: str) -> tuple[str, ...]:
     return tuple(heads)
 
 
-def _fit(
-    network: Crnn,
-    drives: Sequence[Drive],
-    validation: Sequence[Drive],
-    config: TrainConfig,
-    phase: str,
-    rng: np.random.Generator,
-    log: _Log,
-) -> Crnn:
-    """Run one phase and return the network at its best validation loss."""
-    epochs = config.float_epochs if phase == "float" else config.qat_epochs
-    if epochs == 0:
-        return network
-    rate = config.learning_rate if phase == "float" else config.qat_learning_rate
-    optimizer = torch.optim.AdamW(_parameter_groups(network, rate, config.weight_decay))
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs, rate / 50)
-    best, best_loss = {}, float("inf")
-    streams = Streams(drives, config.window, config.streams, rng)
-    carry: Carry = {}
-    for number in range(1, epochs + 1):
-        network.train()
-        losses = []
-        for _ in range(streams.steps):
-            loss, carry = _step(network, optimizer, streams, carry)
-            losses += [] if loss is None else [loss]
-        schedule.step()
-        validation_loss, rmse = evaluate(network, validation)
-        if not math.isfinite(validation_loss):
+def _require_judge(metric: str, validation: Sequence[Drive]) -> None:
+    """Refuse a metric that the labels of the validation split cannot give."""
+    heads = _labelled_heads(validation, "validation")
+    if metric == "steering_rmse_rad" and "steering" not in heads:
+        raise DataError(f"metric '{metric}': no frame of the validation split has such a label")
+    if metric == "collision_auroc":
+        labels = np.concatenate([drive.collision for drive in validation])
+        if not ((labels > 0.5).any() and (labels <= 0.5).any()):
             raise DataError(
-                f"the loss is {validation_loss} in {phase} epoch {number}; lower the learning rate"
+                f"metric '{metric}': the validation split needs frames with a collision and frames "
+                "without one"
             )
-        log.add(Epoch(phase, number, epochs, float(np.mean(losses)), validation_loss, rmse))
-        if validation_loss < best_loss:
-            best_loss = validation_loss
-            best = {name: value.clone() for name, value in network.state_dict().items()}
-    network.load_state_dict(best)
-    return network
-
-
-def _parameter_groups(network: Crnn, rate: float, decay: float) -> list[dict[str, Any]]:
-    """Weights decay; biases, scales and recurrent weights do not; scales learn slowly."""
-    weights, plain, scales = [], [], []
-    for name, parameter in network.named_parameters():
-        if name.endswith(".scale"):
-            scales.append(parameter)
-        elif parameter.ndim > 1:
-            weights.append(parameter)
-        else:
-            plain.append(parameter)
-    return [
-        {"params": weights, "lr": rate, "weight_decay": decay},
-        {"params": plain, "lr": rate, "weight_decay": 0.0},
-        {"params": scales, "lr": rate / 5, "weight_decay": 0.0},
-    ]
-
-
-def _step(
-    network: Crnn, optimizer: torch.optim.Optimizer, streams: Streams, carry: Carry
-) -> tuple[float | None, Carry]:
-    """Learn from one window of all streams: its loss, None where nothing is labelled, and state."""
-    device = next(network.parameters()).device
-    pixels, steering, collision, fresh = (part.to(device) for part in next(streams))
-    kept = {name: torch.where(fresh[:, None], 0.0, state) for name, state in carry.items()}
-    output = network(pixels, kept)
-    carry = {name: state.detach() for name, state in output.carry.items()}
-    loss = _loss(output.heads, steering, collision)
-    if loss is None:
-        return None, carry
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
-    optimizer.step()
-    network.clip_recurrent(RECURRENT_LIMIT)
-    return loss.item(), carry
-
-
-def _loss(heads: dict[str, Tensor], steering_rad: Tensor, collision: Tensor) -> Tensor | None:
-    """Weighted squared error of steering plus cross entropy of collision, over labelled frames."""
-    parts = []
-    known = steering_rad.isfinite()
-    if known.any():
-        error = functional.mse_loss(heads["steering"][known], steering_rad[known])
-        parts.append(STEERING_WEIGHT * error)
-    known = collision.isfinite()
-    if known.any():
-        logits = heads["collision"][known]
-        parts.append(functional.binary_cross_entropy_with_logits(logits, collision[known]))
-    return torch.stack(parts).sum() if parts else None
-
-
-@torch.no_grad()
-def evaluate(network: Crnn, drives: Sequence[Drive]) -> tuple[float, float | None]:
-    """Loss and steering RMSE (rad) over whole drives, state carried through each.
-
-    The loss is NaN, the RMSE None where there is no label for it.
-    """
-    network.eval()
-    losses, errors = [], []
-    for drive in drives:
-        heads = predict(network, drive)
-        steering, collision = _labels(drive)
-        loss = _loss(heads, steering, collision)
-        if loss is not None:
-            losses.append(loss.item())
-        known = steering.isfinite()
-        errors.append((heads["steering"] - steering)[known].square())
-    squared = torch.cat(errors)
-    rmse = float(squared.mean().sqrt()) if len(squared) else None
-    return float(np.mean(losses)) if losses else float("nan"), rmse
-
-
-@torch.no_grad()
-def predict(network: Crnn, drive: Drive) -> dict[str, Tensor]:
-    """Heads over a whole drive, (T,) each on the CPU; memory stays bounded however long it is."""
-    device = next(network.parameters()).device
-    carry: dict[str, Tensor] = {}
-    parts: dict[str, list[Tensor]] = {name: [] for name in HEADS}
-    for start in range(0, len(drive.frames), EVALUATION_WINDOW):
-        frames = np.array(drive.frames[start : start + EVALUATION_WINDOW])
-        output = network(torch.from_numpy(frames)[None].to(device), carry)
-        carry = output.carry
-        for name, values in output.heads.items():
-            parts[name].append(values[0].cpu())
-    return {name: torch.cat(values) for name, values in parts.items()}
-
-
-def _labels(drive: Drive) -> tuple[Tensor, Tensor]:
-    return torch.from_numpy(np.array(drive.steering_rad)), torch.from_numpy(
-        np.array(drive.collision)
-    )
-
-
-class _Log:
-    """Every epoch in memory, in a CSV file, and told to the caller."""
-
-    def __init__(self, path: Path, on_epoch: Callable[[Epoch], object]) -> None:
-        self._path, self._on_epoch = path, on_epoch
-        self._epochs: list[Epoch] = []
-
-    def add(self, epoch: Epoch) -> None:
-        self._epochs.append(epoch)
-        with replacing(self._path) as temporary, temporary.open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(Epoch._fields)
-            writer.writerows(self._epochs)
-        self._on_epoch(epoch)
-
-    def best(self, phase: str) -> dict[str, Any]:
-        """Metrics of the best epoch of a phase, for the model card."""
-        epochs = [epoch for epoch in self._epochs if epoch.phase == phase]
-        if not epochs:
-            return {}
-        return {"validation": min(epochs, key=lambda epoch: epoch.validation_loss)._asdict()}

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from training_samples import bar_drive
+
+from crnn_snn_ros.core.errors import DataError
+from crnn_snn_ros.data.dataset import Sequence
+from crnn_snn_ros.training.config import AugmentConfig
+from crnn_snn_ros.training.streams import PIECE, Streams
+
+LOOKS = AugmentConfig(noise=5.0, occlusion=0.5, shift=0.1, blur_px=1.0)
+
+
+def numbered(frames: int, drive: int = 0) -> Sequence:
+    """A drive whose steering labels (rad) and collision labels number drives and frames."""
+    ones = np.ones(frames, np.float32)
+    labels = {"steering_rad": drive * ones, "collision": np.arange(frames, dtype=np.float32)}
+    return dataclasses.replace(bar_drive(frames), **labels)
+
+
+@pytest.mark.parametrize("frames", [2, 3, 17, 64, 100, 3000])
+def test_an_epoch_shows_every_frame_about_once(frames):
+    streams = Streams([numbered(frames)], 8, 4, np.random.default_rng(frames))
+    windows = [next(streams) for _ in range(streams.steps)]
+    seen = torch.cat([window.collision.flatten() for window in windows])
+    seen = seen[seen.isfinite()]
+    assert len(set(seen.tolist())) >= 0.6 * frames
+    assert len(seen) <= frames + 4 * 8
+    longest = min(frames, 8)
+    assert all(window.pixels.shape[:2] == window.collision.shape for window in windows)
+    assert all(window.pixels.shape[1] == longest for window in windows)
+
+
+def test_streams_mix_drives_and_say_where_one_begins():
+    lengths = [40, 25, 9, 100, 33, 71]
+    drives = [numbered(length, drive) for drive, length in enumerate(lengths)]
+    streams = Streams(drives, 8, 3, np.random.default_rng(0))
+    before: list[tuple[float, float]] = []
+    mixed = mixed_starts = 0
+    for _ in range(4 * streams.steps):
+        window = next(streams)
+        assert len(window.pixels) == 3
+        steering = window.steering_rad.abs().nan_to_num(-1.0)  # mirrored ones are negative
+        first = [
+            (float(s[0]), float(c[0])) for s, c in zip(steering, window.collision, strict=True)
+        ]
+        for number, fresh in enumerate(window.fresh.tolist()):
+            frames = window.collision[number]
+            known = frames[frames.isfinite()]
+            assert len(known) >= 1
+            assert (known.diff() == 1).all()
+            assert frames[len(known) :].isnan().all()  # past the end nothing is labelled
+            if before and not fresh:
+                assert first[number] == (before[number][0], before[number][1] + 8)
+        mixed_starts += int(window.fresh.sum())
+        mixed += len({drive for drive, _ in first}) > 1
+        before = first
+    assert mixed > 2 * streams.steps
+    assert mixed_starts / (4 * streams.steps * 3) > 0.5 / PIECE
+
+
+def three_drives() -> list[Sequence]:
+    return [numbered(length, drive) for drive, length in enumerate((40, 25, 70))]
+
+
+@given(count=st.integers(1, 6), processes=st.integers(1, 3), seed=st.integers(0, 99))
+@settings(deadline=None, max_examples=25)
+def test_processes_see_together_what_one_would(count, processes, seed):
+    def streams(share: tuple[int, int]) -> Streams:
+        return Streams(three_drives(), 8, count, np.random.default_rng(seed), LOOKS, share)
+
+    alone = streams((0, 1))
+    count = alone.count
+    if count < processes:
+        with pytest.raises(
+            DataError, match=f"{count} streams are too few for {processes} processes"
+        ):
+            streams((0, processes))
+        return
+    parts = [streams((number, processes)) for number in range(processes)]
+    assert [number for part in parts for number in part.seen] == list(range(count))
+    for _ in range(2 * alone.steps):
+        whole, pieces = next(alone), [next(part) for part in parts]
+        for number in range(len(whole)):
+            together = torch.cat([piece[number] for piece in pieces])
+            assert torch.equal(together.nan_to_num(-9.0), whole[number].nan_to_num(-9.0))
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 7, 30])
+def test_a_restored_place_goes_on_to_the_same_windows(steps):
+    streams = Streams(three_drives(), 8, 3, np.random.default_rng(1), LOOKS)
+    for _ in range(steps):
+        next(streams)
+    told = json.loads(json.dumps(streams.state()))
+    other = Streams(three_drives(), 8, 3, np.random.default_rng(1), LOOKS)
+    other.restore(told)
+    for _ in range(20):
+        for expected, found in zip(next(streams), next(other), strict=True):
+            assert torch.equal(expected.nan_to_num(-9.0), found.nan_to_num(-9.0))
