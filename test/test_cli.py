@@ -394,7 +394,7 @@ BAD_OPTIONS = [
     (["train", "{data}", "--patience", "-1"], "patience is -1"),
     (["train", "{data}", "--ema", "1"], "ema is 1.0"),
     (["train", "{data}", "--augment.noise", "99"], "augment.noise is 99.0, allowed is 0 to 64"),
-    (["train", "{data}", "--streams", "0"], "streams and threads must be at least 1"),
+    (["train", "{data}", "--streams", "0"], "streams, piece and threads must be at least 1"),
     (["train", "{data}", "--device", "cpu:x"], "device 'cpu:x'"),
     (["verify", "{model}", "--frames", "0"], "--frames is 0"),
     (["verify", "{model}", "--engines"], "--engines"),

@@ -13,7 +13,7 @@ from training_samples import bar_drive
 from crnn_snn_ros.core.errors import DataError
 from crnn_snn_ros.data.dataset import Sequence
 from crnn_snn_ros.training.config import AugmentConfig
-from crnn_snn_ros.training.streams import PIECE, Streams
+from crnn_snn_ros.training.streams import Streams
 
 LOOKS = AugmentConfig(noise=5.0, occlusion=0.5, shift=0.1, blur_px=1.0)
 
@@ -63,7 +63,7 @@ def test_streams_mix_drives_and_say_where_one_begins():
         mixed += len({drive for drive, _ in first}) > 1
         before = first
     assert mixed > 2 * streams.steps
-    assert mixed_starts / (4 * streams.steps * 3) > 0.5 / PIECE
+    assert mixed_starts / (4 * streams.steps * 3) > 0.5 / 4
 
 
 def three_drives() -> list[Sequence]:

@@ -121,6 +121,7 @@ class TrainConfig:
     qat_epochs: int = 80  # passes with quantization; 0: none
     window: int = 8  # frames of back-propagation through time
     streams: int = 32  # pieces of drives that are walked at the same time, by all processes
+    piece: int = 4  # windows in a piece of a drive; the fewer, the more drives a step sees
     learning_rate: float = 2e-3  # of the float phase at its highest
     qat_learning_rate: float = 5e-4  # of the quantized phase at its highest
     weight_decay: float = 1e-3  # of weights, not of biases, scales and recurrent weights
@@ -140,9 +141,9 @@ class TrainConfig:
         if min(self.float_epochs, self.qat_epochs) < 0:
             epochs = (self.float_epochs, self.qat_epochs)
             raise ConfigError(f"epochs are {epochs}, must not be negative")
-        if min(self.streams, self.threads) < 1:
-            counts = (self.streams, self.threads)
-            raise ConfigError(f"streams and threads must be at least 1, got {counts}")
+        if min(self.streams, self.piece, self.threads) < 1:
+            counts = (self.streams, self.piece, self.threads)
+            raise ConfigError(f"streams, piece and threads must be at least 1, got {counts}")
         if self.window < 2:  # batch norm has nothing to normalise over in a single frame
             raise ConfigError(f"window is {self.window}, must be at least 2 frames")
         for rate in (self.learning_rate, self.qat_learning_rate):

@@ -5,7 +5,9 @@ drives --cut--> pieces --shuffle--> queue --> stream 1 ... stream N --> a window
 A step sees pieces of as many drives as there are streams, and a stream soon goes on to another
 piece. Frames of a drive are near-copies: the longer a stream stays with one, the less a step can
 learn. (Measured on simulated drives, at the same number of frames: steering RMSE .24 rad with 16
-streams and pieces of 256 frames, .20 with 64 streams and pieces of 16.)
+streams and pieces of 256 frames, .20 with 64 streams and pieces of 16. And of two runs of 205,000
+frames, 64 pieces of 16 frames in windows of 4: .192 and collision entropy .193; 128 pieces of 2
+frames: .187 and .168.)
 """
 
 from __future__ import annotations
@@ -22,7 +24,6 @@ from crnn_snn_ros.data.dataset import Sequence as Drive
 from crnn_snn_ros.training.augment import Look, augment
 from crnn_snn_ros.training.config import AugmentConfig
 
-PIECE = 4  # windows; so long is nothing forgotten
 SHORTEST_PIECE = 2  # frames; one alone has nothing to remember
 
 
@@ -86,6 +87,8 @@ class Streams:
         rng: Draws where drives are cut, the order of the pieces, and the look of each.
         looks: Limits of the look.
         share: Which part of the streams to see, (number, of so many).
+        piece: Windows of a drive after which its stream goes on to another; so long is nothing
+            forgotten.
 
     Attributes:
         steps: Chunks in which as many frames go by as the drives have.
@@ -103,6 +106,7 @@ class Streams:
         rng: np.random.Generator,
         looks: AugmentConfig = AugmentConfig(),  # noqa: B008
         share: tuple[int, int] = (0, 1),
+        piece: int = 4,
     ) -> None:
         self._drives = [drive for drive in drives if len(drive) >= SHORTEST_PIECE]
         if not self._drives:
@@ -110,7 +114,7 @@ class Streams:
         self._rng, self._looks = rng, looks
         self._window = min(window, max(len(drive) for drive in self._drives))
         total = sum(len(drive) for drive in self._drives)
-        self._length = PIECE * self._window
+        self._piece, self._length = piece, piece * self._window
         self._queue: list[_Piece] = []
         self._streams: list[_Stream] = []
         pieces = self._cut()
@@ -126,7 +130,7 @@ class Streams:
         if not self._streams:
             self._streams = [self._begin() for _ in range(self.count)]
             for number, stream in enumerate(self._streams):  # not all of them end at once
-                stream.skip(number % PIECE * self._window)
+                stream.skip(number % self._piece * self._window)
         self._streams = [self._begin() if old.finished else old for old in self._streams]
         fresh = torch.tensor([not self._streams[number].under_way for number in self.seen])
         parts = [self._see(self._streams[number]) for number in self.seen]

@@ -178,7 +178,7 @@ class Trainer:
         rng = np.random.default_rng((config.seed, PHASES.index(phase)))
         streams = Streams(
             self._drives, config.window, config.streams, rng, config.augment,
-            (ranks.number, ranks.count),
+            (ranks.number, ranks.count), config.piece,
         )  # fmt: skip
         loop = Loop(network, streams, config, epochs, self._loss, ranks)
         if self._saved is not None and self._saved.phase == phase:
