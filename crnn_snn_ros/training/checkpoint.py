@@ -117,7 +117,7 @@ def _header(metadata: dict[str, str] | None) -> dict[str, Any]:
     if found != FORMAT:
         raise DataError(
             f"format is {found!r:.60}, expected {FORMAT!r}; "
-            "give a checkpoint that 'crnn-snn train' wrote"
+            "give a checkpoint that 'crnn-snn train' wrote (a .snn model holds integers only)"
         )
     fields: dict[str, Any] = header
     return fields
