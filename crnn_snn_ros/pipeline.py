@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from crnn_snn_ros.core.engines.base import Carry, Engine, FrameResult
 from crnn_snn_ros.core.errors import ConfigError, ConversionError
 from crnn_snn_ros.core.types import Command, Frame, Prediction
 from crnn_snn_ros.core.verify import random_video, verify
+from crnn_snn_ros.io.identity import Identity, identity_if_any
 from crnn_snn_ros.io.model_file import Model, load
 from crnn_snn_ros.io.preprocess import InputContract, preprocess
 
@@ -189,3 +191,21 @@ def load_pipeline(
             "choose another engine or device"
         )
     return Pipeline(model, spiking, config or ControlConfig(), reset_gap_s)
+
+
+def kept_pipeline(
+    path: str | Path, engine: str, device: str, config: ControlConfig | None = None
+) -> Pipeline:
+    """``load_pipeline``, once in a process while the file stays what it is.
+
+    Raises:
+        CrnnSnnError: as there.
+    """
+    return _kept(str(path), engine, device, config, identity_if_any(Path(path)))
+
+
+@lru_cache(maxsize=8)
+def _kept(
+    path: str, engine: str, device: str, config: ControlConfig | None, _: Identity | None
+) -> Pipeline:
+    return load_pipeline(path, engine, device, config)

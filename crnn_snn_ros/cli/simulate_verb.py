@@ -35,6 +35,7 @@ def simulate_verb(
     record: Path | None = None,
     noise: float = 0.0,
     processes: int = 1,
+    scheduler: str | None = None,
     engine: str = "auto",
     device: str = "cpu",
     json: bool = False,
@@ -60,6 +61,7 @@ def simulate_verb(
             for train; needs a single policy. Drives that are there already are left as they are.
         noise: Disturb the yaw rate of a recorded driver by this much, rad/s.
         processes: Courses to simulate at the same time.
+        scheduler: Address of a Dask scheduler, whose workers do it instead (docs/scale_out.md).
         engine: Engine of the spiking network.
         device: auto, cpu or cuda.
         json: One JSON object on stdout.
@@ -71,6 +73,9 @@ def simulate_verb(
     except ImportError as error:
         raise ConfigError(f"{error}; pip install 'crnn_snn_ros[sim]'") from None
 
+    from crnn_snn_ros.io.processes import Workers
+
+    workers = Workers(processes, scheduler)
     chosen = _seeds(seeds, courses)
     drivers = _drivers(policies, model, float_checkpoint, suites.driving(speed), engine, device)
     if record is not None and len(drivers) != 1:
@@ -91,7 +96,7 @@ def simulate_verb(
                 suite,
                 chosen,
                 setup,
-                processes=processes,
+                workers=workers,
                 progress=lambda _: bar.update(bar.task_ids[0], advance=1),
             )
     if report is not None:

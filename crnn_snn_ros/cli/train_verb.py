@@ -23,6 +23,8 @@ def train_verb(
     relu_hidden: bool = False,
     start: Annotated[Path | None, tyro.conf.arg(name="from")] = None,
     training: Annotated[TrainConfig, tyro.conf.arg(name="")] = TrainConfig(),  # noqa: B008
+    jobs: int = 1,
+    scheduler: str | None = None,
     json: bool = False,
 ) -> int:
     """Train a quantized network on bags: a float warm-up, then quantization-aware.
@@ -37,6 +39,8 @@ def train_verb(
         start: float.safetensors to go on from; with --float-epochs 0 it is only quantized, to any
             number of bits.
         training: How to train.
+        jobs: Number of processes to spread the decoding of the bags over.
+        scheduler: Address of a Dask scheduler, whose workers decode instead (docs/scale_out.md).
         json: One JSON object on stdout.
     """
     import torch
@@ -44,14 +48,18 @@ def train_verb(
     from crnn_snn_ros.core.device import choose_device
     from crnn_snn_ros.data.bags import read_info
     from crnn_snn_ros.data.dataset import load_data_config, load_sequences
+    from crnn_snn_ros.io.processes import Workers
     from crnn_snn_ros.training.checkpoint import Origin, load
     from crnn_snn_ros.training.train import Epoch, train
 
+    workers = Workers(jobs, scheduler)
     choose_device(training.device)  # refused before the drives are decoded, not after
     learned = None if start is None else load(start).network
     config = load_data_config(data)
     cache = out / "cache"
-    drives, validation = (load_sequences(config, name, cache) for name in ("train", "validation"))
+    drives, validation = (
+        load_sequences(config, name, cache, workers) for name in ("train", "validation")
+    )
     contract = config.contract
     network = NetworkConfig(
         input_shape=(contract.channels, contract.height, contract.width),

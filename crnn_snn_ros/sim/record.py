@@ -27,7 +27,7 @@ from crnn_snn_ros.core.types import Command, Frame
 from crnn_snn_ros.data.bag_writer import BagWriter
 from crnn_snn_ros.data.bags import read_info
 from crnn_snn_ros.io.atomic import replacing
-from crnn_snn_ros.io.processes import spread
+from crnn_snn_ros.io.processes import HERE, Workers, spread
 from crnn_snn_ros.sim.expert import Expert
 from crnn_snn_ros.sim.simulator import Observation, Simulator
 from crnn_snn_ros.sim.suites import (
@@ -98,7 +98,7 @@ def record_suite(
     seeds: Iterable[int],
     setup: Setup,
     recording: Recording,
-    processes: int = 1,
+    workers: Workers = HERE,
     progress: Callable[[Outcome], object] | None = None,
 ) -> list[Outcome]:
     """Record many courses, and write ``data.yaml`` of all bags in the folder, for ``train``.
@@ -112,7 +112,7 @@ def record_suite(
         seeds: of the courses.
         setup: robot and camera.
         recording: where to, and how.
-        processes: how many to spread the courses over.
+        workers: who drives.
         progress: called with each outcome.
 
     Raises:
@@ -121,7 +121,9 @@ def record_suite(
     """
     new = [seed for seed in seeds if not _bag(recording, suite, seed).exists()]
     run = partial(record_course, policy, suite, setup, recording)
-    outcomes = spread(run, new, processes, progress)
+    outcomes = spread(
+        run, new, workers, progress, made=lambda seed: (_bag(recording, suite, seed),)
+    )
     _write_data_file(recording.folder, setup)
     return outcomes
 
@@ -136,7 +138,7 @@ def record_course(
     about["noise_radps"] = str(recording.noise_radps)
     with (
         Simulator(course, look, setup.robot, setup.camera, setup.rate_hz) as simulator,
-        BagWriter(_bag(recording, suite, seed), about) as writer,
+        BagWriter(_bag(recording, suite, seed), about, again=True) as writer,
     ):
         teacher = Expert(course, setup.robot)
         driver = Wandering(policy(simulator), seed, recording.noise_radps, setup.rate_hz)

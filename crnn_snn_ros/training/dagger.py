@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
 from crnn_snn_ros.core.command import ControlConfig
@@ -35,7 +34,7 @@ from crnn_snn_ros.sim.suites import (
 )
 from crnn_snn_ros.training.checkpoint import Checkpoint, Origin, load
 from crnn_snn_ros.training.config import DaggerConfig, NetworkConfig, TrainConfig
-from crnn_snn_ros.training.float_loop import FloatLoop, load_float_loop
+from crnn_snn_ros.training.float_loop import kept_float_loop
 from crnn_snn_ros.training.train import Epoch, Trainer
 
 Told = Callable[[str], object]
@@ -57,12 +56,7 @@ class CheckpointDriver:
 
     def __call__(self, _: Simulator) -> PipelinePolicy:
         """The policy for one course."""
-        return PipelinePolicy(_loaded(self))
-
-
-@lru_cache(maxsize=2)
-def _loaded(driver: CheckpointDriver) -> FloatLoop:
-    return load_float_loop(driver.path, driver.control)
+        return PipelinePolicy(kept_float_loop(self.path, self.control))
 
 
 def dagger(
@@ -164,7 +158,7 @@ class _Run:
             chosen = [seed for seed in seeds if SUITE_OF[seed % len(SUITE_OF)] == suite]
             camera = self.origin.contract.width, self.origin.contract.height
             setup = Setup(camera=camera, rate_hz=self.origin.frame_rate_hz)
-            outcomes += record_suite(driver, suite, chosen, setup, recording, self.config.processes)
+            outcomes += record_suite(driver, suite, chosen, setup, recording, self.config.workers)
         if outcomes:
             summary = summarize(outcomes)
             self.told(
@@ -175,6 +169,7 @@ class _Run:
     def _trainer(self, training: TrainConfig, out: Path) -> Trainer:
         data = load_data_config(self._drives / "data.yaml")
         drives, validation = (
-            load_sequences(data, split, self.out / "cache") for split in ("train", "validation")
+            load_sequences(data, split, self.out / "cache", self.config.workers)
+            for split in ("train", "validation")
         )
         return Trainer(drives, validation, training, self.origin, out, self.on_epoch)
