@@ -34,6 +34,7 @@ def simulate_verb(
     report: Path | None = None,
     record: Path | None = None,
     noise: float = 0.0,
+    scan_rays: int = 0,
     processes: int = 1,
     scheduler: str | None = None,
     engine: str = "auto",
@@ -60,6 +61,7 @@ def simulate_verb(
         record: Write every drive as a bag into this folder, with the expert's labels, and data.yaml
             for train; needs a single policy. Drives that are there already are left as they are.
         noise: Disturb the yaw rate of a recorded driver by this much, rad/s.
+        scan_rays: Record a laser scanner of so many rays, a full circle, as /scan.
         processes: Courses to simulate at the same time.
         scheduler: Address of a Dask scheduler, whose workers do it instead (docs/scale_out.md).
         engine: Engine of the spiking network.
@@ -80,6 +82,8 @@ def simulate_verb(
     drivers = _drivers(policies, model, float_checkpoint, suites.driving(speed), engine, device)
     if record is not None and len(drivers) != 1:
         raise ConfigError(f"--record needs one of --policies, got {len(drivers)}")
+    if scan_rays and record is None:
+        raise ConfigError("--scan-rays is for drives that are recorded: give --record")
     if record is not None and seeds == "test":
         raise ConfigError("--record with --seeds test: nothing may be trained on these courses")
     runs: dict[str, list[Outcome]] = {}
@@ -89,7 +93,7 @@ def simulate_verb(
             if record is not None:
                 split = "validation" if seeds == "validation" else "train"
                 setup = replace(setup, draw=True)
-                recording = Recording(record, split, noise)
+                recording = Recording(record, split, noise, scan_rays)
                 run = partial(record_suite, recording=recording)
             runs[name] = run(
                 policy,

@@ -21,6 +21,7 @@ from crnn_snn_ros.data.messages import (
     FLOAT32,
     HEADER,
     IMAGE,
+    LASER_SCAN,
     TWIST,
     TWIST_STAMPED,
     VECTOR3_STAMPED,
@@ -156,6 +157,21 @@ class BagWriter:
         """Add a ``geometry_msgs/Vector3Stamped``, the form of a recorded prediction."""
         header = _header(stamp_ns, frame_id)
         self._write(topic, stamp_ns, VECTOR3_STAMPED, header=header, vector=_vector3(*xyz))
+
+    def laser_scan(
+        self,
+        topic: str,
+        stamp_ns: int,
+        fields: Mapping[str, Any],
+        ranges_m: NDArray[np.float32],
+        frame_id: str,
+    ) -> None:
+        """Add a ``sensor_msgs/LaserScan`` without intensities; ``fields`` are its numbers."""
+        header, nothing = _header(stamp_ns, frame_id), np.empty(0, np.float32)
+        self._write(
+            *(topic, stamp_ns, LASER_SCAN),
+            header=header, ranges=ranges_m, intensities=nothing, **fields,
+        )  # fmt: skip
 
     def header(self, topic: str, received_ns: int, stamp_ns: int, frame_id: str) -> None:
         """Add a ``std_msgs/Header`` of its own stamp, received at ``received_ns``."""

@@ -106,6 +106,7 @@ class DaggerConfig:
     round_courses: int = 180  # in each of them
     round_epochs: int = 2  # of training after each of them, over all drives so far
     noise: float = 0.4  # rad/s, of the expert's yaw rate, so that it shows how to come back
+    scan_rays: int = 0  # of a laser scanner that is recorded too, a full circle
     processes: int = 1  # courses that are driven at the same time
     scheduler: str | None = None  # address of a Dask scheduler, whose workers drive instead
 

@@ -124,11 +124,11 @@ class _Run:
         if number == 0:
             count, noise = self.config.courses, self.config.noise
             seeds = [seed for seed in TRAIN_SEEDS if seed not in VALIDATION_SEEDS][:count]
-        self._record(driver, seeds, Recording(self._drives, "train", noise))
+        self._record(driver, seeds, self._recording("train", noise))
         held_out = -(-count // VALIDATION_SHARE)
         apart = -(-max(self.config.courses, self.config.round_courses) // VALIDATION_SHARE)
         seeds = VALIDATION_SEEDS[-apart * (number + 1) :][:held_out]
-        self._record(driver, seeds, Recording(self._drives, "validation"))
+        self._record(driver, seeds, self._recording("validation", 0.0))
 
     def train(self, number: int, start: Checkpoint | None) -> None:
         """Train on all drives so far, from the network of the round before."""
@@ -151,6 +151,9 @@ class _Run:
     @property
     def _drives(self) -> Path:
         return self.out / "drives"
+
+    def _recording(self, split: str, noise: float) -> Recording:
+        return Recording(self._drives, split, noise, self.config.scan_rays)
 
     def _record(self, driver: PolicyFactory, seeds: Sequence[int], recording: Recording) -> None:
         outcomes: list[Outcome] = []
