@@ -152,7 +152,6 @@ def _judge(
     from crnn_snn_ros.evaluation.drives import label
     from crnn_snn_ros.evaluation.metrics import summarise
     from crnn_snn_ros.evaluation.replay_output import Replayed
-    from crnn_snn_ros.io.model_file import header
     from crnn_snn_ros.pipeline import COLLISION
 
     done: list[Replayed] = []
@@ -169,8 +168,8 @@ def _judge(
             found = differences(recordings[0], recording, threshold, collision=trained, seed=seed)
             result = {"model": str(candidate.model), **result, "difference": as_json(found)}
         readers = [drive.frames for drive in chosen]
-        name, card = candidate.model.name, header(candidate.model)
-        done.append(Replayed(name, card, pipeline, recording, result, readers))
+        name = candidate.model.name
+        done.append(Replayed(name, pipeline.card, pipeline, recording, result, readers))
     return done
 
 
