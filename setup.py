@@ -179,6 +179,7 @@ setup(
         "ros-jazzy": ROS_JAZZY,
         "export": ["onnx>=1.16", "onnxruntime>=1.17"],
         "report": ["jinja2>=3.1", "markupsafe>=2", "plotly>=6", "scikit-learn>=1.3"],
+        "scale": ["distributed>=2024.8"],  # of Dask: --scheduler
         "sim": ["mujoco>=3.17"],  # draws with OSMesa: libosmesa6, a package of the system
         "tools": ["lz4>=4", "rich>=13", "rosbags>=0.11", "tyro>=1", "zstandard>=0.20"],
         "train": ["tensorboard>=2.10"],  # only for --tensorboard

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +25,8 @@ from crnn_snn_ros.core.engines.base import Carry, Engine, FrameResult
 from crnn_snn_ros.core.errors import ConfigError, ConversionError
 from crnn_snn_ros.core.types import Command, Frame, Prediction
 from crnn_snn_ros.core.verify import random_video, verify
-from crnn_snn_ros.io.model_file import Model, load
+from crnn_snn_ros.io.identity import Identity, identity_if_any
+from crnn_snn_ros.io.model_file import Model, read
 from crnn_snn_ros.io.preprocess import InputContract, preprocess
 
 STEERING, COLLISION = "steering", "collision"
@@ -119,17 +122,24 @@ class Pipeline(FrameLoop):
         model: the network and what is known of it.
         engine: runs its graph.
         config, reset_gap_s: as for ``FrameLoop``.
+        card: header of the file that the model was read from; empty of one that is in no file.
 
     Raises:
         ConfigError: the model has not the heads of a driver.
     """
 
     def __init__(
-        self, model: Model, engine: Engine, config: ControlConfig, reset_gap_s: float = 1.0
+        self,
+        model: Model,
+        engine: Engine,
+        config: ControlConfig,
+        reset_gap_s: float = 1.0,
+        card: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(model.contract, model.frame_rate_hz, config, reset_gap_s)
         self.model = model
         self.engine = engine
+        self.card = dict(card or {})
         self._scales = {head.name: head.scale for head in model.graph.heads()}
         missing = {STEERING, COLLISION} - self._scales.keys()
         if missing:
@@ -179,7 +189,7 @@ def load_pipeline(
         ConfigError: no such engine or device, or the model has not the heads of a driver.
         ConversionError: the engine is not exact on this machine.
     """
-    model = load(path)
+    model, card = read(path)
     spiking = make_engine(engine, model.graph, device)
     frames = random_video(model.graph.input_shape, CHECK_FRAMES)
     fault = verify(model.graph, {engine: spiking}, frames).first_difference
@@ -188,4 +198,22 @@ def load_pipeline(
             f"engine '{engine}' on {spiking.device} is not exact here ({fault}); "
             "choose another engine or device"
         )
-    return Pipeline(model, spiking, config or ControlConfig(), reset_gap_s)
+    return Pipeline(model, spiking, config or ControlConfig(), reset_gap_s, card)
+
+
+def kept_pipeline(
+    path: str | Path, engine: str, device: str, config: ControlConfig | None = None
+) -> Pipeline:
+    """``load_pipeline``, once in a process while the file stays what it is.
+
+    Raises:
+        CrnnSnnError: as there.
+    """
+    return _kept(str(path), engine, device, config, identity_if_any(Path(path)))
+
+
+@lru_cache(maxsize=8)
+def _kept(
+    path: str, engine: str, device: str, config: ControlConfig | None, _: Identity | None
+) -> Pipeline:
+    return load_pipeline(path, engine, device, config)

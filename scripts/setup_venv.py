@@ -20,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = ((3, 10), (3, 12))  # first and last for which there are ROS wheels
-EXTRAS = ("tools", "report", "export", "sim", "train", "test", "dev")
+EXTRAS = ("tools", "report", "export", "sim", "train", "scale", "test", "dev")
 OSMESA = "libosmesa6"
 CHROMIUM = ("chromium", "chromium-driver")  # Debian's names
 OPENCV = "opencv-python-headless"

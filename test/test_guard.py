@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from node_here import here
 from ros_peer import frames, small_model
 
+from crnn_snn_ros import pipeline
 from crnn_snn_ros.core.assist import assist
+from crnn_snn_ros.core.engines import make_engine
 from crnn_snn_ros.core.types import STOP, Command
+from crnn_snn_ros.io.model_file import header, load, save
 from crnn_snn_ros.ros import messages
 from crnn_snn_ros.ros import node as node_module
 
@@ -156,3 +161,22 @@ def test_who_is_held_is_still_held_when_configured_anew(held_by, model):
         node._on_enable(SetBool.Request(data=True), SetBool.Response())
         show(node, 6)
         assert node._guard.outputs.commands[-1].linear_mps > 0.0
+
+
+def test_diagnostics_name_the_bytes_that_were_loaded(model, tmp_path, monkeypatch):
+    """The file may be replaced, by the next training perhaps, while the node configures."""
+    other = tmp_path / "other.snn"
+    save(other, replace(load(model), frame_rate_hz=19.0))
+    loaded, later = (header(path)["sha256"] for path in (model, other))
+    assert loaded != later
+
+    def replacing_the_file(*given):
+        os.replace(other, model)
+        return make_engine(*given)
+
+    monkeypatch.setattr(pipeline, "make_engine", replacing_the_file)
+    with here(model=model, **SETTINGS) as node:
+        node.start()
+        assert header(model)["sha256"] == later
+        assert node._pipeline.model.frame_rate_hz == 20.0
+        assert node._reports.facts["model_sha256"] == loaded

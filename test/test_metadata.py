@@ -23,6 +23,7 @@ PACKAGE = ROOT / "crnn_snn_ros"
 # rosdistro's python.yaml of 2026-08), so ROS users install it with pip.
 OUTSIDE_ROS: dict[str, tuple[str, str | None]] = {
     "cv2": ("opencv-python-headless", "python3-opencv"),
+    "distributed": ("distributed", None),
     "jinja2": ("jinja2", "python3-jinja2"),
     "lz4": ("lz4", None),
     "markupsafe": ("markupsafe", None),

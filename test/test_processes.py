@@ -10,13 +10,13 @@ import pytest
 from process_samples import die, fail_at, square
 
 from crnn_snn_ros.core.errors import CrnnSnnError
-from crnn_snn_ros.io.processes import spread
+from crnn_snn_ros.io.processes import Workers, spread
 
 
 @pytest.mark.parametrize("processes", [1, 3])
 def test_results_come_in_the_order_of_the_items(processes):
     told: list[tuple[int, int]] = []
-    done = spread(square, range(5), processes, told.append)
+    done = spread(square, range(5), Workers(processes), told.append)
     assert [value for value, _ in done] == [0, 1, 4, 9, 16]
     assert told == done
     here = {pid == os.getpid() for _, pid in done}
@@ -27,20 +27,20 @@ def test_results_come_in_the_order_of_the_items(processes):
 def test_an_error_ends_it_after_the_results_before(processes):
     told: list[int] = []
     with pytest.raises(ValueError, match="item 2"):
-        spread(partial(fail_at, 2), range(4), processes, told.append)
+        spread(partial(fail_at, 2), range(4), Workers(processes), told.append)
     assert told == [0, 1]
 
 
 def test_a_process_that_dies_is_one_line():
     with pytest.raises(CrnnSnnError, match="ended by itself"):
-        spread(die, range(2), 2)
+        spread(die, range(2), Workers(2))
 
 
 PROGRAM = """
 import time
-from crnn_snn_ros.io.processes import spread
+from crnn_snn_ros.io.processes import Workers, spread
 try:
-    spread(time.sleep, [0.0, 60.0, 60.0, 60.0], 2, lambda _: print("one", flush=True))
+    spread(time.sleep, [0.0, 60.0, 60.0, 60.0], Workers(2), lambda _: print("one", flush=True))
 except KeyboardInterrupt:
     print("interrupted")
 """

@@ -9,6 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_replay import pipeline
+from training_samples import bar_bag, checkpoint, random_network, small_config
+
+from crnn_snn_ros.io.model_file import save
+from crnn_snn_ros.training.checkpoint import save as save_checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -110,3 +115,21 @@ def test_floors_of_the_donkey_car_and_the_page(benchmark):
     assert "| **spiking (SNN)**, with memory | 1.000 |" in text
     assert "SNN equal to QANN on every still: yes." in text
     assert max(len(line) for line in text.splitlines()) < 130
+
+
+def test_every_network_is_asked_with_memory_and_without(tmp_path, benchmark):
+    run, _, _ = benchmark
+    (tmp_path / "train").mkdir()
+    network = checkpoint(random_network(small_config(), 1))
+    save_checkpoint(tmp_path / "train" / "float.safetensors", network)
+    save(tmp_path / "model.snn", pipeline(seed=1).model)
+    bags = [bar_bag(tmp_path / f"bag{number}", 6, seed=number) for number in range(2)]
+    found = {}
+    for memory in (True, False):
+        told = run.predictions(tmp_path / "model.snn", tmp_path, bags, 2, memory)
+        assert [one["snn"].shape for one in told] == [(4, 2), (4, 2)]
+        assert all(np.isfinite(one["float"]).all() for one in told)
+        assert all(np.array_equal(one["snn"], one["qann"]) for one in told)
+        found[memory] = told[0]["snn"]
+    np.testing.assert_array_equal(found[True][0], found[False][0])
+    assert (found[True] != found[False]).any()

@@ -8,12 +8,17 @@ from sim_support import needs_pictures
 
 from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.core.types import Command
-from crnn_snn_ros.data.bags import read_frames, read_info, read_signal
+from crnn_snn_ros.data.bags import read_frames, read_info, read_messages, read_signal
 from crnn_snn_ros.data.data_config import BagConfig, DataConfig, load_data_config
 from crnn_snn_ros.data.dataset import load_sequences
+from crnn_snn_ros.data.labels.labelling import label_bag
+from crnn_snn_ros.data.labels.rules import Rules
+from crnn_snn_ros.data.labels.sensors import Mount
+from crnn_snn_ros.data.labels.tube import RobotShape
+from crnn_snn_ros.data.messages import LASER_SCAN
 from crnn_snn_ros.io.preprocess import InputContract
 from crnn_snn_ros.sim.record import Recording, Wandering, record_course, record_suite
-from crnn_snn_ros.sim.simulator import Simulator
+from crnn_snn_ros.sim.simulator import SCAN_REACH_M, Simulator
 from crnn_snn_ros.sim.suites import BLIND, SUITES, Setup, Straight, run_course, teacher
 
 SEED = 1003  # an easy corridor
@@ -69,3 +74,36 @@ def test_noise_is_smooth_of_the_right_size_and_repeats() -> None:
     assert 0.2 < noise.std() < 0.4
     assert np.abs(np.diff(noise)).max() < 0.5
     assert Wandering(Straight(), 5, 0.0, 20.0).act(None) == Command(1.0, 0.0)
+
+
+@needs_pictures
+def test_a_recorded_scan_is_the_simulators(tmp_path) -> None:
+    recording = Recording(tmp_path, scan_rays=90)
+    record_course(BLIND["straight"], "static", Setup(), recording, SEED)
+    bag, suite = tmp_path / f"static_{SEED}", SUITES["static"]
+    stamps = [frame.stamp_ns for frame in read_frames(bag)]
+    scans = list(read_messages(bag, "/scan", (LASER_SCAN,)))
+    assert [scan.stamp_ns for scan in scans] == stamps
+    with Simulator(suite.course(SEED), None) as simulator:
+        driver = Straight()
+        for scan in scans:
+            ranges, said = simulator.scan(90), scan.content.ranges
+            near = ranges < SCAN_REACH_M
+            assert near.any()
+            np.testing.assert_array_equal(said[near], ranges[near].astype(np.float32))
+            assert np.isposinf(said[~near]).all()
+            simulator.step(driver.act(simulator.observation))
+    first = scans[0].content
+    assert first.header.frame_id == "base_scan"
+    assert first.angle_min + 89 * first.angle_increment == pytest.approx(first.angle_max)
+    labels = label_bag(bag, Rules(scan="/scan", motion="/cmd_vel"), RobotShape(), Mount())
+    known = read_signal(bag, "/collision").values > 0.5
+    assert ((labels.collision > 0.5) == known).mean() > 0.9
+    with pytest.raises(ConfigError, match="rays of a scan are -1"):
+        Recording(tmp_path, scan_rays=-1)
+
+
+@needs_pictures
+def test_a_drive_has_no_scan_unless_it_is_asked_for(tmp_path) -> None:
+    record_course(BLIND["straight"], "static", Setup(), Recording(tmp_path), SEED)
+    assert "/scan" not in read_info(tmp_path / f"static_{SEED}").topics

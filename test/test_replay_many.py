@@ -15,6 +15,7 @@ from crnn_snn_ros.core.errors import ConfigError, DataError
 from crnn_snn_ros.evaluation.drives import choose, label
 from crnn_snn_ros.evaluation.replay_many import Candidate, empty_recording, replay_drives
 from crnn_snn_ros.io.model_file import save
+from crnn_snn_ros.io.processes import Workers
 from crnn_snn_ros.training.checkpoint import save as save_checkpoint
 
 
@@ -43,10 +44,10 @@ def drives(folder):
 
 def test_the_number_of_processes_changes_nothing(candidates, drives):
     told = []
-    alone = replay_drives(candidates, drives, 1, told.append)
+    alone = replay_drives(candidates, drives, Workers(), told.append)
     assert told == [1] * 180
     told.clear()
-    spread = replay_drives(candidates, drives, 2, told.append)
+    spread = replay_drives(candidates, drives, Workers(2), told.append)
     assert told == 2 * [20, 30, 40]
     for one, other in zip(alone, spread, strict=True):
         assert one.drives == other.drives == ["bag0", "bag1", "bag2"]
@@ -70,7 +71,7 @@ def test_what_was_done_before_an_error_is_there(candidates, folder, drives):
     mcap.write_bytes(data)
     recordings = [empty_recording(candidates[1])]
     with pytest.raises(DataError):
-        replay_drives(candidates[1:], [drives[0], cut], 2, recordings=recordings)
+        replay_drives(candidates[1:], [drives[0], cut], Workers(2), recordings=recordings)
     assert (len(recordings[0]), recordings[0].drives) == (20, ["bag0"])
 
 

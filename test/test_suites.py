@@ -9,6 +9,7 @@ from sim_support import needs_pictures
 from crnn_snn_ros.core.command import ControlConfig
 from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.core.types import Command
+from crnn_snn_ros.io.processes import Workers
 from crnn_snn_ros.pipeline import load_pipeline
 from crnn_snn_ros.sim.course import KINDS
 from crnn_snn_ros.sim.figures import byar, summarize, wilson
@@ -56,7 +57,7 @@ def test_a_network_drives_the_same_way_twice() -> None:
     small = Setup(camera=(24, 18))
     driver = ModelDriver(str(GOLDEN), BOLD)
     here = run_suite(driver, "static", (1000, 1002), small)
-    there = run_suite(driver, "static", (1000, 1002), small, processes=2)
+    there = run_suite(driver, "static", (1000, 1002), small, Workers(2))
     assert here == there
     assert [outcome.seed for outcome in here] == [1000, 1002]
     assert all(outcome.distance_m > 0.0 for outcome in here)

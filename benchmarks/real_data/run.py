@@ -33,7 +33,7 @@ from crnn_snn_ros.evaluation.recording import Recording
 from crnn_snn_ros.evaluation.replay import replay
 from crnn_snn_ros.io.atomic import replacing
 from crnn_snn_ros.pipeline import load_pipeline
-from crnn_snn_ros.training.checkpoint import load
+from crnn_snn_ros.training.float_loop import load_float_loop
 
 FULL_LOCK_RAD = 0.4363  # of the Donkey car; its own unit is full lock
 TEST_BEGIN = 0.85  # of the Donkey car's drive
@@ -201,7 +201,7 @@ def predictions(
 ) -> list[dict[str, np.ndarray]]:
     """What each network says of each frame, bag by bag: (n, 2) steering and collision."""
     pipeline = load_pipeline(model, "auto", "cpu")
-    original = load(out / "train" / "float.safetensors").network
+    original = load_float_loop(out / "train" / "float.safetensors")
     told = []
     for bag in bags:
         recording = Recording(pipeline.model.graph, pipeline.model.frame_rate_hz)

@@ -43,14 +43,14 @@ def export_verb(
     from crnn_snn_ros.export.onnx_engine import OnnxEngine
     from crnn_snn_ros.export.onnx_graph import build
     from crnn_snn_ros.io.atomic import replacing
-    from crnn_snn_ros.io.model_file import header, load
+    from crnn_snn_ros.io.model_file import read
 
     if out.suffix != ".onnx":
         raise ConfigError(f"{out}: an ONNX file ends in .onnx")
     if frames < 1:
         raise ConfigError(f"--frames is {frames}, must be at least 1")
     single_thread()
-    loaded, card = load(model), header(model)
+    loaded, card = read(model)
     never = [name for name, info in loaded.heads.items() if not info.trained]
     about = {"model": model.name, "sha256": str(card["sha256"]), "never_trained": " ".join(never)}
     exported = build(loaded, about).SerializeToString()

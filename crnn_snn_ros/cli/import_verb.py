@@ -33,6 +33,8 @@ def import_verb(
     percent: bool = False,
     origin: str = "",
     licence: str = "",
+    jobs: int = 1,
+    scheduler: str | None = None,
     json: bool = False,
 ) -> int:
     """Turn recordings into bags: a folder, a video, an archive of a folder, or a damaged bag.
@@ -58,13 +60,17 @@ def import_verb(
         percent: Points in file names are 0..100, not pixels.
         origin: Where the recording came from; kept in the bag.
         licence: Its licence; kept in the bag.
+        jobs: Number of processes to spread the drives over; the bags do not depend on it.
+        scheduler: Address of a Dask scheduler, whose workers do it instead (docs/scale_out.md).
         json: One JSON object on stdout.
     """
     from crnn_snn_ros.data.importers import ImportOptions, import_recordings
     from crnn_snn_ros.data.salvage import is_bag
+    from crnn_snn_ros.io.processes import Workers
 
     if format == "bag" or (format is None and is_bag(source)):
         return _save(source, out, json)
+    workers = Workers(jobs, scheduler)
     options = ImportOptions(
         rate_hz=rate,
         start_s=start,
@@ -84,6 +90,7 @@ def import_verb(
             options,
             format,
             progress=lambda done, total: bar.update(bar.task_ids[0], completed=done, total=total),
+            workers=workers,
         )
     _print(summaries, out, json)
     return 0

@@ -22,15 +22,15 @@ def info_verb(model: Positional[Path], picture: Path | None = None, json: bool =
     """
     import yaml
 
-    from crnn_snn_ros.io.model_file import header, load
+    from crnn_snn_ros.io.model_file import read
 
     if picture is not None and picture.suffix != ".svg":
         raise ConfigError(f"--picture {picture}: only .svg is drawn")
-    card = header(model)
+    loaded, card = read(model)
     if picture is not None:
         from crnn_snn_ros.evaluation.architecture import draw
 
-        draw(picture, load(model), model.name, card)
+        draw(picture, loaded, model.name, card)
     if json:
         print_json(card)
         return 0

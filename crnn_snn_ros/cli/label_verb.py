@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
 from crnn_snn_ros.cli.output import print_columns, print_json, progress_bar
-from crnn_snn_ros.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from crnn_snn_ros.data.labels.labelling import Labels
+    from crnn_snn_ros.evaluation.label_many import Summary
 
 
 def label_verb(
@@ -46,6 +45,8 @@ def label_verb(
     collision_label: str = "/collision",
     steering_label: str = "/steering",
     details: str = "/labels",
+    jobs: int = 1,
+    scheduler: str | None = None,
     json: bool = False,
 ) -> int:
     """Label recorded drives by what their other sensors saw, and draw why.
@@ -88,38 +89,36 @@ def label_verb(
         collision_label: Topic of the label.
         steering_label: Topic of the steering label.
         details: Prefix of the topics of each rule.
+        jobs: Number of processes to spread the bags over; the results do not depend on it.
+        scheduler: Address of a Dask scheduler, whose workers do it instead (docs/scale_out.md).
         json: One JSON object on stdout.
     """
-    from crnn_snn_ros.data.labels.labelling import Outputs, label_bag, write_labels
+    from crnn_snn_ros.data.labels.labelling import Outputs
     from crnn_snn_ros.data.labels.rules import Rules
     from crnn_snn_ros.data.labels.sensors import Mount
     from crnn_snn_ros.data.labels.tube import RobotShape
     from crnn_snn_ros.data.steering import SteeringConfig
-    from crnn_snn_ros.evaluation.label_picture import write_picture
+    from crnn_snn_ros.evaluation.label_many import Labelling, label_bags
+    from crnn_snn_ros.io.processes import Workers
 
-    rules = Rules(scan, range, depth, camera_info, odom, contact, topic, motion)
-    robot = RobotShape(width, front, height, horizon, least_speed, least_points)
-    mount = Mount(sensor_x, sensor_y, sensor_z, sensor_yaw, sensor_pitch, floor)
-    outputs = Outputs(collision_label, steering_label, details, tolerance)
-    steers = SteeringConfig(yaw_gain, wheelbase, max_steering)
-    names = [bag.name for bag in bags]
-    if not bags or len(set(names)) < len(names):
-        raise ConfigError(f"expected bags of different names, got {', '.join(names) or 'none'}")
-    results = []
-    with progress_bar(None, quiet=json) as bar:
-        for bag in bags:
-            labels = label_bag(bag, rules, robot, mount, steering, steers, tolerance, image_topic)
-            name = bag.stem if bag.is_file() else bag.name
-            bar.update(bar.task_ids[0], note=name)
-            target = out / name
-            write_labels(
-                labels, target, outputs, lambda n: bar.update(bar.task_ids[0], completed=n)
-            )
-            pictures = [
-                str(write_picture(labels, one, robot, mount, out / f"{name}.{one.judged.rule}.png"))
-                for one in labels.rules
-            ]
-            results.append({"bag": str(target), **_summary(labels), "pictures": pictures})
+    labelling = Labelling(
+        out,
+        Rules(scan, range, depth, camera_info, odom, contact, topic, motion),
+        RobotShape(width, front, height, horizon, least_speed, least_points),
+        Mount(sensor_x, sensor_y, sensor_z, sensor_yaw, sensor_pitch, floor),
+        Outputs(collision_label, steering_label, details, tolerance),
+        steering,
+        SteeringConfig(yaw_gain, wheelbase, max_steering),
+        image_topic,
+    )
+    with progress_bar(len(bags), quiet=json) as bar:
+        results = label_bags(
+            bags,
+            labelling,
+            Workers(jobs, scheduler),
+            lambda _: bar.advance(bar.task_ids[0]),
+            lambda count: bar.update(bar.task_ids[0], note=f"{count} messages copied"),
+        )
     if json:
         print_json({"bags": results})
     else:
@@ -127,31 +126,7 @@ def label_verb(
     return 0
 
 
-def _summary(labels: Labels) -> dict[str, Any]:
-    import numpy as np
-
-    def counts(values: Any) -> dict[str, int]:
-        known = ~np.isnan(values)
-        return {
-            "labelled": int(known.sum()),
-            "unlabelled": int((~known).sum()),
-            "positive": int((values[known] > 0.5).sum()),
-        }
-
-    rules = {
-        one.judged.rule: {
-            "topic": one.judged.topic,
-            **counts(one.collision),
-            "suspicious": [{"frame": s.begin, "to": s.end, "why": s.why} for s in one.suspicions],
-        }
-        for one in labels.rules
-    }
-    steered = None if labels.steering is None else int(np.isfinite(labels.steering).sum())
-    frames = len(labels.stamps_ns)
-    return {"frames": frames, **counts(labels.collision), "steering": steered, "rules": rules}
-
-
-def _print(results: list[dict[str, Any]]) -> None:
+def _print(results: list[Summary]) -> None:
     head = ("bag", "rule", "frames", "labelled", "positive", "suspicious stretches", "look at")
     rows = []
     for result in results:

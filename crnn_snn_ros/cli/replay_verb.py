@@ -29,6 +29,7 @@ def replay_verb(
     bags: Positional[tuple[Path, ...]],
     compare: tuple[Path, ...] = (),
     jobs: int = 1,
+    scheduler: str | None = None,
     begin: float = 0.0,
     end: float = 1.0,
     out: Path | None = None,
@@ -54,6 +55,7 @@ def replay_verb(
         compare: Further models, up to three, to replay on the same drives and to compare with the
             first; the report is then of the comparison.
         jobs: Number of processes to spread the drives over; the results do not depend on it.
+        scheduler: Address of a Dask scheduler, whose workers do it instead (docs/scale_out.md).
         begin: Where to start, as a fraction of each drive's frames; state is empty there.
         end: Where to stop.
         out: Write metrics.json, report.html and the predictions as bags into this folder.
@@ -74,9 +76,11 @@ def replay_verb(
     from crnn_snn_ros.evaluation import drives
     from crnn_snn_ros.evaluation.replay_many import Candidate, empty_recording, replay_drives
     from crnn_snn_ros.evaluation.replay_output import refuse_existing
+    from crnn_snn_ros.io.processes import Workers
 
     _check_shares(begin, end, threshold)
-    _check_outputs(bags, compare, jobs, video)
+    _check_outputs(bags, compare, video)
+    workers = Workers(jobs, scheduler)
     if live != "no" and (len(bags) != 1 or compare or out or video):
         raise ConfigError("--live plays one bag into one model, and writes no --out and no --video")
     chosen = [drives.choose(bag, image_topic, begin, end) for bag in bags]
@@ -96,7 +100,7 @@ def replay_verb(
     try:
         with progress_bar(total, quiet=json) as bar:
             advance = partial(bar.advance, bar.task_ids[0])
-            replay_drives(candidates, chosen, jobs, advance, recordings)
+            replay_drives(candidates, chosen, workers, advance, recordings)
     except KeyboardInterrupt:
         if not len(recordings[0]):
             raise
@@ -126,15 +130,11 @@ def _check_shares(begin: float, end: float, threshold: float) -> None:
         raise ConfigError(f"--threshold is {threshold}; it must lie above 0 and not above 1")
 
 
-def _check_outputs(
-    bags: tuple[Path, ...], compare: tuple[Path, ...], jobs: int, video: Path | None
-) -> None:
+def _check_outputs(bags: tuple[Path, ...], compare: tuple[Path, ...], video: Path | None) -> None:
     if not bags:
         raise ConfigError("replay needs a bag to replay: crnn-snn replay MODEL BAG...")
     if len(compare) > MOST_COMPARED:
         raise ConfigError(f"--compare takes at most {MOST_COMPARED} models, got {len(compare)}")
-    if jobs < 1:
-        raise ConfigError(f"--jobs is {jobs}, must be at least 1")
     if video is not None and video.suffix != ".mp4":
         raise ConfigError(f"--video {video}: only .mp4 is written")
 
@@ -152,7 +152,6 @@ def _judge(
     from crnn_snn_ros.evaluation.drives import label
     from crnn_snn_ros.evaluation.metrics import summarise
     from crnn_snn_ros.evaluation.replay_output import Replayed
-    from crnn_snn_ros.io.model_file import header
     from crnn_snn_ros.pipeline import COLLISION
 
     done: list[Replayed] = []
@@ -169,8 +168,8 @@ def _judge(
             found = differences(recordings[0], recording, threshold, collision=trained, seed=seed)
             result = {"model": str(candidate.model), **result, "difference": as_json(found)}
         readers = [drive.frames for drive in chosen]
-        name, card = candidate.model.name, header(candidate.model)
-        done.append(Replayed(name, card, pipeline, recording, result, readers))
+        name = candidate.model.name
+        done.append(Replayed(name, pipeline.card, pipeline, recording, result, readers))
     return done
 
 

@@ -34,7 +34,9 @@ def simulate_verb(
     report: Path | None = None,
     record: Path | None = None,
     noise: float = 0.0,
+    scan_rays: int = 0,
     processes: int = 1,
+    scheduler: str | None = None,
     engine: str = "auto",
     device: str = "cpu",
     json: bool = False,
@@ -59,7 +61,9 @@ def simulate_verb(
         record: Write every drive as a bag into this folder, with the expert's labels, and data.yaml
             for train; needs a single policy. Drives that are there already are left as they are.
         noise: Disturb the yaw rate of a recorded driver by this much, rad/s.
+        scan_rays: Record a laser scanner of so many rays, a full circle, as /scan.
         processes: Courses to simulate at the same time.
+        scheduler: Address of a Dask scheduler, whose workers do it instead (docs/scale_out.md).
         engine: Engine of the spiking network.
         device: auto, cpu or cuda.
         json: One JSON object on stdout.
@@ -71,10 +75,15 @@ def simulate_verb(
     except ImportError as error:
         raise ConfigError(f"{error}; pip install 'crnn_snn_ros[sim]'") from None
 
+    from crnn_snn_ros.io.processes import Workers
+
+    workers = Workers(processes, scheduler)
     chosen = _seeds(seeds, courses)
     drivers = _drivers(policies, model, float_checkpoint, suites.driving(speed), engine, device)
     if record is not None and len(drivers) != 1:
         raise ConfigError(f"--record needs one of --policies, got {len(drivers)}")
+    if scan_rays and record is None:
+        raise ConfigError("--scan-rays is for drives that are recorded: give --record")
     if record is not None and seeds == "test":
         raise ConfigError("--record with --seeds test: nothing may be trained on these courses")
     runs: dict[str, list[Outcome]] = {}
@@ -84,14 +93,14 @@ def simulate_verb(
             if record is not None:
                 split = "validation" if seeds == "validation" else "train"
                 setup = replace(setup, draw=True)
-                recording = Recording(record, split, noise)
+                recording = Recording(record, split, noise, scan_rays)
                 run = partial(record_suite, recording=recording)
             runs[name] = run(
                 policy,
                 suite,
                 chosen,
                 setup,
-                processes=processes,
+                workers=workers,
                 progress=lambda _: bar.update(bar.task_ids[0], advance=1),
             )
     if report is not None:

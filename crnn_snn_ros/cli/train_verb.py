@@ -29,6 +29,8 @@ def train_verb(
     start: Annotated[Path | None, tyro.conf.arg(name="from")] = None,
     resume: bool = False,
     training: Annotated[TrainConfig, tyro.conf.arg(name="")] = TrainConfig(),  # noqa: B008
+    jobs: int = 1,
+    scheduler: str | None = None,
     json: bool = False,
 ) -> int:
     """Train a quantized network on bags: a float warm-up, then quantization-aware.
@@ -50,14 +52,18 @@ def train_verb(
             number of bits.
         resume: Go on where the same command was cut off; from the beginning where it was not.
         training: How to train.
+        jobs: Number of processes to spread the decoding of the bags over.
+        scheduler: Address of a Dask scheduler, whose workers decode instead (docs/scale_out.md).
         json: One JSON object on stdout.
     """
     from crnn_snn_ros.core.device import choose_device
     from crnn_snn_ros.data.dataset import load_data_config, load_sequences
+    from crnn_snn_ros.io.processes import Workers
     from crnn_snn_ros.training.checkpoint import Origin, load
     from crnn_snn_ros.training.ranks import joined
     from crnn_snn_ros.training.train import train
 
+    workers = Workers(jobs, scheduler)
     choose_device(training.device)  # refused before the drives are decoded, not after
     learned = None if start is None else load(start).network
     config = load_data_config(data)
@@ -71,7 +77,8 @@ def train_verb(
     with joined() as ranks:
         with ranks.one_before_others():  # the first one decodes
             drives, validation = (
-                load_sequences(config, name, out / "cache") for name in ("train", "validation")
+                load_sequences(config, name, out / "cache", workers)
+                for name in ("train", "validation")
             )
         quiet = json or not ranks.first
         with progress_bar(training.float_epochs + training.qat_epochs, quiet=quiet) as bar:

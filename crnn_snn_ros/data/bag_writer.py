@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,11 +21,13 @@ from crnn_snn_ros.data.messages import (
     FLOAT32,
     HEADER,
     IMAGE,
+    LASER_SCAN,
     TWIST,
     TWIST_STAMPED,
     VECTOR3_STAMPED,
     message_store,
 )
+from crnn_snn_ros.io.atomic import beside
 
 try:
     from rosbags.interfaces import Connection
@@ -44,25 +46,30 @@ class BagWriter:
     Args:
         path: the bag's folder; must not exist. Folders above it are made.
         about: notes kept in the bag's ``custom_data``: source, licence ...
+        again: a bag may be there in the end if it is the same, byte for byte: work that is spread
+            over a cluster is done again where its worker died before it could say that it was done.
 
     Raises:
         DataError: from every method, if the bag cannot be written.
     """
 
-    def __init__(self, path: Path, about: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, path: Path, about: Mapping[str, str] | None = None, again: bool = False
+    ) -> None:
         """Remember where to; nothing is written yet."""
         self._path = path
+        self._again = again
         self._about = dict(about or {})
         self._connections: dict[str, Connection] = {}
 
     def __enter__(self) -> BagWriter:
         """Begin writing beside the final place."""
         with self._writing():
-            if os.path.lexists(self._path):
-                raise DataError(f"{self._path} exists: remove it or choose another name")
-            parent = self._path.parent
-            parent.mkdir(parents=True, exist_ok=True)
-            self._folder = Path(tempfile.mkdtemp(prefix=f".{self._path.name}.", dir=parent))
+            if not self._again:
+                require_new(self._path)
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._folder = beside(self._path)
+            self._folder.mkdir()
             # The bag has its final name within, because its file is named after its folder.
             # Version 8 is what ROS 2 from Humble on reads; 9 changed how QoS is written.
             self._writer = Writer(
@@ -84,11 +91,20 @@ class BagWriter:
             if kind is None:
                 with self._writing():
                     self._writer.close()
-                    os.rename(self._folder / self._path.name, self._path)
+                    self._name()
         finally:
             with suppress(OSError):  # already closed, unless an error came first
                 self._writer.abort()
             shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _name(self) -> None:
+        finished = self._folder / self._path.name
+        try:
+            os.rename(finished, self._path)
+        except OSError:
+            if not (self._again and _same(finished, self._path)):
+                require_new(self._path)
+                raise
 
     def compressed_image(
         self, topic: str, stamp_ns: int, fmt: str, data: bytes, frame_id: str = "camera"
@@ -142,6 +158,21 @@ class BagWriter:
         header = _header(stamp_ns, frame_id)
         self._write(topic, stamp_ns, VECTOR3_STAMPED, header=header, vector=_vector3(*xyz))
 
+    def laser_scan(
+        self,
+        topic: str,
+        stamp_ns: int,
+        fields: Mapping[str, Any],
+        ranges_m: NDArray[np.float32],
+        frame_id: str,
+    ) -> None:
+        """Add a ``sensor_msgs/LaserScan`` without intensities; ``fields`` are its numbers."""
+        header, nothing = _header(stamp_ns, frame_id), np.empty(0, np.float32)
+        self._write(
+            *(topic, stamp_ns, LASER_SCAN),
+            header=header, ranges=ranges_m, intensities=nothing, **fields,
+        )  # fmt: skip
+
     def header(self, topic: str, received_ns: int, stamp_ns: int, frame_id: str) -> None:
         """Add a ``std_msgs/Header`` of its own stamp, received at ``received_ns``."""
         stamp = _header(stamp_ns, frame_id)
@@ -187,6 +218,23 @@ class BagWriter:
             yield
         except OSError as error:
             raise DataError(f"bag {self._path} cannot be written: {error}") from error
+
+
+def require_new(path: Path) -> None:
+    """Refuse a place that is taken.
+
+    Raises:
+        DataError: it is.
+    """
+    if os.path.lexists(path):
+        raise DataError(f"{path} exists: remove it or choose another name")
+
+
+def _same(folder: Path, other: Path) -> bool:
+    names = sorted(os.listdir(folder))
+    if not other.is_dir() or names != sorted(os.listdir(other)):
+        return False
+    return filecmp.cmpfiles(folder, other, names, shallow=False)[0] == names
 
 
 def _store(msgtype: str, msgdef: str) -> Any:

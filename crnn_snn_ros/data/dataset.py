@@ -25,7 +25,9 @@ from crnn_snn_ros.data import cache
 from crnn_snn_ros.data.bags import Signal, find_image_topic, read_frames, read_signal
 from crnn_snn_ros.data.data_config import BagConfig, DataConfig, load_data_config
 from crnn_snn_ros.data.steering import read_steering
+from crnn_snn_ros.io.identity import identity
 from crnn_snn_ros.io.preprocess import InputContract, preprocess
+from crnn_snn_ros.io.processes import HERE, Workers, spread
 
 __all__ = ["DataConfig", "Sequence", "load_data_config", "load_sequences", "synchronise"]
 
@@ -51,7 +53,9 @@ class Sequence:
         return len(self.stamps_ns)
 
 
-def load_sequences(config: DataConfig, split: str, cache_dir: Path) -> list[Sequence]:
+def load_sequences(
+    config: DataConfig, split: str, cache_dir: Path, workers: Workers = HERE
+) -> list[Sequence]:
     """One sequence per bag: the part of it that belongs to ``split``, if any.
 
     A label belongs to a frame when it is the nearest and at most half a frame period away, or the
@@ -61,6 +65,7 @@ def load_sequences(config: DataConfig, split: str, cache_dir: Path) -> list[Sequ
         config: the data set.
         split: a key of ``config.splits``.
         cache_dir: where decoded frames are kept; made when missing.
+        workers: who decodes the bags that are not there yet.
 
     Raises:
         ConfigError: the split is not in the configuration.
@@ -71,6 +76,8 @@ def load_sequences(config: DataConfig, split: str, cache_dir: Path) -> list[Sequ
     if split not in config.splits:
         raise ConfigError(f"split '{split}' is not in the data set: {', '.join(config.splits)}")
     bags = [bag for bag in config.bags if bag.split in (None, split)]
+    if workers.elsewhere:
+        spread(partial(_decode, config.contract, cache_dir), bags, workers)
     return [_load_sequence(config, bag, split, cache_dir) for bag in bags]
 
 
@@ -97,6 +104,13 @@ def synchronise(signal: Signal, stamps_ns: Stamps, tolerance_ns: int) -> Floats:
     nearest = np.where(to_before <= to_after, before, after)
     near = np.minimum(to_before, to_after) <= tolerance_ns
     return np.where(near, signal.values[nearest], np.nan).astype(np.float32)
+
+
+def _decode(contract: InputContract, cache_dir: Path, bag: BagConfig) -> None:
+    """Fill the cache with all of a bag that is not there yet."""
+    _frames(bag, contract, cache_dir)
+    _steering(bag, cache_dir)
+    _collision(bag, cache_dir)
 
 
 def _load_sequence(config: DataConfig, bag: BagConfig, split: str, cache_dir: Path) -> Sequence:
@@ -234,10 +248,9 @@ def _identity(path: Path) -> list[list[Any]]:
     """What tells one recording from another without reading it: paths, sizes, times of change."""
     try:
         files = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
-        stats = [(file, file.stat()) for file in files]
+        return [list(identity(file)) for file in files]
     except OSError as error:
         raise DataError(f"bag {path} cannot be read: {error.strerror}") from None
-    return [[str(file.resolve()), stat.st_size, stat.st_mtime_ns] for file, stat in stats]
 
 
 def _require_rate(path: Path, stamps: Stamps, expected_hz: float) -> None:

@@ -44,13 +44,13 @@ def write_picture(
         DataError: the bag cannot be read again.
     """
     groups = _groups(rule)
-    chosen = sorted({index for _, indices in groups for index in indices})
+    chosen = sorted({index for _, _, indices in groups for index in indices})
     images = _images(labels, chosen)
     points = _points(labels, rule, chosen)
     parts = [_head(labels, rule, robot, mount), _timeline(labels, rule), _histogram(rule)]
-    for title, indices in groups:
+    for title, found, indices in groups:
         tiles = [_tile(labels, rule, index, images, points, robot) for index in indices]
-        parts += [_text_line(f"{title}: {len(indices)} of them" if tiles else f"{title}: none")]
+        parts += [_text_line(f"{title}: {len(tiles)} of {found}" if tiles else f"{title}: none")]
         parts += [_row(tiles[at : at + PER_ROW]) for at in range(0, len(tiles), PER_ROW)]
     canvas = np.concatenate(parts)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,15 +60,15 @@ def write_picture(
     return path
 
 
-def _groups(rule: RuleLabels) -> list[tuple[str, list[int]]]:
-    """Frames to show, spread over the drive."""
+def _groups(rule: RuleLabels) -> list[tuple[str, str, list[int]]]:
+    """What is shown, of how many, and which frames, spread over the drive."""
     positive = np.flatnonzero(rule.collision > 0.5)
     free = np.flatnonzero(rule.collision <= 0.5)
     odd = np.array([(s.begin + s.end) // 2 for s in rule.suspicions], np.int64)
     return [
-        ("called a collision", _spread(positive)),
-        ("called free", _spread(free)),
-        ("suspicious", _spread(odd)),
+        ("called a collision", f"{len(positive)} frames", _spread(positive)),
+        ("called free", f"{len(free)} frames", _spread(free)),
+        ("suspicious", f"{len(odd)} stretches", _spread(odd)),
     ]
 
 
@@ -149,15 +149,21 @@ def _head(labels: Labels, rule: RuleLabels, robot: RobotShape, mount: Mount) -> 
         12,
         54,
     )
-    _write(
-        canvas,
-        f"robot {robot.width:g} m wide, front at {robot.front:g} m; within {robot.horizon:g} s, at "
-        f"{robot.least_speed:g} m/s or faster; sensor at {mount.x:g}, {mount.y:g} m, "
-        f"turned {mount.yaw:g} rad",
-        12,
-        76,
-    )
+    _write(canvas, _measures(rule, robot, mount), 12, 76)
     return canvas
+
+
+def _measures(rule: RuleLabels, robot: RobotShape, mount: Mount) -> str:
+    """What the rule went by."""
+    if rule.judged.points is not None:
+        return (
+            f"robot {robot.width:g} m wide, front at {robot.front:g} m; within {robot.horizon:g} s"
+            f", at {robot.least_speed:g} m/s or faster; sensor at {mount.x:g}, {mount.y:g} m, "
+            f"turned {mount.yaw:g} rad; map of {VIEW_M:g} m: obstacles, robot (blue) and its tube"
+        )
+    if np.isfinite(rule.seconds).any():
+        return f"from {robot.horizon:g} s before the robot is held up until it is free again"
+    return "as recorded"
 
 
 def _timeline(labels: Labels, rule: RuleLabels) -> Picture:
@@ -184,7 +190,7 @@ def _timeline(labels: Labels, rule: RuleLabels) -> Picture:
         )
     _write(canvas, "0 s", left, 160, 0.4)
     _write(canvas, f"{length_s:.1f} s", right - 60, 160, 0.4)
-    _write(canvas, "orange: suspicious; grey: no label", 500, 160, 0.4)
+    _write(canvas, "red: collision; green: free; grey: no label; orange: suspicious", 440, 160, 0.4)
     return canvas
 
 

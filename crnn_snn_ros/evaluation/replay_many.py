@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,10 +13,9 @@ from crnn_snn_ros.core.errors import ConfigError, DataError
 from crnn_snn_ros.evaluation.drives import Drive
 from crnn_snn_ros.evaluation.recording import Recording
 from crnn_snn_ros.evaluation.replay import replay
-from crnn_snn_ros.io.processes import spread
-from crnn_snn_ros.pipeline import Pipeline, load_pipeline
-from crnn_snn_ros.training.checkpoint import load
-from crnn_snn_ros.training.float_loop import FloatLoop
+from crnn_snn_ros.io.processes import HERE, Workers, spread
+from crnn_snn_ros.pipeline import Pipeline, kept_pipeline
+from crnn_snn_ros.training.float_loop import FloatLoop, kept_float_loop
 
 
 class Candidate(NamedTuple):
@@ -33,7 +32,7 @@ class Candidate(NamedTuple):
         Raises:
             CrnnSnnError: as ``load_pipeline``.
         """
-        return _pipeline(self.model, self.engine, self.device)
+        return kept_pipeline(self.model, self.engine, self.device)
 
     def original(self) -> FloatLoop | None:
         """The float network, if there is one.
@@ -42,13 +41,19 @@ class Candidate(NamedTuple):
             DataError: the checkpoint is missing or damaged.
             ConfigError: it is quantized.
         """
-        return None if self.float_checkpoint is None else _original(self.float_checkpoint)
+        path = self.float_checkpoint
+        if path is None:
+            return None
+        loop = kept_float_loop(path)
+        if loop.quantized:
+            raise ConfigError(f"{path} is quantized; give float.safetensors")
+        return loop
 
 
 def replay_drives(
     candidates: Sequence[Candidate],
     drives: Sequence[Drive],
-    jobs: int = 1,
+    workers: Workers = HERE,
     progress: Callable[[int], object] | None = None,
     recordings: Sequence[Recording] | None = None,
 ) -> list[Recording]:
@@ -57,10 +62,10 @@ def replay_drives(
     Args:
         candidates: The models.
         drives: Each starts from empty state.
-        jobs: Number of processes; the recordings do not depend on it, except for their times.
+        workers: Who replays; the recordings do not depend on it, except for their times.
         progress: Called with a number of frames that were done.
         recordings: One for each candidate, empty, to be filled: after an interruption they hold
-            what was done, with one process to the last frame, else to the last whole drive.
+            what was done, by this process to the last frame, else to the last whole drive.
 
     Returns:
         The recordings.
@@ -70,7 +75,7 @@ def replay_drives(
     """
     filled = list(recordings or map(empty_recording, candidates))
     tasks = [(number, drive) for number in range(len(candidates)) for drive in drives]
-    if jobs == 1:
+    if not workers.elsewhere:
         for number, drive in tasks:
             _replay(candidates[number], drive, filled[number], progress)
         return filled
@@ -81,7 +86,7 @@ def replay_drives(
         if progress is not None:
             progress(len(recording))
 
-    spread(partial(_task, tuple(candidates)), tasks, min(jobs, len(tasks)), add)
+    spread(partial(_task, tuple(candidates)), tasks, workers, add)
     return filled
 
 
@@ -120,16 +125,3 @@ def _replay(
 
 def _one(progress: Callable[[int], object], _: int) -> None:
     progress(1)
-
-
-@lru_cache(maxsize=8)
-def _pipeline(model: Path, engine: str, device: str) -> Pipeline:
-    return load_pipeline(model, engine, device)
-
-
-@lru_cache(maxsize=1)
-def _original(path: Path) -> FloatLoop:
-    checkpoint = load(path)
-    if checkpoint.network.quantized:
-        raise ConfigError(f"{path} is quantized; give float.safetensors")
-    return FloatLoop(checkpoint)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import glob
 import os
+import re
 import secrets
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,8 +20,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OSError: the disk refuses.
     """
-    # The ending stays, as there are libraries that choose a format by it.
-    temporary = path.parent / f".{secrets.token_hex(4)}.tmp.{path.name}"
+    temporary = beside(path)
     try:
         yield temporary
         with temporary.open("rb") as file:
@@ -30,10 +30,26 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def remove_leftovers(path: Path) -> None:
-    """Remove what processes that were killed while they wrote ``path`` have left beside it.
+def beside(path: Path) -> Path:
+    """A new hidden name beside a file or folder that is not whole yet."""
+    # The ending stays, as there are libraries that choose a format by it.
+    return path.parent / f".{secrets.token_hex(4)}.tmp.{path.name}"
 
-    Only for a file that nobody else may be writing now.
+
+def remove_unfinished(paths: Iterable[Path]) -> None:
+    """Remove what a process that was killed had begun of files and folders.
+
+    Whoever still writes one of them fails when it wants to name it.
     """
-    for temporary in path.parent.glob(f".{'[0-9a-f]' * 8}.tmp.{glob.escape(path.name)}"):
-        temporary.unlink(missing_ok=True)
+    names: dict[Path, set[str]] = {}
+    for path in paths:
+        names.setdefault(path.parent, set()).add(path.name)
+    for folder, wanted in names.items():
+        for found in list(folder.iterdir()) if folder.is_dir() else ():
+            match = re.fullmatch(r"\.[0-9a-f]{8}\.tmp\.(.*)", found.name, re.DOTALL)
+            if match is None or match[1] not in wanted:
+                continue
+            if found.is_dir():
+                shutil.rmtree(found, ignore_errors=True)
+            else:
+                found.unlink(missing_ok=True)

@@ -33,7 +33,7 @@ from crnn_snn_ros.io.tensor_file import (
     strict_json,
 )
 
-__all__ = ["FORMAT", "VERSION", "HeadInfo", "Model", "header", "load", "save"]
+__all__ = ["FORMAT", "VERSION", "HeadInfo", "Model", "header", "load", "read", "save"]
 
 FORMAT = "crnn_snn_ros model"
 VERSION = "1"
@@ -74,7 +74,21 @@ def header(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         ModelFileError: in one line, what is wrong with the file.
     """
-    layout, model, proven = _load(path)
+    return read(path)[1]
+
+
+def read(path: str | os.PathLike[str]) -> tuple[Model, dict[str, Any]]:
+    """Both, of the same bytes: a file may be replaced from one reading to the next.
+
+    Raises:
+        ModelFileError: in one line, what is wrong with the file.
+    """
+    found = _load(path)
+    return found.model, _header(found)
+
+
+def _header(found: _Read) -> dict[str, Any]:
+    layout, model, proven = found
     description, _ = model_schema.encode(model)
     return {
         "format": FORMAT,

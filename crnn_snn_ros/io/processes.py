@@ -1,50 +1,118 @@
-"""Work spread over processes, with results that do not depend on how many there are."""
+"""Work spread over processes, with results that do not depend on how many there are, or where."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+from dataclasses import dataclass
 from multiprocessing import active_children, get_context
+from pathlib import Path
 from typing import TypeVar
 
-from crnn_snn_ros.core.errors import CrnnSnnError
+from crnn_snn_ros.core.errors import ConfigError, CrnnSnnError
+from crnn_snn_ros.io.atomic import remove_unfinished
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+@dataclass(frozen=True)
+class Workers:
+    """Who does the work: processes of this machine, or those of a Dask cluster.
+
+    Args:
+        processes: of this machine; 1 is this very process.
+        scheduler: address of a Dask scheduler, whose workers do it instead (``io.cluster``).
+
+    Raises:
+        ConfigError: no process, or both are given.
+    """
+
+    processes: int = 1
+    scheduler: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.processes < 1:
+            raise ConfigError(f"number of processes is {self.processes}, must be at least 1")
+        if self.scheduler is not None and self.processes != 1:
+            raise ConfigError(
+                f"{self.processes} processes of this machine, and the workers of "
+                f"--scheduler {self.scheduler}: leave one of them out"
+            )
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether other processes than this one work."""
+        return self.processes > 1 or self.scheduler is not None
+
+
+HERE = Workers()
+
+
 def spread(
     run: Callable[[Item], Result],
     items: Iterable[Item],
-    processes: int,
+    workers: Workers = HERE,
     progress: Callable[[Result], object] | None = None,
+    made: Callable[[Item], Iterable[Path]] | None = None,
 ) -> list[Result]:
-    """Run each item, over several processes (1: here).
+    """Run each item.
 
     Args:
-        run: With several processes it must be picklable (a function of a module, or a ``partial``
-            of one), and so must be items and results.
+        run: With other processes it must be picklable (a function of a module, or a ``partial``
+            of one), and so must be items and results. On a cluster it may run again for an item
+            whose worker died, be it after the files of ``made`` were finished.
         items: What to run.
-        processes: How many.
+        workers: Who does it.
         progress: Called with each result, in the order of the items.
+        made: Files and folders that an item becomes; what was begun of them and is not whole is
+            removed at the end, however it comes.
 
     Returns:
         The results in the order of the items.
 
     Raises:
-        CrnnSnnError: a process was killed, or died.
+        CrnnSnnError: a process was killed, or died; a cluster that cannot be reached.
     """
-    if processes == 1:
-        return [_told(run(item), progress) for item in items]
+    given = list(items)
+    results: list[Result] = []
+    try:
+        with closing(_results(run, given, workers)) as coming:
+            for result in coming:
+                results.append(result)
+                if progress is not None:
+                    progress(result)
+    finally:
+        if made is not None and workers.elsewhere:
+            remove_unfinished(path for item in given for path in made(item))
+    return results
+
+
+def _results(
+    run: Callable[[Item], Result], items: list[Item], workers: Workers
+) -> Generator[Result, None, None]:
+    if not workers.elsewhere:
+        return (run(item) for item in items)
+    if workers.scheduler is None:
+        return _in_processes(run, items, workers.processes)
+    from crnn_snn_ros.io.cluster import on_cluster
+
+    return on_cluster(workers.scheduler, run, items)
+
+
+def _in_processes(
+    run: Callable[[Item], Result], items: list[Item], processes: int
+) -> Generator[Result, None, None]:
     # Not forked: a copy of a process that has drawn, or started threads, may hang. Ctrl-C reaches
     # the children too, who end without a word: this process speaks for them.
     pool = ProcessPoolExecutor(
         processes, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_DFL)
     )
     try:
-        return [_told(result, progress) for result in pool.map(run, items)]
+        yield from pool.map(run, items)
     except BrokenProcessPool:
         raise CrnnSnnError(
             "a process ended by itself; was it out of memory? Try fewer of them"
@@ -55,9 +123,3 @@ def spread(
         raise
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _told(result: Result, progress: Callable[[Result], object] | None) -> Result:
-    if progress is not None:
-        progress(result)
-    return result

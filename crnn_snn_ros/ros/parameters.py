@@ -23,7 +23,6 @@ from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.core.gate import GateConfig
 from crnn_snn_ros.core.settings import Setting, check, setting, settings
 from crnn_snn_ros.core.supervisor import Timeouts
-from crnn_snn_ros.io import model_file
 from crnn_snn_ros.io.resources import resource_path
 from crnn_snn_ros.pipeline import Pipeline, load_pipeline
 
@@ -232,7 +231,6 @@ def build(config: NodeConfig, control: ControlConfig) -> Built:
     path = model_path(config.model)
     pipeline = load_pipeline(path, config.engine, config.device, control, config.reset_gap)
     engine = f"{pipeline.engine.name} on {pipeline.engine.device}"
-    digest = model_file.header(path)["sha256"]
     untrained = [name for name, head in pipeline.model.heads.items() if not head.trained]
     if untrained and not config.allow_untrained:
         raise ConfigError(
@@ -241,7 +239,7 @@ def build(config: NodeConfig, control: ControlConfig) -> Built:
         )
     return Built(
         pipeline,
-        facts={"model": str(path), "model_sha256": digest, "engine": engine},
+        facts={"model": str(path), "model_sha256": pipeline.card["sha256"], "engine": engine},
         remark=f"untrained heads: {', '.join(untrained)}" if untrained else "",
     )
 

@@ -20,14 +20,13 @@ from sensor_msgs.msg import CameraInfo, LaserScan
 from std_msgs.msg import Header, String
 
 from crnn_snn_ros.ros.messages import stamp
+from crnn_snn_ros.sim import scan
 from crnn_snn_ros.sim.looks import Camera
 from crnn_snn_ros.sim.robot import RobotState
 from crnn_snn_ros.sim.session import Moment
-from crnn_snn_ros.sim.simulator import SCAN_REACH_M
 from crnn_snn_ros.sim.suites import Outcome
 
-ODOM, BASE, SCAN, CAMERA = "odom", "base_link", "base_scan", "camera_optical_frame"
-SCAN_NEAREST_M = 0.02
+ODOM, BASE, CAMERA = "odom", "base_link", "camera_optical_frame"
 
 
 def odometry(state: RobotState, stamp_ns: int) -> Odometry:
@@ -48,25 +47,10 @@ def yaw(message: Odometry) -> float:
 
 
 def laser_scan(ranges_m: NDArray[np.float64], stamp_ns: int, rate_hz: float) -> LaserScan:
-    """A full circle of ranges that begins behind the robot and goes anticlockwise.
-
-    Nothing within reach is +inf, and what is too near to be measured -inf (REP-117).
-    """
-    rays = len(ranges_m)
-    seen = np.where(ranges_m >= SCAN_REACH_M, np.inf, ranges_m)
-    seen = np.where(seen < SCAN_NEAREST_M, -np.inf, seen)
-    step = 2.0 * math.pi / rays
-    return LaserScan(
-        header=_header(stamp_ns, SCAN),
-        angle_min=-math.pi,
-        angle_max=math.pi - step,
-        angle_increment=step,
-        time_increment=0.0,  # all at one moment
-        scan_time=1.0 / rate_hz,
-        range_min=SCAN_NEAREST_M,
-        range_max=SCAN_REACH_M,
-        ranges=array("f", seen.astype(np.float32).tobytes()),
-    )
+    """See ``sim.scan.circle``."""
+    fields, ranges = scan.circle(ranges_m, rate_hz)
+    header = _header(stamp_ns, scan.FRAME)
+    return LaserScan(header=header, ranges=array("f", ranges.tobytes()), **fields)
 
 
 def camera_info(camera: Camera, width: int, height: int, stamp_ns: int) -> CameraInfo:

@@ -6,6 +6,7 @@
 | ``/steering`` | std_msgs/Float32 | label: what the teacher would steer, rad, left positive |
 | ``/collision`` | std_msgs/Float32 | label: share of its full speed that the teacher would not go |
 | ``/cmd_vel`` | geometry_msgs/TwistStamped | what drove |
+| ``/scan`` | sensor_msgs/LaserScan | a full circle, where it was asked for |
 
 Whoever drives, the labels are the teacher's: a drive by the network itself is a round of DAgger.
 """
@@ -22,12 +23,13 @@ import cv2
 import numpy as np
 import yaml
 
-from crnn_snn_ros.core.errors import DataError
+from crnn_snn_ros.core.errors import ConfigError, DataError
 from crnn_snn_ros.core.types import Command, Frame
 from crnn_snn_ros.data.bag_writer import BagWriter
 from crnn_snn_ros.data.bags import read_info
 from crnn_snn_ros.io.atomic import replacing
-from crnn_snn_ros.io.processes import spread
+from crnn_snn_ros.io.processes import HERE, Workers, spread
+from crnn_snn_ros.sim import scan
 from crnn_snn_ros.sim.expert import Expert
 from crnn_snn_ros.sim.simulator import Observation, Simulator
 from crnn_snn_ros.sim.suites import (
@@ -42,6 +44,7 @@ from crnn_snn_ros.sim.suites import (
 
 NOISE_STREAM = 7  # of the seed: noise of the driver, apart from geometry, movers and looks
 NOISE_MEMORY_S = 0.7
+MAX_RAYS = 3600
 SPLIT = "split"  # what a bag notes of what it is for
 
 
@@ -86,11 +89,20 @@ class Recording:
         folder: where the bags go, one for each course.
         split: "train" or "validation": what they are for.
         noise_radps: the driver's yaw rate is disturbed by this much.
+        scan_rays: of a laser scanner, a full circle; 0: none.
+
+    Raises:
+        ConfigError: so many rays are not allowed.
     """
 
     folder: Path
     split: str = "train"
     noise_radps: float = 0.0
+    scan_rays: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.scan_rays <= MAX_RAYS:
+            raise ConfigError(f"rays of a scan are {self.scan_rays}, allowed is 0 to {MAX_RAYS}")
 
 
 def record_suite(
@@ -99,7 +111,7 @@ def record_suite(
     seeds: Iterable[int],
     setup: Setup,
     recording: Recording,
-    processes: int = 1,
+    workers: Workers = HERE,
     progress: Callable[[Outcome], object] | None = None,
 ) -> list[Outcome]:
     """Record many courses, and write ``data.yaml`` of all bags in the folder, for ``train``.
@@ -113,7 +125,7 @@ def record_suite(
         seeds: of the courses.
         setup: robot and camera.
         recording: where to, and how.
-        processes: how many to spread the courses over.
+        workers: who drives.
         progress: called with each outcome.
 
     Raises:
@@ -122,7 +134,9 @@ def record_suite(
     """
     new = [seed for seed in seeds if not _bag(recording, suite, seed).exists()]
     run = partial(record_course, policy, suite, setup, recording)
-    outcomes = spread(run, new, processes, progress)
+    outcomes = spread(
+        run, new, workers, progress, made=lambda seed: (_bag(recording, suite, seed),)
+    )
     _write_data_file(recording.folder, setup)
     return outcomes
 
@@ -137,7 +151,7 @@ def record_course(
     about["noise_radps"] = str(recording.noise_radps)
     with (
         Simulator(course, look, setup.robot, setup.camera, setup.rate_hz) as simulator,
-        BagWriter(_bag(recording, suite, seed), about) as writer,
+        BagWriter(_bag(recording, suite, seed), about, again=True) as writer,
     ):
         labels = teacher(simulator)
         steers = labels if policy is None else policy(simulator)
@@ -147,6 +161,8 @@ def record_course(
         while seen.finished is None:
             command = driver.act(seen)
             _write(writer, seen, labels, command)
+            if recording.scan_rays:
+                _write_scan(writer, simulator, recording.scan_rays)
             seen = simulator.step(command)
             run.add(seen)
     return run.outcome(seen)
@@ -186,6 +202,13 @@ def _write(writer: BagWriter, seen: Observation, expert: Expert, command: Comman
     writer.float32("/steering", stamp_ns, labels.steering_rad)
     writer.float32("/collision", stamp_ns, labels.collision)
     writer.twist_stamped("/cmd_vel", stamp_ns, command)
+
+
+def _write_scan(writer: BagWriter, simulator: Simulator, rays: int) -> None:
+    frame = simulator.observation.frame
+    assert frame is not None
+    fields, ranges = scan.circle(simulator.scan(rays), simulator.rate_hz)
+    writer.laser_scan("/scan", frame.stamp_ns, fields, ranges, scan.FRAME)
 
 
 def _png(frame: Frame) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import partial
 from hashlib import blake2b
 from typing import NamedTuple, Protocol
 
@@ -13,8 +13,8 @@ import numpy as np
 from crnn_snn_ros.core.command import ControlConfig
 from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.core.types import Command
-from crnn_snn_ros.io.processes import spread
-from crnn_snn_ros.pipeline import FrameLoop, Pipeline, load_pipeline
+from crnn_snn_ros.io.processes import HERE, Workers, spread
+from crnn_snn_ros.pipeline import FrameLoop, kept_pipeline
 from crnn_snn_ros.sim.course import Course
 from crnn_snn_ros.sim.expert import Expert, ExpertConfig
 from crnn_snn_ros.sim.generate import NARROW, Difficulty, generate
@@ -147,12 +147,8 @@ class ModelDriver:
 
     def __call__(self, _: Simulator) -> PipelinePolicy:
         """The policy for one course."""
-        return PipelinePolicy(_loaded(self), memory=self.memory)
-
-
-@lru_cache(maxsize=2)
-def _loaded(driver: ModelDriver) -> Pipeline:
-    return load_pipeline(driver.path, driver.engine, driver.device, driver.control)
+        pipeline = kept_pipeline(self.path, self.engine, self.device, self.control)
+        return PipelinePolicy(pipeline, memory=self.memory)
 
 
 @dataclass(frozen=True)
@@ -287,18 +283,18 @@ def run_suite(
     suite: str,
     seeds: Iterable[int],
     setup: Setup | None = None,
-    processes: int = 1,
+    workers: Workers = HERE,
     progress: Callable[[Outcome], object] | None = None,
 ) -> list[Outcome]:
-    """One policy on many courses, in the order of the seeds however many processes there are.
+    """One policy on many courses, in the order of the seeds whoever runs them.
 
     Args:
-        policy: makes the driver of a course; with several processes it must be picklable (a
+        policy: makes the driver of a course; with other processes it must be picklable (a
             function of a module, or a ``ModelDriver``).
         suite: a key of ``SUITES``.
         seeds: of the courses.
         setup: robot and camera.
-        processes: how many to spread the courses over; 1 runs them here.
+        workers: who drives.
         progress: called with each outcome, in the order of the seeds.
 
     Raises:
@@ -306,7 +302,7 @@ def run_suite(
     """
     if suite not in SUITES:
         raise ConfigError(f"suite is '{suite}'; it must be one of {', '.join(SUITES)}")
-    return spread(partial(_run_seed, policy, suite, setup or Setup()), seeds, processes, progress)
+    return spread(partial(_run_seed, policy, suite, setup or Setup()), seeds, workers, progress)
 
 
 def _run_seed(policy: PolicyFactory, suite: str, setup: Setup, seed: int) -> Outcome:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from crnn_snn_ros.core.errors import ConfigError, closest
+from crnn_snn_ros.io.processes import Workers
 
 MAX_SIZE = 65536  # of any one dimension
 MAX_LAYERS = 32  # residual blocks, recurrent layers
@@ -179,12 +180,14 @@ class DaggerConfig:
     round_courses: int = 180  # in each of them
     round_epochs: int = 2  # of training after each of them, over all drives so far
     noise: float = 0.4  # rad/s, of the teacher's yaw rate, so that it shows how to come back
+    scan_rays: int = 0  # of a laser scanner that is recorded too, a full circle
     processes: int = 1  # courses that are driven at the same time
+    scheduler: str | None = None  # address of a Dask scheduler, whose workers drive instead
 
     def __post_init__(self) -> None:
-        least = min(self.courses, self.round_courses, self.round_epochs, self.processes)
+        least = min(self.courses, self.round_courses, self.round_epochs)
         if least < 1 or self.rounds < 0:
-            raise ConfigError("courses, epochs and processes must be at least 1, rounds at least 0")
+            raise ConfigError("courses and epochs must be at least 1, rounds at least 0")
         if max(self.courses, self.rounds * self.round_courses) > MAX_COURSES:
             raise ConfigError(
                 f"{self.courses} courses and {self.rounds} rounds of {self.round_courses}, "
@@ -192,3 +195,9 @@ class DaggerConfig:
             )
         if not 0.0 <= self.noise <= 5.0:
             raise ConfigError(f"noise is {self.noise}, allowed is 0 to 5 rad/s")
+        _ = self.workers  # refused now, not after hours
+
+    @property
+    def workers(self) -> Workers:
+        """Who drives and decodes."""
+        return Workers(self.processes, self.scheduler)

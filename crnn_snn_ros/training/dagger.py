@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
 from crnn_snn_ros.core.command import ControlConfig
@@ -35,7 +34,7 @@ from crnn_snn_ros.sim.suites import (
 )
 from crnn_snn_ros.training.checkpoint import Checkpoint, Origin, load
 from crnn_snn_ros.training.config import DaggerConfig, NetworkConfig, TrainConfig
-from crnn_snn_ros.training.float_loop import FloatLoop, load_float_loop
+from crnn_snn_ros.training.float_loop import kept_float_loop
 from crnn_snn_ros.training.log import Epoch
 from crnn_snn_ros.training.network import Crnn
 from crnn_snn_ros.training.train import Trainer
@@ -59,12 +58,7 @@ class CheckpointDriver:
 
     def __call__(self, _: Simulator) -> PipelinePolicy:
         """The policy for one course."""
-        return PipelinePolicy(_loaded(self))
-
-
-@lru_cache(maxsize=2)
-def _loaded(driver: CheckpointDriver) -> FloatLoop:
-    return load_float_loop(driver.path, driver.control)
+        return PipelinePolicy(kept_float_loop(self.path, self.control))
 
 
 def dagger(
@@ -132,11 +126,11 @@ class _Run:
         if number == 0:
             count, noise = self.config.courses, self.config.noise
             seeds = [seed for seed in TRAIN_SEEDS if seed not in VALIDATION_SEEDS][:count]
-        self._record(driver, seeds, Recording(self._drives, "train", noise))
+        self._record(driver, seeds, self._recording("train", noise))
         held_out = -(-count // VALIDATION_SHARE)
         apart = -(-max(self.config.courses, self.config.round_courses) // VALIDATION_SHARE)
         seeds = VALIDATION_SEEDS[-apart * (number + 1) :][:held_out]
-        self._record(driver, seeds, Recording(self._drives, "validation"))
+        self._record(driver, seeds, self._recording("validation", 0.0))
 
     def train(self, number: int, start: Checkpoint | None) -> None:
         """Train on all drives so far, from the network of the round before."""
@@ -164,6 +158,9 @@ class _Run:
     def _drives(self) -> Path:
         return self.out / "drives"
 
+    def _recording(self, split: str, noise: float) -> Recording:
+        return Recording(self._drives, split, noise, self.config.scan_rays)
+
     def _record(
         self, driver: PolicyFactory | None, seeds: Sequence[int], recording: Recording
     ) -> None:
@@ -172,7 +169,7 @@ class _Run:
             chosen = [seed for seed in seeds if SUITE_OF[seed % len(SUITE_OF)] == suite]
             camera = self.origin.contract.width, self.origin.contract.height
             setup = Setup(camera=camera, rate_hz=self.origin.frame_rate_hz)
-            outcomes += record_suite(driver, suite, chosen, setup, recording, self.config.processes)
+            outcomes += record_suite(driver, suite, chosen, setup, recording, self.config.workers)
         if outcomes:
             summary = summarize(outcomes)
             self.told(
@@ -183,7 +180,8 @@ class _Run:
     def _trainer(self, training: TrainConfig, out: Path, start: Crnn | None) -> Trainer:
         data = load_data_config(self._drives / "data.yaml")
         drives, validation = (
-            load_sequences(data, split, self.out / "cache") for split in ("train", "validation")
+            load_sequences(data, split, self.out / "cache", self.config.workers)
+            for split in ("train", "validation")
         )
         return Trainer(
             drives, validation, self.network, training, self.origin, out, self.on_epoch, start,

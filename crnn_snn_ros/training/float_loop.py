@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 from crnn_snn_ros.core.command import ControlConfig
 from crnn_snn_ros.core.engines.base import FrameResult
 from crnn_snn_ros.core.types import Prediction
+from crnn_snn_ros.io.identity import Identity, identity_if_any
 from crnn_snn_ros.pipeline import COLLISION, STEERING, FrameLoop, sigmoid
 from crnn_snn_ros.training.checkpoint import Checkpoint, load
 
@@ -28,6 +30,11 @@ class FloatLoop(FrameLoop):
         origin = checkpoint.origin
         super().__init__(origin.contract, origin.frame_rate_hz, config or ControlConfig())
         self._network = checkpoint.network.eval()
+
+    @property
+    def quantized(self) -> bool:
+        """Whether its arithmetic is that of the quantized network."""
+        return self._network.quantized
 
     def initial_carry(self) -> dict[str, Tensor]:
         """See ``FrameLoop``."""
@@ -62,3 +69,17 @@ def load_float_loop(path: str | Path, config: ControlConfig | None = None) -> Fl
         DataError: the file is missing, damaged, or not a checkpoint.
     """
     return FloatLoop(load(Path(path)), config)
+
+
+def kept_float_loop(path: str | Path, config: ControlConfig | None = None) -> FloatLoop:
+    """The same, loaded once in a process while the file stays what it is.
+
+    Raises:
+        DataError: likewise.
+    """
+    return _kept(str(path), config, identity_if_any(Path(path)))
+
+
+@lru_cache(maxsize=2)
+def _kept(path: str, config: ControlConfig | None, _: Identity | None) -> FloatLoop:
+    return load_float_loop(path, config)

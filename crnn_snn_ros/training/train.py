@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from crnn_snn_ros.core.device import choose_device
 from crnn_snn_ros.core.errors import ConfigError, DataError
 from crnn_snn_ros.data.dataset import Sequence as Drive
-from crnn_snn_ros.io.atomic import remove_leftovers
+from crnn_snn_ros.io.atomic import remove_unfinished
 from crnn_snn_ros.training import state
 from crnn_snn_ros.training.board import Board
 from crnn_snn_ros.training.checkpoint import Checkpoint, Origin, load, save
@@ -125,9 +125,9 @@ class Trainer:
         if config.tensorboard and ranks.first:
             self._board = Board(out / "tensorboard", len(self._log.epochs))
         out.mkdir(parents=True, exist_ok=True)
-        for name in (state.NAME, "float.safetensors", "qat.safetensors", "log.csv"):
-            if ranks.first:
-                remove_leftovers(out / name)
+        if ranks.first:
+            names = (state.NAME, "float.safetensors", "qat.safetensors", "log.csv")
+            remove_unfinished(out / name for name in names)
 
     def float_phase(self) -> Checkpoint:
         """Train in floating point, and write ``float.safetensors``."""

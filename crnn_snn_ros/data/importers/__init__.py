@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import yaml
 
 from crnn_snn_ros.core.errors import ConfigError, DataError
 from crnn_snn_ros.data.archives import SUFFIXES, is_archive, unpack
+from crnn_snn_ros.data.bag_writer import require_new
 from crnn_snn_ros.data.bags import read_info, read_stamps
 from crnn_snn_ros.data.importers.donkeycar import Donkeycar, DonkeycarJson
 from crnn_snn_ros.data.importers.drive import (
@@ -38,6 +41,7 @@ from crnn_snn_ros.data.importers.writing import (
     write_drive,
 )
 from crnn_snn_ros.io.atomic import replacing
+from crnn_snn_ros.io.processes import HERE, Workers, spread
 
 __all__ = ["IMPORTERS", "ImportOptions", "ImportSummary", "import_recordings"]
 
@@ -63,6 +67,7 @@ def import_recordings(
     options: ImportOptions | None = None,
     kind: str | None = None,
     progress: Progress | None = None,
+    workers: Workers = HERE,
 ) -> list[ImportSummary]:
     """Convert a recording, or a folder of them, to bags.
 
@@ -75,7 +80,9 @@ def import_recordings(
         out: the bag's folder, or the folder for several.
         options: how to understand the source.
         kind: name of an importer; None asks each of them whether it knows the source.
-        progress: called with (records done, records in all) of each drive.
+        progress: called with (records done, records in all) of each drive; where others do it,
+            with (drives done, drives in all).
+        workers: who writes the bags; they do not depend on it.
 
     Returns:
         One summary for each drive.
@@ -93,17 +100,46 @@ def import_recordings(
         inside = folder if folder.is_dir() else folder.parent
         alone = len(drives) == 1
         _require_names(drives, source)
-        summaries = []
-        for drive in drives:
-            bag = out if alone else out / drive.name
-            about = _about(source, options, key, drive)
-            done = _already(bag, about)
-            if done is None:
-                done = write_drive(drive, inside, bag, about, options, progress)
-            summaries.append(done)
+        works = [
+            _Work(drive, out if alone else out / drive.name, _about(source, options, key, drive))
+            for drive in drives
+        ]
+        done = [_already(work.bag, work.about) for work in works]
+        new = [work for work, summary in zip(works, done, strict=True) if summary is None]
+        written = iter(_write(new, inside, options, progress, workers))
+        summaries = [next(written) if summary is None else summary for summary in done]
         if not alone:
             _write_data_file(out, drives, summaries)
         return summaries
+
+
+class _Work(NamedTuple):
+    drive: Drive
+    bag: Path
+    about: dict[str, str]
+
+
+def _write(
+    works: list[_Work],
+    inside: Path,
+    options: ImportOptions,
+    progress: Progress | None,
+    workers: Workers,
+) -> list[ImportSummary]:
+    for work in works:
+        require_new(work.bag)
+    if not workers.elsewhere:
+        return spread(partial(_write_one, inside, options, progress), works)
+    written = itertools.count(1)
+    told = None if progress is None else lambda _: progress(next(written), len(works))
+    run = partial(_write_one, inside, options, None)
+    return spread(run, works, workers, told, made=lambda work: (work.bag,))
+
+
+def _write_one(
+    inside: Path, options: ImportOptions, progress: Progress | None, work: _Work
+) -> ImportSummary:
+    return write_drive(work.drive, inside, work.bag, work.about, options, progress)
 
 
 def _root(source: Path) -> Path:

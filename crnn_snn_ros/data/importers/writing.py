@@ -71,7 +71,7 @@ def write_drive(
     Args:
         drive: what to write.
         source: folder that the names in ``/source`` are relative to.
-        out: the bag's folder; must not exist.
+        out: the bag's folder; must not exist, or be the very same.
         about: notes for the bag; the drive's own and how it was stamped are added.
         options: how to stamp.
         progress: called with (records done, records in all).
@@ -87,7 +87,7 @@ def write_drive(
     }
     clock, size = _Clock(options, even), _Size()
     kept, skipped, topics = array("q"), Counter[str](), [IMAGE_TOPIC]
-    with BagWriter(out, about) as bag:
+    with BagWriter(out, about, again=True) as bag:
         for done, record in enumerate(drive.records(), start=1):
             if progress is not None:
                 progress(done, drive.count)

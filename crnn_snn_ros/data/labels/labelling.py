@@ -124,7 +124,8 @@ def write_labels(
     """Copy the bag with its labels.
 
     Raises:
-        DataError: a topic of a label is in the bag already, or ``out`` cannot be written.
+        DataError: a topic of a label is in the bag already, or ``out`` cannot be written, or is
+            another bag.
     """
     info = read_info(labels.path)
     given = _topics(labels, outputs)
@@ -135,7 +136,7 @@ def write_labels(
                 "name the label otherwise (--collision-label, --steering-label, --details)"
             )
     rules = ", ".join(f"{one.judged.rule} {one.judged.topic}" for one in labels.rules)
-    with BagWriter(out, {**info.about, "labels": rules}) as bag:
+    with BagWriter(out, {**info.about, "labels": rules}, again=True) as bag:
         for count, (connection, received_ns, raw) in enumerate(raw_messages(labels.path), start=1):
             definition = connection.msgdef.data
             bag.copy(connection.topic, received_ns, connection.msgtype, definition, bytes(raw))

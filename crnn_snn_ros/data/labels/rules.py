@@ -40,6 +40,7 @@ from crnn_snn_ros.data.messages import (
 )
 from crnn_snn_ros.data.steering import MOTIONS, motion
 
+NAMES = ("scan", "range", "depth", "stall", "contact", "topic")
 DEPTH_POINTS = 8  # fewer in the tube are noise
 STALL_S, MOVED_S = 0.5, 3.0  # of standing against the command, after having moved
 COMMANDED_MPS, STANDING_MPS, MOVING_MPS = 0.1, 0.02, 0.05
