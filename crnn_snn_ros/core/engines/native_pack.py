@@ -196,7 +196,7 @@ class Packed(Layout):
         struct.correction = self._keep(correction)
         weight = _side_by_side(wide, struct.lanes)
         struct.row_words = weight.shape[1]
-        struct.wide_weight = self._keep(np.ascontiguousarray(weight.T))
+        struct.wide_weight = self._keep(np.ascontiguousarray(weight.T.astype(np.float32)))
 
     def _kernel(self, synapse: Synapse) -> NDArray[np.int8]:
         """Weights as of a convolution; a dense synapse is one that covers its source."""

@@ -12,9 +12,6 @@
 namespace native {
 namespace {
 
-// Accumulators stay in registers only if the loops over them are gone early.
-#define NATIVE_UNROLL _Pragma("GCC unroll 16")
-
 struct Product {
     const Part* parts;
     const Part* parts_end;

@@ -118,15 +118,24 @@ void Stream::fire(const Node& node, const Job* jobs, int count, long rows) {
     }
 }
 
+// Products of wide values, in floats, which the proven bound makes exact.
 void Stream::add_wide(const Node& node, long rows) {
-    for (long r = 0; r < rows; ++r) {
-        int32_t* charge = program.charge + r * node.lanes;
-        const int32_t* row = program.wide_rows + r * node.row_words;
-        for (long i = 0; i < node.row_words; ++i) {
-            const int8_t* weight = node.wide_weight + i * node.lanes;
-            if (row[i])
-                for (long c = 0; c < node.lanes; ++c) charge[c] += row[i] * weight[c];
-        }
+    const long words = node.row_words;
+    auto* values = reinterpret_cast<float*>(program.wide_rows);
+    for (long i = 0; i < rows * words; ++i) {
+        const float value = float(program.wide_rows[i]);
+        std::memcpy(values + i, &value, sizeof value);
+    }
+    for (long lane = 0; lane < node.lanes; lane += WIDTH) {
+        const float* weight = node.wide_weight + lane;
+        int32_t* charge = program.charge + lane;
+        long row = 0;
+        for (; row + WIDE_ROWS <= rows; row += WIDE_ROWS)
+            wide_tile<WIDE_ROWS>(values + row * words, words, weight, node.lanes,
+                                 charge + row * node.lanes);
+        for (; row < rows; ++row)
+            wide_tile<1>(values + row * words, words, weight, node.lanes,
+                         charge + row * node.lanes);
     }
 }
 

@@ -58,7 +58,7 @@ struct Node {
     int32_t row_words;        // of one row of all WIDE synapses
     int32_t n_min, n_max;
     int32_t taps;             // of all synapses together
-    const int8_t* wide_weight;   // [row_words][lanes]
+    const float* wide_weight;    // [row_words][lanes]
     const int32_t* threshold;    // per lane
     const float* inverse;        // 1 / threshold
     const int32_t* start;        // per lane: bias + threshold / 2; of a head the bias
