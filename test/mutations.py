@@ -33,8 +33,8 @@ def collapsed(
 
 SPIKE = "spike = rises.to(v.dtype) - falls.to(v.dtype)"
 CANONICAL = "count.sign() * (count.abs() >= t)"
-BEGIN_STEPWISE = "engine._begin(node, zeros, memory)"
-BEGIN_FOLDED = "state = self._begin(node, silence, memory)"
+BEGIN_STEPWISE = "engine._resume(node, zeros, memory)"
+BEGIN_FOLDED = "state = self._resume(node, silence, memory)"
 KEEP_STEPWISE = (
     "settled = carry.exact & sim",
     "self.kept = sim.states\n        settled = carry.exact & sim",
@@ -193,9 +193,7 @@ MUTATIONS = [
         ("(before.abs() > limit)", "(before.abs() > 255)"),
         network=True,
     ),
-    stepwise(
-        "cut-forgotten", ("Carry(counts, settled", "Carry(counts, carry.exact"), network=True
-    ),
+    stepwise("cut-forgotten", ("Carry(counts, settled", "Carry(counts, carry.exact"), network=True),
     folded("cut-forgotten", ("Carry(counts, settled", "Carry(counts, carry.exact"), network=True),
     stepwise(
         "settle-step-one-low",

@@ -46,9 +46,7 @@ def engines_on(device: str) -> tuple[str, ...]:
     return tuple(name for name in ENGINES if name != "native" or device == "cpu")
 
 
-def make_engine(
-    name: str, graph: Graph, device: str = "cpu", encoding: str = S_ANALOG
-) -> Engine:
+def make_engine(name: str, graph: Graph, device: str = "cpu", encoding: str = S_ANALOG) -> Engine:
     """Build the engine called ``name`` ("auto": the fastest) on ``device`` ("auto": CUDA if any).
 
     Args:

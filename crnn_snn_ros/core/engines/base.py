@@ -172,7 +172,7 @@ class TorchEngine(Engine):
         counts = changes(carry.counts, memory.delivered)
         return pixels - memory.frame, Carry(counts, carry.exact)
 
-    def _begin(self, node: Neurons, zeros: Tensor, memory: Memory | None) -> BifState:
+    def _resume(self, node: Neurons, zeros: Tensor, memory: Memory | None) -> BifState:
         """State of a layer before time-step 1; ``zeros`` are of its shape (N, channels, ...)."""
         if memory is not None:
             return memory.neurons[node.name]
@@ -223,7 +223,7 @@ def make_charge(
 
     The charge has the dtype of the spikes.
     """
-    weight = torch.from_numpy(synapse.weight.astype(np.int32)).to(device, dtype)
+    weight = torch.from_numpy(np.array(synapse.weight)).to(device, dtype)
 
     def charge(spikes: Tensor) -> Tensor:
         operand = spikes.to(dtype)

@@ -114,7 +114,7 @@ class FoldedEngine(TorchEngine):
         """Fire a layer's whole train: (T, N, *shape) with T its last spike (at least 1)."""
         charges = self._charge_train(node, trains)
         params, silence = self._params[node.name], torch.zeros_like(charges[0])
-        state = self._begin(node, silence, memory)
+        state = self._resume(node, silence, memory)
         last_arrival = max(len(charges), 0 if before is None else int(before.abs().max()))
         train = []
         for t in range(1, limit + 1):

@@ -58,7 +58,10 @@ class ProgramStruct(ctypes.Structure):
 
     _fields_ = [
         ("nodes", c_void_p),
-        *((name, c_int64) for name in ("node_count", "whole", "incremental", "chunk", "row_capacity")),
+        *(
+            (name, c_int64)
+            for name in ("node_count", "whole", "incremental", "chunk", "row_capacity")
+        ),
         *((name, c_void_p) for name in ("rows", "wide_rows", "charge", "taps", "parts", "vector")),
     ]
 

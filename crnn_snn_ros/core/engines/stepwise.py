@@ -68,7 +68,7 @@ class _FrameState:
         for node in engine.graph.nodes:
             zeros = engine._zeros(batch, node.name)
             if isinstance(node, Neurons):
-                self.states[node.name] = engine._begin(node, zeros, memory)
+                self.states[node.name] = engine._resume(node, zeros, memory)
                 self._activity[node.name] = zeros
             elif isinstance(node, MaxPool):
                 self.pooled[node.name] = memory.pooled[node.name] if memory else zeros
