@@ -46,8 +46,8 @@ class NodeConfig:
     engine: str = setting("auto", "spiking engine: auto, or a name that `crnn-snn bench` lists")
     encoding: str = setting(
         S_ANALOG,
-        "s-analog: every frame is charged whole; incremental: what has changed since the last, with "
-        "the same results; `crnn-snn bench` says which is faster",
+        "s-analog: every frame is charged whole; incremental: what has changed since the last, "
+        "with the same results; `crnn-snn bench` says which is faster",
         choices=ENCODINGS,
     )
     device: str = setting("auto", "auto, cpu or cuda")
