@@ -84,6 +84,7 @@ def memory_graph() -> Graph:
     return Graph((1, 2, 2), (*layers, Head("steering", (head,), vector(1, 5), 1.0)))
 
 
+@pytest.mark.timeout(600)  # seconds of work, but many of waiting on a machine with other work
 @pytest.mark.parametrize("name", [name for name in ENGINES if name != "stepwise"])
 def test_nothing_drifts_in_ten_thousand_frames(name: str) -> None:
     """Every count and head of every frame, and at the end every membrane."""
