@@ -23,6 +23,7 @@ from strategies import random_graph
 from test_engines import float32_products, needs_cuda
 from test_native import run_beside
 
+from crnn_snn_ros.core import engines
 from crnn_snn_ros.core.engines import make_engine
 from crnn_snn_ros.core.engines.cuda import CudaEngine, _copy
 from crnn_snn_ros.core.errors import ConfigError
@@ -78,6 +79,35 @@ def test_another_device_is_refused() -> None:
     for engine in (lambda: CudaEngine(exercise_graph(), "cpu"), lambda: on("cuda", "cpu")):
         with pytest.raises(ConfigError, match="engine 'cuda' runs on CUDA only, got device 'cpu'"):
             engine()
+
+
+class Inexact(CudaEngine):
+    """As a device may be."""
+
+    def step(self, *arguments: Any, **options: Any) -> Any:
+        result, carry = super().step(*arguments, **options)
+        result.heads["collision"].add_(1)
+        return result, carry
+
+
+def broken(graph: Graph, _: torch.device) -> CudaEngine:
+    """As a driver may be."""
+    raise RuntimeError(f"CUDA error: no kernel image for {len(graph.nodes)} nodes")
+
+
+@pytest.mark.parametrize(
+    ("build", "chosen"),
+    [
+        (lambda graph, _: on_cpu(graph), "cuda"),
+        (lambda graph, _: Inexact(graph, "cpu", record=repeated), "folded"),
+        (broken, "folded"),
+    ],
+)
+def test_auto_takes_it_only_where_it_is_exact(
+    build: Any, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "CudaEngine", build)
+    assert engines._fastest_on_cuda(exercise_graph(), torch.device("cpu")).name == chosen
 
 
 def on(name: str, device: str) -> Any:

@@ -85,7 +85,7 @@ def make_engine(name: str, graph: Graph, device: str = "cpu", encoding: str = S_
 
 
 def _fastest_on_cuda(graph: Graph, place: torch.device) -> Engine:
-    """The engine ``cuda`` if it can be made here and is the QANN on some frames, else ``folded``."""
+    """The engine ``cuda`` if it can be made here and is the QANN on some frames; or ``folded``."""
     from crnn_snn_ros.core.verify import random_video, verify  # which needs this package
 
     try:

@@ -97,7 +97,7 @@ class CudaEngine(CompiledEngine):
 
 def _cuda_graph(run: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
     """Record what a function does on the device; what it returns is written anew by each replay."""
-    stream = torch.cuda.Stream()
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(WARM_UP):

@@ -1,4 +1,4 @@
-"""The neurons of one layer over many time-steps as one kernel, in Triton; imported where there is it.
+"""The neurons of one layer over many time-steps as one Triton kernel; imported where that is.
 
 The arithmetic is that of ``neuron.bif_step`` and ``canonical_spike``, on float32 integers below
 2^24: additions, one product with a spike, comparisons. Nothing in it can be contracted or reordered
@@ -17,7 +17,7 @@ from crnn_snn_ros.core.neuron import BifParams, BifState
 BLOCK = 256  # neurons of one program
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def _kernel(  # type: ignore[no-untyped-def]
     charges, v_in, count_in, threshold, before, recurrent, start, until,
     train, counts, v_out, count_out,
