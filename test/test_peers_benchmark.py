@@ -15,7 +15,7 @@ import torch
 from exercise_model import EXERCISE, exercise_graph
 
 ROOT = Path(__file__).resolve().parents[1]
-MODULES = ("run", "engine", "neurons")
+MODULES = ("run", "engine", "neurons", "int8_network")
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@
 
 All take the same frames in turns, on one thread; ratios of minima are printed. Of a peer whose
 neuron is the same as ours, spike counts are compared after the same number of time-steps. What is
-not installed (pip install spikingjelly==2.0.0 snntorch norse sinabs onnx onnxruntime) is left out,
-with a line that says so.
+not installed (pip install spikingjelly==2.0.0 snntorch norse sinabs onnx onnxruntime openvino) is
+left out, with a line that says so.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import int8_network
 import numpy as np
 import torch
 from engine import PeerEngine
@@ -27,7 +28,7 @@ from torch import Tensor
 
 from crnn_snn_ros.core.bounds import prove
 from crnn_snn_ros.core.engines import ENGINES, make_engine
-from crnn_snn_ros.core.graph import MAX_THRESHOLD, Graph, Neurons
+from crnn_snn_ros.core.graph import MAX_THRESHOLD, Graph, Neurons, validate
 from crnn_snn_ros.core.verify import random_video
 from crnn_snn_ros.evaluation.bench import (
     COMPILED,
@@ -44,7 +45,7 @@ from crnn_snn_ros.io.model_file import Model, load
 from crnn_snn_ros.training.convert import to_graph
 from crnn_snn_ros.training.random_network import LARGE, untrained
 
-PACKAGES = ("spikingjelly", "snntorch", "norse", "sinabs", "onnxruntime", "torch")
+PACKAGES = ("spikingjelly", "snntorch", "norse", "sinabs", "onnxruntime", "openvino", "torch")
 QANN = "QANN as exported, ONNX Runtime"
 COMPARED = 4  # frames
 
@@ -62,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if model is not None:
         contenders |= _exported(model)
     frames = list(random_video(graph.input_shape, options.frames))
+    contenders |= _quantized(graph, frames)
     take_turns(
         list(contenders.values()), [torch.from_numpy(f[None]) for f in frames], options.repeats
     )
@@ -131,6 +133,15 @@ def _exported(model: Model) -> dict[str, Contender]:
         return engine.infer(frame, carry)
 
     return {QANN: Contender(step, engine.initial_carry().counts, True)}
+
+
+def _quantized(graph: Graph, frames: list[Any]) -> dict[str, Contender]:
+    """The int8 network that other tools make of the float one."""
+    try:
+        return int8_network.contenders(graph, validate(graph), frames)
+    except ImportError as error:
+        print(f"left out: int8 network ({error})", file=sys.stderr)
+        return {}
 
 
 def _equal(graph: Graph, peer: Peer, steps: int) -> dict[str, float]:

@@ -36,7 +36,7 @@ def verify_verb(
         bags: Recorded drives.
         frames: Length of the generated video; at most this many frames of each bag.
         engines: Engines to compare with the int64 reference: stepwise, folded, native where it was
-            built, compiled, collapsed; the first three if none is named.
+            built, compiled, cuda, collapsed; the first three if none is named.
         encoding: How frames are charged: whole, or what has changed since the last one.
         device: auto, cpu or cuda.
         seed: Of the generated video.
