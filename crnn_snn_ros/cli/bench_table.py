@@ -38,6 +38,8 @@ def print_bench(result: dict[str, Any]) -> None:
 def markdown(result: dict[str, Any]) -> str:
     """The same as a document."""
     lines = ["# Time per frame", "", "Written by `crnn-snn bench --out`.", "", _summary(result)]
+    lines += ["", "Minima are the times least disturbed by other work on the machine; medians and "]
+    lines[-1] += "p99 are of the machine as it was."
     for title, headings, rows in _tables(result):
         lines += ["", f"{title}:", "", f"| | {' | '.join(headings)} |"]
         lines += ["|---" * (len(headings) + 1) + "|"]
