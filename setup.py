@@ -48,7 +48,7 @@ DEV = [
 NATIVE = Path(NAME, "core", "engines", "native_src")  # of the engine `native`
 NATIVE_FLAGS = ["-std=c++17", "-O3", "-g0", "-fno-exceptions", "-fno-rtti", "-fvisibility=hidden"]
 # Instruction sets beyond the portable one. A compiler that does not know one leaves it out.
-NATIVE_PATHS = {
+X86_PATHS = {
     "avx2": ["-mavx2", "-mbmi", "-mbmi2", "-mlzcnt", "-mpopcnt"],
     "avxvnni": ["-mavx2", "-mbmi", "-mbmi2", "-mlzcnt", "-mpopcnt", "-mavxvnni"],
     "avx512vnni": [
@@ -56,6 +56,8 @@ NATIVE_PATHS = {
         *("-mbmi", "-mbmi2", "-mlzcnt", "-mpopcnt", "-mprefer-vector-width=512"),
     ],
 }
+ARM_PATHS = {"neondot": ["-march=armv8.2-a+dotprod"]}
+NATIVE_PATHS = {"x86_64": X86_PATHS, "aarch64": ARM_PATHS}
 
 
 def resource_files(kind: str) -> list[Path]:
@@ -108,7 +110,7 @@ class BuildNative(build_ext):
         """One kernel per instruction set, in one library that knows nothing of Python."""
         objects = self._compile("kernel.cpp", "portable", [])
         names = []
-        for name, flags in NATIVE_PATHS.items() if platform.machine() == "x86_64" else ():
+        for name, flags in NATIVE_PATHS.get(platform.machine(), {}).items():
             try:
                 objects += self._compile("kernel.cpp", name, flags)
                 names.append(name)

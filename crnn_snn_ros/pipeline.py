@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from crnn_snn_ros.core.command import ControlConfig, ControlState, control
-from crnn_snn_ros.core.engines import make_engine
+from crnn_snn_ros.core.engines import S_ANALOG, make_engine
 from crnn_snn_ros.core.engines.base import Carry, Engine, FrameResult
 from crnn_snn_ros.core.errors import ConfigError, ConversionError
 from crnn_snn_ros.core.types import Command, Frame, Prediction
@@ -178,6 +178,7 @@ def load_pipeline(
     device: str = "auto",
     config: ControlConfig | None = None,
     reset_gap_s: float = 1.0,
+    encoding: str = S_ANALOG,
 ) -> Pipeline:
     """Load a model and build its engine, checked on this machine against the int64 reference.
 
@@ -190,7 +191,7 @@ def load_pipeline(
         ConversionError: the engine is not exact on this machine.
     """
     model, card = read(path)
-    spiking = make_engine(engine, model.graph, device)
+    spiking = make_engine(engine, model.graph, device, encoding)
     frames = random_video(model.graph.input_shape, CHECK_FRAMES)
     fault = verify(model.graph, {engine: spiking}, frames).first_difference
     if fault is not None:

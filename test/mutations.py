@@ -33,8 +33,8 @@ def collapsed(
 
 SPIKE = "spike = rises.to(v.dtype) - falls.to(v.dtype)"
 CANONICAL = "count.sign() * (count.abs() >= t)"
-BEGIN_STEPWISE = "begin_frame(bias, zeros, params)"
-BEGIN_FOLDED = "state = begin_frame(self._biases[node.name], silence, params)"
+BEGIN_STEPWISE = "engine._resume(node, zeros, memory)"
+BEGIN_FOLDED = "state = self._resume(node, silence, memory)"
 KEEP_STEPWISE = (
     "settled = carry.exact & sim",
     "self.kept = sim.states\n        settled = carry.exact & sim",
@@ -80,8 +80,8 @@ MUTATIONS = [
     neuron("carry-without-sign", CANONICAL, "(count.abs() >= t).to(count.dtype)"),
     stepwise("recurrent-weight-sign", ("recurrent_charge = self", "recurrent_charge = -self")),
     folded("recurrent-weight-sign", ("recurrent_charge = self", "recurrent_charge = -self")),
-    stepwise("carry-is-never-renewed", ("Carry(counts, settled)", "Carry(carry.counts, settled)")),
-    folded("carry-is-never-renewed", ("Carry(counts, settled)", "Carry(carry.counts, settled)")),
+    stepwise("carry-is-never-renewed", ("Carry(counts, settled", "Carry(carry.counts, settled")),
+    folded("carry-is-never-renewed", ("Carry(counts, settled", "Carry(carry.counts, settled")),
     # What belongs to time-step 1 alone
     stepwise(
         "bias-at-every-step",
@@ -98,7 +98,7 @@ MUTATIONS = [
             "+ self._charge(node, spikes) + self._engine._biases[node.name]\n",
         ),
     ),
-    folded("head-without-bias", (".sum(dim=0) + self._biases[node.name]", ".sum(dim=0)")),
+    folded("head-without-bias", ("else self._biases[node.name]", "else 0")),
     stepwise("input-at-every-step", ("pixels if t == 1 else torch.zeros_like(pixels)", "pixels")),
     folded(
         "input-at-every-step",
@@ -193,10 +193,8 @@ MUTATIONS = [
         ("(before.abs() > limit)", "(before.abs() > 255)"),
         network=True,
     ),
-    stepwise(
-        "cut-forgotten", ("Carry(counts, settled)", "Carry(counts, carry.exact)"), network=True
-    ),
-    folded("cut-forgotten", ("Carry(counts, settled)", "Carry(counts, carry.exact)"), network=True),
+    stepwise("cut-forgotten", ("Carry(counts, settled", "Carry(counts, carry.exact"), network=True),
+    folded("cut-forgotten", ("Carry(counts, settled", "Carry(counts, carry.exact"), network=True),
     stepwise(
         "settle-step-one-low",
         ("settle_steps[active] = t", "settle_steps[active] = t - 1"),

@@ -16,9 +16,11 @@ from crnn_snn_ros.cli import main
 from crnn_snn_ros.core.engines import ENGINES, FoldedEngine, make_engine
 from crnn_snn_ros.core.verify import random_video
 from crnn_snn_ros.evaluation.bench import bench
+from crnn_snn_ros.evaluation.encodings import GIVEN, NOISE, STATIC, compare
 from crnn_snn_ros.evaluation.float_network import FloatNetwork
 from crnn_snn_ros.evaluation.synops import OperationCounter
 from crnn_snn_ros.io.model_file import save
+from crnn_snn_ros.io.resources import resource_path
 from crnn_snn_ros.training.convert import convert, to_graph
 from crnn_snn_ros.training.network import Crnn
 from crnn_snn_ros.training.random_network import LARGE, quantized, untrained
@@ -96,7 +98,8 @@ def test_command(more: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         {"1": names} if more else {}
     )
     assert [cut["steps"] for cut in result["sweep"]] == ([3] if more else [])
-    assert result["replay"] is None
+    assert result["replay"] is result["node"] is None
+    assert result["encodings"]["engine"] == ("folded" if more else list(ENGINES)[-1])
     assert result["engines"]["float_eager"]["ratio_to_float_eager"] == 1.0
     assert main(arguments) == 0
     assert "float_eager" in capsys.readouterr().out
@@ -108,6 +111,7 @@ def test_command(more: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         (["--frames", "0"], "--frames has 0"),
         (["--steps", "0"], "--steps has 0"),
         (["--threads", "1", "0"], "--threads has 0"),
+        (["--node", "-1"], "--node has -1"),
         (["--network", "large"], "and not both"),
         (["--engines", "warp"], "engine 'warp' is unknown"),
     ],
@@ -137,6 +141,46 @@ def test_replay_is_timed_on_a_bag(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert f"A replay runs {result['replay']['fps']:.0f} frames per second" in text
     for name, entry in result["engines"].items():
         assert f"| {name} | {entry['ms_min']:.3f} | " in text
+
+
+def test_encodings_are_compared_on_what_the_camera_sees() -> None:
+    """A scene that stands still is nearly free where only changes are charged, and noise is not."""
+    graph = exercise_graph()
+    still = [next(iter(random_video(graph.input_shape, 1)))] * 8
+    scenes = compare(graph, "folded", still, repeats=2)["scenes"]
+    assert list(scenes) == [GIVEN, STATIC, NOISE]
+    for scene, costs in scenes.items():
+        whole, changes = costs["s-analog"], costs["incremental"]
+        assert whole.keys() == changes.keys() == {"settle_steps", "spikes", "ms"}
+        if scene == NOISE:
+            assert changes["spikes"] > whole["spikes"] / 3
+            continue
+        # What a recurrent layer still changes, while the picture does not, costs something.
+        assert changes["spikes"] < whole["spikes"]
+        assert scenes[GIVEN]["incremental"]["spikes"] == scenes[STATIC]["incremental"]["spikes"]
+    slow = compare(graph, "folded", still[:2], repeats=1)
+    assert slow["faster"] in ("s-analog", "incremental")
+
+
+def test_node_is_timed_over_dds(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("rclpy")
+    model = resource_path("models", "donkeycar_mit.snn")
+    arguments = ["bench", str(model), "--engines", "collapsed", "--repeats", "1", "--frames", "2"]
+    assert main([*arguments, "--node", "20", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["encodings"] is None  # collapsed has but one
+    node = result["node"]
+    assert (node["frames"], node["size"], node["rate_hz"]) == (20, [640, 480], 30.0)
+    for name in ("node", "control"):
+        assert 0.0 < node[name]["answered"] <= 1.0
+        assert 0.0 < node[name]["ms_min"] <= node[name]["ms_median"] <= node[name]["ms_p99"]
+    assert node["network"]["ms_min"] > 0.0
+
+
+def test_no_node_for_a_network_without_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--frames", "2", "--repeats", "1", "--engines", "collapsed", "--node", "3"]
+    assert main(["bench", "--network", "large", *arguments]) == 2
+    assert "is no model that a node could load" in capsys.readouterr().err
 
 
 def test_large_network_is_as_large_as_it_says() -> None:

@@ -41,7 +41,8 @@ OUTSIDE_ROS: dict[str, tuple[str, str | None]] = {
     "yaml": ("pyyaml", "python3-yaml"),
     "zstandard": ("zstandard", None),
 }
-COMES_WITH = {"builtin_interfaces": "rclpy"}  # ROS packages that another one always brings
+# What another package always brings along (triton: torch for CUDA)
+COMES_WITH = {"builtin_interfaces": "rclpy", "triton": "python3-torch"}
 ROBOT = ("core", "io", "pipeline.py", "ros")  # what runs on the robot, without any extra
 NO_WHEEL = {"launch", "launch_ros", "sensor_msgs_py"}  # not on the package index: imported if there
 

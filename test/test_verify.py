@@ -213,7 +213,7 @@ def test_command_prints_one_json_object(capsys: pytest.CaptureFixture[str]) -> N
 def test_command_fails_and_names_the_place(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(ENGINES, "folded", lambda graph, _device: Liar(graph, counts_off))
+    monkeypatch.setitem(ENGINES, "folded", lambda graph, *_: Liar(graph, counts_off))
     assert main(["verify", str(EXERCISE), "--frames", "9", "--device", "cpu", "--json"]) == 1
     fault = json.loads(capsys.readouterr().out)["first_difference"]
     assert fault.keys() == {"engine", "what", "layer", "frame", "index", "qann", "snn"}

@@ -10,6 +10,13 @@ from rich.table import Table
 from crnn_snn_ros.cli.output import STDOUT
 
 HEADINGS = ("min", "median", "p99", "/ eager", "/ compiled", "exact")
+ENCODINGS_TITLE = (
+    "Cost of a frame by encoding, and its share of that of s-analog (the frames as given, the "
+    "first of them standing still, and noise)"
+)
+ENCODINGS_HEADINGS = ("steps", "spikes", "ms", "of steps", "of spikes", "of ms")
+COSTS = {"settle_steps": 2, "spikes": 0, "ms": 3}  # digits
+S_ANALOG = "s-analog"
 EXACT = {True: "yes", False: "NO", None: ""}
 
 Rows = list[tuple[str, ...]]
@@ -31,6 +38,8 @@ def print_bench(result: dict[str, Any]) -> None:
 def markdown(result: dict[str, Any]) -> str:
     """The same as a document."""
     lines = ["# Time per frame", "", "Written by `crnn-snn bench --out`.", "", _summary(result)]
+    lines += ["", "Minima are the times least disturbed by other work on the machine; medians and "]
+    lines[-1] += "p99 are of the machine as it was."
     for title, headings, rows in _tables(result):
         lines += ["", f"{title}:", "", f"| | {' | '.join(headings)} |"]
         lines += ["|---" * (len(headings) + 1) + "|"]
@@ -51,7 +60,25 @@ def _summary(result: dict[str, Any]) -> str:
             f" A replay runs {replay['fps']:.0f} frames per second, read and decoded, on one "
             f"thread (engine {replay['engine']}, {replay['frames']} frames)."
         )
+    if result["encodings"] is not None:
+        text += (
+            f" On the frames given the faster encoding is {result['encodings']['faster']} "
+            f"(engine {result['encodings']['engine']})."
+        )
+    if result["node"] is not None:
+        text += _of_node(result["node"])
     return text
+
+
+def _of_node(node: dict[str, Any]) -> str:
+    width, height = node["size"]
+    beyond = node["beyond_control_by_network"]
+    return (
+        f" Through the node over DDS, {node['frames']} images of {width}x{height} at "
+        f"{node['rate_hz']:.0f} Hz, {node['node']['answered']:.1%} were answered; beyond a node "
+        f"that computes nothing it takes {beyond['ms_min']:.2f} times the network's own time by "
+        f"minima, {beyond['ms_median']:.2f} by medians."
+    )
 
 
 def _tables(result: dict[str, Any]) -> Iterator[tuple[str, tuple[str, ...], Rows]]:
@@ -71,6 +98,30 @@ def _tables(result: dict[str, Any]) -> Iterator[tuple[str, tuple[str, ...], Rows
         ]
         errors = tuple(f"mean error of {head}" for head in heads)
         yield "Frames cut at T, against the settled ones", ("settled", *errors), rows
+    if result["encodings"] is not None:
+        yield ENCODINGS_TITLE, ENCODINGS_HEADINGS, _costs(result["encodings"])
+    if result["node"] is not None:
+        yield "Frame to command, ms", ("min", "median", "p99"), _times(result["node"])
+
+
+def _costs(encodings: dict[str, Any]) -> Rows:
+    return [
+        (
+            f"{scene}: {encoding}",
+            *(f"{cost[key]:.{digits}f}" for key, digits in COSTS.items()),
+            *(f"{cost[key] / costs[S_ANALOG][key]:.2f}" for key in COSTS),
+        )
+        for scene, costs in encodings["scenes"].items()
+        for encoding, cost in costs.items()
+    ]
+
+
+def _times(node: dict[str, Any]) -> Rows:
+    keys = ("ms_min", "ms_median", "ms_p99")
+    named = (("node", "collision_avoidance"), ("control", "computes nothing"))
+    rows = [(name, *(f"{node[of][key]:.2f}" for key in keys)) for of, name in named]
+    alone = (f"{node['network'][key]:.2f}" for key in keys[:2])
+    return [*rows, (f"no ROS (engine {node['engine']})", *alone, "")]
 
 
 def _row(name: str, entry: dict[str, Any]) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ def bench_verb(
     compiled: bool = False,
     device: str = "cpu",
     threads: tuple[int, ...] = (1,),
+    node: int = 0,
     image_topic: str | None = None,
     out: Path | None = None,
     json: bool = False,
@@ -36,7 +37,8 @@ def bench_verb(
     Example: crnn-snn bench model.snn drive --steps 4 8 16 --compiled
 
     The float network has the model's shapes and weights; the ratio of minima is what to compare.
-    With a bag also: frames per second of a replay. Exits with 1 if an engine is not exact.
+    Also says which encoding of the frames is faster, and with a bag how many frames per second a
+    replay runs. Exits with 1 if an engine is not exact.
 
     Args:
         model: The model file.
@@ -50,6 +52,8 @@ def bench_verb(
             and minutes.
         device: auto, cpu or cuda: of the engines, the float network being on the CPU.
         threads: Threads of torch; of several numbers the first is the main result.
+        node: Also send so many 640x480 images to a running node over DDS, at 30 Hz, and as many to
+            one that computes nothing; needs ROS.
         image_topic: Image topic of the bag; needed only where it has several.
         out: Write the tables to this Markdown file as well.
         json: One JSON object on stdout.
@@ -62,6 +66,7 @@ def bench_verb(
     for name, values in (
         *(("frames", (frames,)), ("repeats", (repeats,))),
         *(("steps", steps), ("threads", threads or (0,))),
+        *((("node", (node,)),) if node else ()),
     ):
         if min(values, default=1) < 1:
             raise ConfigError(f"--{name} has {min(values)}, must be at least 1")
@@ -90,9 +95,11 @@ def bench_verb(
         "model": str(model) if loaded is not None else f"network {network}",
         **results[0],
         "more_threads": {n: r["engines"] for n, r in zip(threads[1:], results[1:], strict=True)},
+        "encodings": _encodings(graph, chosen, video, device, repeats),
         "replay": None
         if model is None or bag is None
         else _replay(model, bag, image_topic, frames),
+        "node": _node(model, node) if node else None,
     }
     if out is not None:
         _write(out, result)
@@ -147,6 +154,35 @@ def _video(
     if not video:
         raise DataError(f"bag {bag} has no frames")
     return video
+
+
+def _encodings(
+    graph: Graph, engines: dict[str, Engine], video: list[Any], device: str, repeats: int
+) -> dict[str, Any] | None:
+    """By the fastest of the engines that knows both, if there is one and a change to be charged."""
+    from crnn_snn_ros.core.device import choose_device
+    from crnn_snn_ros.core.engines import engines_on
+    from crnn_snn_ros.evaluation.encodings import compare
+
+    known = [name for name in engines_on(choose_device(device).type) if name in engines]
+    if not known or len(video) < 2:
+        return None
+    return compare(graph, known[-1], video, device=device, repeats=repeats)
+
+
+def _node(model: Path | None, frames: int) -> dict[str, Any]:
+    from crnn_snn_ros.cli.output import single_thread
+    from crnn_snn_ros.core.errors import ConfigError
+    from crnn_snn_ros.pipeline import load_pipeline
+
+    if model is None:
+        raise ConfigError("--network is no model that a node could load; leave out --node")
+    try:
+        from crnn_snn_ros.ros.latency import latency
+    except ImportError as error:
+        raise ConfigError(f"--node needs ROS 2: {error}; source it, or leave it out") from None
+    single_thread()
+    return latency(model, load_pipeline(model, "auto", "cpu"), frames)
 
 
 def _replay(model: Path, bag: Path, topic: str | None, frames: int) -> dict[str, Any]:

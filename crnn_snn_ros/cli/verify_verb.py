@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import Positional
 
@@ -18,6 +18,7 @@ def verify_verb(
     bags: Positional[tuple[Path, ...]] = (),
     frames: int = 1000,
     engines: tuple[str, ...] | None = None,
+    encoding: Literal["s-analog", "incremental"] = "s-analog",
     device: str = "auto",
     seed: int = 0,
     image_topic: str | None = None,
@@ -35,7 +36,8 @@ def verify_verb(
         bags: Recorded drives.
         frames: Length of the generated video; at most this many frames of each bag.
         engines: Engines to compare with the int64 reference: stepwise, folded, native where it was
-            built, compiled, collapsed; the first three if none is named.
+            built, compiled, cuda, collapsed; the first three if none is named.
+        encoding: How frames are charged: whole, or what has changed since the last one.
         device: auto, cpu or cuda.
         seed: Of the generated video.
         image_topic: Image topic of the bags; needed only where they have several.
@@ -55,7 +57,7 @@ def verify_verb(
     single_thread()
     loaded = load(model)
     names = engines_on(choose_device(device).type) if engines is None else engines
-    chosen = {name: make_engine(name, loaded.graph, device) for name in names}
+    chosen = {name: make_engine(name, loaded.graph, device, encoding) for name in names}
     videos = [bag_frames(bag, image_topic, loaded.contract, frames) for bag in bags]
     if not videos:
         videos = [random_video(loaded.graph.input_shape, frames, seed)]

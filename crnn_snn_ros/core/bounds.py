@@ -37,15 +37,20 @@ class Bounds(NamedTuple):
     layer_steps: dict[str, int]  # the same for each node
 
 
-def prove(graph: Graph) -> Bounds:
+def prove(graph: Graph, *, incremental: bool = False) -> Bounds:
     """Check the values in a graph and compute its bounds.
+
+    Args:
+        graph: Valid or not.
+        incremental: Of a network that is charged with differences between frames: they span twice
+            the range of what they are differences of, and a count may begin at any value.
 
     Raises:
         ConversionError: the structure is wrong, a threshold is outside [2, 2047], or a membrane
             could leave the integers that float32 represents exactly.
     """
     validate(graph)
-    largest = largest_counts(graph)
+    largest = largest_counts(graph, differences=incremental)
     accumulator = 0
     for node in graph.nodes:
         if isinstance(node, Neurons | Head):
@@ -56,20 +61,25 @@ def prove(graph: Graph) -> Bounds:
                     "use fewer levels, a smaller threshold or fewer inputs"
                 )
             accumulator = max(accumulator, reach)
-    steps = _settling_steps(graph)
+    steps = _settling_steps(graph, incremental)
     return Bounds(accumulator, max(steps.values()), steps)
 
 
-def largest_counts(graph: Graph) -> dict[str, int]:
+def largest_counts(graph: Graph, *, differences: bool = False) -> dict[str, int]:
     """Largest |count| that one element of every node (and of the input) can deliver in a frame.
+
+    Args:
+        graph: A validated graph.
+        differences: Of what is delivered between any two counts instead.
 
     Raises:
         ConversionError: a sum-pool could leave the integers that float32 represents exactly.
     """
-    largest = {INPUT: -INPUT_MIN}
+    factor = 2 if differences else 1
+    largest = {INPUT: factor * -INPUT_MIN}
     for node in graph.nodes:
         if isinstance(node, Neurons):
-            largest[node.name] = max(node.n_max, -node.n_min)
+            largest[node.name] = factor * max(node.n_max, -node.n_min)
         elif isinstance(node, SumPool):
             largest[node.name] = node.kernel[0] * node.kernel[1] * largest[node.source]
             if largest[node.name] >= ACCUMULATOR_LIMIT:
@@ -98,7 +108,7 @@ def _largest_membrane(node: Neurons | Head, largest: dict[str, int]) -> int:
         count = max(node.n_max, -node.n_min)
         reach = reach + threshold // 2 + threshold * count
         if node.recurrent is not None:
-            reach = reach + np.abs(node.recurrent.astype(np.int64)) * count
+            reach = reach + np.abs(node.recurrent.astype(np.int64)) * largest[node.name]
     return int(reach.max())
 
 
@@ -110,19 +120,20 @@ def _row_magnitudes(weight: NDArray[np.signedinteger[Any]]) -> NDArray[np.int64]
     return magnitude
 
 
-def _settling_steps(graph: Graph) -> dict[str, int]:
+def _settling_steps(graph: Graph, incremental: bool) -> dict[str, int]:
     """Last time-step at which each node can still change (README, "How many time-steps")."""
     steps = {INPUT: 1}
     for node in graph.nodes:
         arrival = max(steps[source] for source in sources(node))
         if isinstance(node, Neurons):
-            largest = max(node.n_max, -node.n_min)
+            span = node.n_max - node.n_min
+            largest = span if incremental else max(node.n_max, -node.n_min)
             if node.recurrent is not None:
-                steps[node.name] = max(arrival, largest) + node.n_max - node.n_min - 1
+                steps[node.name] = max(arrival, largest) + span - 1
             elif arrival == 1:  # the whole charge is there at once, so the count only walks one way
                 steps[node.name] = largest
             else:
-                steps[node.name] = arrival + node.n_max - node.n_min - 1
+                steps[node.name] = arrival + span - 1
         else:
             steps[node.name] = arrival
     return steps

@@ -26,12 +26,13 @@ NOT_AN_INTEGER = int(np.iinfo(np.int32).max)  # stands for a fraction, infinity 
 class JudgedFrame(NamedTuple):
     """What every engine is held to in one frame."""
 
-    graph: Graph
     bounds: Bounds
+    graph: Graph
     number: int
     pixels: torch.Tensor  # (1, C, H, W)
     reference: qann.QannFrame
-    before: Mapping[str, Int64]  # carry of the reference
+    arriving: Mapping[str, Int64]  # recurrent counts that are charged in this frame
+    start: Mapping[str, Int64]  # counts at its begin, none for zeros
 
 
 Fault = tuple[str, str, int, tuple[int, ...], int, int]  # a Difference without its engine
@@ -71,7 +72,8 @@ def _spike_faults(
     last = np.where(spikes != 0, steps, 0).max(axis=0)
     fired, bound = integers(result.activity[layer]), frame.bounds.layer_steps[layer]
     yield from _unequal(frame, "largest |spike|", layer, np.minimum(largest, 1), largest)
-    yield from _unequal(frame, "sum of spikes", layer, want, spikes.sum(axis=0))
+    change = want - frame.start.get(layer, 0)
+    yield from _unequal(frame, "sum of spikes", layer, change, spikes.sum(axis=0))
     yield from _unequal(frame, "number of spikes", layer, np.abs(spikes).sum(axis=0), fired)
     yield from _unequal(frame, "last spike's time-step", layer, np.minimum(last, bound), last)
 
@@ -82,7 +84,7 @@ def _carry_faults(
     want = frame.reference.counts[layer]
     if trace is not None:
         spikes = integers(trace.recurrent_spikes[layer])
-        before = frame.before[layer]  # (N, 1) in the first frame
+        before = frame.arriving[layer]  # (N, 1) in the first frame
         before = before.reshape(before.shape + (1,) * (want.ndim - before.ndim))
         count = np.broadcast_to(before, want.shape)
         yield from _unequal(frame, "sum of recurrent spikes", layer, count, spikes.sum(axis=0))

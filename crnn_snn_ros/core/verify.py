@@ -86,15 +86,24 @@ def verify(
     """
     if not engines:
         raise ConfigError("nothing to verify: name at least one engine")
-    bounds = prove(graph)
-    report = Report(tuple(engines), bounds.settling_steps)
-    carry = qann.initial_carry(graph)
+    modes = {engine.incremental for engine in engines.values()}
+    bounds = {incremental: prove(graph, incremental=incremental) for incremental in modes}
+    report = Report(tuple(engines), max(bound.settling_steps for bound in bounds.values()))
+    carry, start = qann.initial_carry(graph), qann.initial_carry(graph)
+    earlier: Mapping[str, NDArray[np.int64]] = {}
     carries = {name: engine.initial_carry() for name, engine in engines.items()}
     for number, pixels in enumerate(frames):
         reference, after = qann.run_frame(graph, pixels[None], carry)
-        frame = JudgedFrame(graph, bounds, number, torch.from_numpy(pixels[None]), reference, carry)
+        changed = {name: counts - start[name] for name, counts in carry.items()}
+        whole = graph, number, torch.from_numpy(pixels[None]), reference
         settle_steps = 0
         for name, engine in engines.items():
+            bound = bounds[engine.incremental]
+            frame = (
+                JudgedFrame(bound, *whole, changed, earlier)
+                if engine.incremental
+                else JudgedFrame(bound, *whole, carry, {})
+            )
             result, next_carry = engine.step(frame.pixels, carries[name], trace=engine.spikes)
             _measure(reference, result, report)
             found = (
@@ -108,7 +117,7 @@ def verify(
         report.settle_steps.append(settle_steps)
         report.frames += 1
         report.activations += _size(reference)
-        carry = after
+        start, carry, earlier = carry, after, reference.counts
         if progress is not None:
             progress(report.frames)
         if report.first_difference is not None:

@@ -34,7 +34,9 @@ Step = Callable[[Tensor, Any], tuple[Heads, Any]]  # frame, state -> heads, stat
 
 
 @dataclass
-class _Contender:
+class Contender:
+    """Whoever takes turns."""
+
     step: Step
     start: Any  # state before the first frame
     exact: bool | None  # None: it is not meant to be
@@ -42,6 +44,7 @@ class _Contender:
     times_s: list[float] = field(default_factory=list)
 
     def run(self, frame: Tensor) -> None:
+        """Take one frame, and the time."""
         begin = time.perf_counter()
         _, self.state = self.step(frame, self.state)
         self.times_s.append(time.perf_counter() - begin)
@@ -75,22 +78,23 @@ def bench(
     """
     contenders = _contenders(graph, engines, frames, compiled, steps)
     inputs = [torch.from_numpy(frame[None]) for frame in frames]
-    _take_turns(list(contenders.values()), inputs, repeats, progress)
+    take_turns(list(contenders.values()), inputs, repeats, progress)
     return {
         "frames": len(frames),
         "repeats": repeats,
         "settle_steps": _settle_steps(engines, inputs),
         "sweep": [_cut_short(graph, _spiking_one(engines), inputs, cut) for cut in steps],
-        "engines": _summary(contenders),
+        "engines": summary(contenders),
     }
 
 
-def _take_turns(
-    turns: Sequence[_Contender],
+def take_turns(
+    turns: Sequence[Contender],
     inputs: Sequence[Tensor],
     repeats: int,
-    progress: Callable[[int], object] | None,
+    progress: Callable[[int], object] | None = None,
 ) -> None:
+    """Run a stream of frames (1, C, H, W) with all of them, frame by frame, in changing order."""
     order = np.random.default_rng(0)
     with torch.inference_mode():
         for frame in inputs[:WARM_UP]:
@@ -127,24 +131,26 @@ def _contenders(
     frames: Sequence[NDArray[np.int8]],
     compiled: bool,
     steps: Sequence[int],
-) -> dict[str, _Contender]:
-    found: dict[str, _Contender] = {}
+) -> dict[str, Contender]:
+    found: dict[str, Contender] = {}
     some = frames[:CHECKED_FRAMES]
     for name, engine in engines.items():
         exact = verify(graph, {name: engine}, some).first_difference is None
-        found[name] = _Contender(_spiking(engine, None), engine.initial_carry(), exact)
+        found[name] = Contender(spiking(engine, None), engine.initial_carry(), exact)
         for cut in steps if engine.spikes else ():
             settled = _settles(engine, frames, cut)
             start = engine.initial_carry()
-            found[f"{name} T={cut}"] = _Contender(_spiking(engine, cut), start, exact and settled)
+            found[f"{name} T={cut}"] = Contender(spiking(engine, cut), start, exact and settled)
     eager = FloatNetwork(graph).eval()
-    found[EAGER] = _Contender(eager, {}, None)
+    found[EAGER] = Contender(eager, {}, None)
     if compiled:
-        found[COMPILED] = _Contender(torch.compile(eager, dynamic=False), {}, None)
+        found[COMPILED] = Contender(torch.compile(eager, dynamic=False), {}, None)
     return found
 
 
-def _spiking(engine: Engine, cut: int | None) -> Step:
+def spiking(engine: Engine, cut: int | None) -> Step:
+    """An engine's step, cut at a time-step or whole."""
+
     def step(frame: Tensor, carry: Any) -> tuple[Heads, Any]:
         result, carry = engine.step(frame, carry, num_steps=cut)
         return result.heads, carry
@@ -210,7 +216,8 @@ def _settle_steps(engines: Mapping[str, Engine], inputs: Sequence[Tensor]) -> di
     return {"mean": float(np.mean(steps)), "max": max(steps), "bound": bound}
 
 
-def _summary(contenders: Mapping[str, _Contender]) -> dict[str, dict[str, Any]]:
+def summary(contenders: Mapping[str, Contender]) -> dict[str, dict[str, Any]]:
+    """Times and ratios by name; ``EAGER`` must be among them."""
     best = {name: min(contender.times_s) for name, contender in contenders.items()}
     return {
         name: {

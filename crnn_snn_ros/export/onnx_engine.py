@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 import onnx
@@ -62,20 +63,31 @@ class OnnxEngine(Engine):
         """See ``Engine.step``; of one stream, N = 1."""
         self._check(frame, carry)
         self._limit(num_steps)
-        pixels = frame.to(torch.int16).add(128).to(torch.uint8).permute(0, 2, 3, 1).numpy()
-        given = {IMAGE: np.ascontiguousarray(pixels)}
-        for name in self._recurrent:
-            given[carry_input(name)] = carry.counts[name].to(torch.int32).numpy()
-        wanted = [*map(head_output, self._heads), *map(carry_output, self._recurrent)]
-        values = [torch.from_numpy(v).float() for v in self._session.run(wanted, given)]
-        heads = dict(zip(self._heads, values, strict=False))
-        after = dict(zip(self._recurrent, values[len(heads) :], strict=True))
+        heads, after = self.infer(frame, carry.counts)
+        given = self._given(frame, carry.counts)
         between = self._opened.run([*map(counts_tensor, self._layers)], given)
         counts = dict(zip(self._layers, map(torch.from_numpy, between), strict=True))
         settled = carry.exact.clone()
         steps = torch.zeros(1, dtype=torch.int64)
         result = FrameResult(heads, {**counts, **after}, {}, steps, settled, None)
         return result, Carry(after, settled)
+
+    def infer(
+        self, frame: Tensor, counts: dict[str, Tensor]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Heads and recurrent counts of a frame (1, C, H, W), as a user's program gets them."""
+        wanted = [*map(head_output, self._heads), *map(carry_output, self._recurrent)]
+        given = self._given(frame, counts)
+        values = [torch.from_numpy(v).float() for v in self._session.run(wanted, given)]
+        heads = dict(zip(self._heads, values, strict=False))
+        return heads, dict(zip(self._recurrent, values[len(heads) :], strict=True))
+
+    def _given(self, frame: Tensor, counts: dict[str, Tensor]) -> dict[str, Any]:
+        pixels = frame.to(torch.int16).add(128).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+        given = {IMAGE: np.ascontiguousarray(pixels)}
+        for name in self._recurrent:
+            given[carry_input(name)] = counts[name].to(torch.int32).numpy()
+        return given
 
 
 def _opened(exported: bytes, layers: list[str]) -> bytes:

@@ -137,7 +137,7 @@ def node_process(log: Path, parameters: Mapping[str, str]) -> Iterator[subproces
 
 @contextmanager
 def started(
-    module: str, log: Path, parameters: Mapping[str, str]
+    module: str, log: Path, parameters: Mapping[str, str], namespace: str = ""
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process with parameters, on the shipped DDS profile; gone when the block ends.
 
@@ -145,8 +145,11 @@ def started(
         module: to run.
         log: file for what it prints.
         parameters: of its node.
+        namespace: of its node.
     """
     arguments = [part for name, v in parameters.items() for part in ("-p", f"{name}:={v}")]
+    if namespace:
+        arguments += ["-r", f"__ns:=/{namespace}"]
     env = {PROFILE: str(resource_path("config", "fastdds.xml")), **os.environ}
     with log.open("wb") as output:
         process = subprocess.Popen(

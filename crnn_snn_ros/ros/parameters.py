@@ -19,6 +19,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from crnn_snn_ros.core.command import ControlConfig
+from crnn_snn_ros.core.engines import ENCODINGS, S_ANALOG
 from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.core.gate import GateConfig
 from crnn_snn_ros.core.settings import Setting, check, setting, settings
@@ -42,6 +43,12 @@ class NodeConfig:
 
     model: str = setting("", "model file, or the name of a shipped one; empty: default.snn")
     engine: str = setting("auto", "spiking engine: auto, or a name that `crnn-snn bench` lists")
+    encoding: str = setting(
+        S_ANALOG,
+        "s-analog: every frame is charged whole; incremental: what has changed since the last, "
+        "with the same results; `crnn-snn bench` says which is faster",
+        choices=ENCODINGS,
+    )
     device: str = setting("auto", "auto, cpu or cuda")
     threads: int = setting(1, "threads of torch", (1, 256))
     image_transport: str = setting(
@@ -229,8 +236,11 @@ def build(config: NodeConfig, control: ControlConfig) -> Built:
         CrnnSnnError: the model, the engine or the device is refused.
     """
     path = model_path(config.model)
-    pipeline = load_pipeline(path, config.engine, config.device, control, config.reset_gap)
-    engine = f"{pipeline.engine.name} on {pipeline.engine.device}"
+    pipeline = load_pipeline(
+        path, config.engine, config.device, control, config.reset_gap, config.encoding
+    )
+    mode = ", incremental" if pipeline.engine.incremental else ""
+    engine = f"{pipeline.engine.name} on {pipeline.engine.device}{mode}"
     untrained = [name for name, head in pipeline.model.heads.items() if not head.trained]
     if untrained and not config.allow_untrained:
         raise ConfigError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from crnn_snn_ros.core.bounds import largest_counts, prove
 from crnn_snn_ros.core.graph import Conv, Graph, Head, Identity, Neurons, Synapse, validate
-from crnn_snn_ros.core.neuron import BifParams
+from crnn_snn_ros.core.neuron import BifParams, BifState, begin_frame
 
 Charge = Callable[[Tensor], Tensor]
 
@@ -28,6 +28,17 @@ class Carry(NamedTuple):
 
     counts: dict[str, Tensor]  # spike counts of each recurrent layer, (N, channels, ...)
     exact: Tensor  # bool (N,): False once a frame was cut, until the stream is reset
+    memory: Any = None  # in incremental mode, from the first frame on: the engine's own
+
+
+class Memory(NamedTuple):
+    """What s-analog resets between frames and the incremental mode keeps, each (N, *shape)."""
+
+    frame: Tensor  # the input that the membranes are charged with
+    delivered: dict[str, Tensor]  # recurrent counts that they are charged with
+    neurons: dict[str, BifState]
+    pooled: dict[str, Tensor]  # counts of max-pools
+    heads: dict[str, Tensor]
 
 
 class Trace(NamedTuple):
@@ -53,6 +64,12 @@ class FrameResult(NamedTuple):
 class Engine(ABC):
     """A way to run a graph as a spiking network. All engines give identical integers.
 
+    Args:
+        graph: The integer network.
+        device: Where it runs.
+        incremental: Reset nothing between frames and charge only what has changed: the same counts
+            and heads, but other spikes and time-steps (README, "Incremental").
+
     Raises:
         ConversionError: the graph is not valid or its bounds cannot be proven.
     """
@@ -60,10 +77,13 @@ class Engine(ABC):
     name: ClassVar[str]  # as ``make_engine`` takes it
     spikes: ClassVar[bool] = True  # False: says the same of a frame, but has no time-steps
 
-    def __init__(self, graph: Graph, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self, graph: Graph, device: str | torch.device = "cpu", incremental: bool = False
+    ) -> None:
         self.graph = graph
         self.device = torch.device(device)
-        self.bounds = prove(graph)
+        self.incremental = incremental
+        self.bounds = prove(graph, incremental=incremental)
         self.shapes = validate(graph)
 
     def initial_carry(self, batch: int = 1) -> Carry:
@@ -113,11 +133,13 @@ class Engine(ABC):
 class TorchEngine(Engine):
     """What the engines made of torch operations share: synapses, and constants as tensors."""
 
-    def __init__(self, graph: Graph, device: str | torch.device = "cpu") -> None:
-        super().__init__(graph, device)
+    def __init__(
+        self, graph: Graph, device: str | torch.device = "cpu", incremental: bool = False
+    ) -> None:
+        super().__init__(graph, device, incremental)
         dtypes = {
             name: torch.float32 if count <= EXACT_OPERAND else torch.float64
-            for name, count in largest_counts(graph).items()
+            for name, count in largest_counts(graph, differences=incremental).items()
         }
         self._charges: dict[str, list[tuple[str, Charge]]] = {}
         self._biases: dict[str, Tensor] = {}
@@ -142,9 +164,56 @@ class TorchEngine(Engine):
         self._check(frame, carry)
         return frame.to(self.device, torch.float32)
 
+    def _arrivals(self, frame: Tensor, carry: Carry) -> tuple[Tensor, Carry]:
+        """Pixels and recurrent counts that this frame charges: all, or the change of them."""
+        pixels, memory = self._input(frame, carry), self._memory(carry)
+        if memory is None:
+            return pixels, carry
+        counts = changes(carry.counts, memory.delivered)
+        return pixels - memory.frame, Carry(counts, carry.exact)
+
+    def _resume(self, node: Neurons, zeros: Tensor, memory: Memory | None) -> BifState:
+        """State of a layer before time-step 1; ``zeros`` are of its shape (N, channels, ...)."""
+        if memory is not None:
+            return memory.neurons[node.name]
+        return begin_frame(self._biases[node.name], zeros, self._params[node.name])
+
+    def _memory(self, carry: Carry) -> Memory | None:
+        return carry.memory if self.incremental else None
+
+    def _remember(
+        self,
+        frame: Tensor,
+        before: Carry,
+        limit: int,
+        neurons: dict[str, BifState],
+        pooled: dict[str, Tensor],
+        heads: dict[str, Tensor],
+    ) -> Memory | None:
+        """What to keep of a frame that ran from ``before`` for at most ``limit`` time-steps."""
+        if not self.incremental:
+            return None
+        _, arriving = self._arrivals(frame, before)
+        delivered = deliver(before.counts, arriving.counts, limit)
+        return Memory(self._input(frame, before), delivered, neurons, pooled, heads)
+
     def _per_channel(self, values: NDArray[np.int32], ndim: int) -> Tensor:
         shape = (-1,) + (1,) * (ndim - 1)
         return torch.from_numpy(values.astype(np.float32)).reshape(shape).to(self.device)
+
+
+def changes(counts: dict[str, Tensor], delivered: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Recurrent counts that are still to be charged, by layer."""
+    return {name: count - delivered[name] for name, count in counts.items()}
+
+
+def deliver(
+    counts: dict[str, Tensor], arriving: dict[str, Tensor], limit: int
+) -> dict[str, Tensor]:
+    """Recurrent counts that have been charged after ``limit`` time-steps, one spike at each."""
+    return {
+        name: counts[name] - count + count.clamp(-limit, limit) for name, count in arriving.items()
+    }
 
 
 def make_charge(
@@ -154,7 +223,7 @@ def make_charge(
 
     The charge has the dtype of the spikes.
     """
-    weight = torch.from_numpy(synapse.weight.astype(np.int32)).to(device, dtype)
+    weight = torch.from_numpy(np.array(synapse.weight)).to(device, dtype)
 
     def charge(spikes: Tensor) -> Tensor:
         operand = spikes.to(dtype)

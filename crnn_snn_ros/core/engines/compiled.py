@@ -99,7 +99,7 @@ class CompiledEngine(TorchEngine):
         before, state = self.initial_carry().counts, self._begin()
         until = torch.tensor(2 * self._length, device=self.device)
         try:
-            with _plain_tensors(), warnings.catch_warnings():
+            with plain_tensors(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of what the compiler is made of; none is ours
                 for end in (0, self._length):
                     start = torch.tensor(end, device=self.device)
@@ -117,7 +117,7 @@ class CompiledEngine(TorchEngine):
         """See ``Engine.step``."""
         self._check(frame, carry)
         limit = self._limit(num_steps)
-        with _plain_tensors():
+        with plain_tensors():
             frames = [
                 self._run(
                     self._copy(one),
@@ -213,6 +213,10 @@ class CompiledEngine(TorchEngine):
         charges = [charge(trains[source].sum(dim=0)) for source, charge in self._charges[node.name]]
         return torch.stack(charges).sum(dim=0)
 
+    def _charge_trains(self, node: Neurons, trains: dict[str, Tensor]) -> list[Tensor]:
+        """Charge by each synapse: (T, 1, *shape), or only the first time-step of the input's."""
+        return [each_step(trains[source], charge) for source, charge in self._charges[node.name]]
+
     def _scan(
         self,
         node: Neurons,
@@ -224,7 +228,7 @@ class CompiledEngine(TorchEngine):
     ) -> tuple[Tensor, Tensor, BifState]:
         """Spikes and counts of a chunk, (T, 1, *shape) both, and the state after it."""
         params = self._params[node.name]
-        charged = [each_step(trains[source], charge) for source, charge in self._charges[node.name]]
+        charged = self._charge_trains(node, trains)
         train, counts = [], []
         for step in range(self._length):
             charge = torch.zeros_like(state.v)
@@ -249,7 +253,7 @@ class CompiledEngine(TorchEngine):
 
 
 @contextmanager
-def _plain_tensors() -> Iterator[None]:
+def plain_tensors() -> Iterator[None]:
     """Tensors made here are of the same kind whether the caller is in inference mode or not."""
     with torch.inference_mode(False), torch.no_grad():
         yield

@@ -18,6 +18,7 @@ from torch.nn import functional
 from crnn_snn_ros.core.engines.base import (
     Carry,
     FrameResult,
+    Memory,
     TorchEngine,
     Trace,
     per_stream,
@@ -26,7 +27,6 @@ from crnn_snn_ros.core.engines.base import (
 from crnn_snn_ros.core.graph import INPUT, Head, MaxPool, Neurons, SumPool
 from crnn_snn_ros.core.neuron import (
     BifState,
-    begin_frame,
     bif_step,
     canonical_spike,
     rbif_step,
@@ -43,7 +43,8 @@ class FoldedEngine(TorchEngine):
         self, frame: Tensor, carry: Carry, *, num_steps: int | None = None, trace: bool = False
     ) -> tuple[FrameResult, Carry]:
         """See ``Engine.step``."""
-        pixels = self._input(frame, carry)
+        pixels, arriving = self._arrivals(frame, carry)
+        memory = self._memory(carry)
         limit = self._limit(num_steps)
         trains = {INPUT: pixels.unsqueeze(0)}  # s-analog: a train of one time-step
         heads: dict[str, Tensor] = {}
@@ -55,12 +56,12 @@ class FoldedEngine(TorchEngine):
                 pool = partial(sum_pool, kernel=node.kernel)
                 trains[node.name] = each_step(trains[node.source], pool)
             elif isinstance(node, MaxPool):
-                trains[node.name] = _max_pool(trains[node.source], node)
+                trains[node.name] = _max_pool(trains[node.source], node, memory)
             elif isinstance(node, Head):
-                heads[node.name] = self._accumulate(node, trains)
+                heads[node.name] = self._accumulate(node, trains, memory)
             else:
-                before = carry.counts.get(node.name)
-                train, state = self._scan(node, trains, before, limit)
+                before = arriving.counts.get(node.name)
+                train, state = self._scan(node, trains, before, limit, memory)
                 trains[node.name], states[node.name] = train, state
                 settle_steps = torch.maximum(settle_steps, _last_activity(train, before, limit))
                 busy = busy | per_stream(would_fire(state, self._params[node.name]))
@@ -69,21 +70,25 @@ class FoldedEngine(TorchEngine):
         settled = carry.exact & ~busy
         firing = {node.name for node in self.graph.nodes if isinstance(node, Neurons | MaxPool)}
         fired = {name: train for name, train in trains.items() if name in firing}
+        counts = {name: _count(name, train, memory) for name, train in fired.items()}
         result = FrameResult(
             heads,
-            {name: train.sum(dim=0) for name, train in fired.items()},
+            counts,
             {name: train.abs().sum(dim=0) for name, train in fired.items()},
             settle_steps,
             settled,
-            make_trace(fired, states, carry, limit) if trace else None,
+            make_trace(fired, states, arriving, limit) if trace else None,
         )
+        pooled = {name: counts[name] for name in fired if name not in states}
+        kept = self._remember(frame, carry, limit, states, pooled, heads)
         counts = {name: states[name].spike_count for name in self._recurrent}
-        return result, Carry(counts, settled)
+        return result, Carry(counts, settled, kept)
 
-    def _accumulate(self, node: Head, trains: dict[str, Tensor]) -> Tensor:
+    def _accumulate(self, node: Head, trains: dict[str, Tensor], memory: Memory | None) -> Tensor:
         """A head only sums, so it may sum the spikes before the weights: exact in integers."""
         charges = [charge(trains[source].sum(dim=0)) for source, charge in self._charges[node.name]]
-        return torch.stack(charges).sum(dim=0) + self._biases[node.name]
+        start = memory.heads[node.name] if memory else self._biases[node.name]
+        return torch.stack(charges).sum(dim=0) + start
 
     def _charge_train(self, node: Neurons, trains: dict[str, Tensor]) -> Tensor:
         """Charge at every time-step until the last source is silent: (T, N, *shape)."""
@@ -99,12 +104,17 @@ class FoldedEngine(TorchEngine):
         return total
 
     def _scan(
-        self, node: Neurons, trains: dict[str, Tensor], before: Tensor | None, limit: int
+        self,
+        node: Neurons,
+        trains: dict[str, Tensor],
+        before: Tensor | None,
+        limit: int,
+        memory: Memory | None,
     ) -> tuple[Tensor, BifState]:
         """Fire a layer's whole train: (T, N, *shape) with T its last spike (at least 1)."""
         charges = self._charge_train(node, trains)
         params, silence = self._params[node.name], torch.zeros_like(charges[0])
-        state = begin_frame(self._biases[node.name], silence, params)
+        state = self._resume(node, silence, memory)
         last_arrival = max(len(charges), 0 if before is None else int(before.abs().max()))
         train = []
         for t in range(1, limit + 1):
@@ -132,14 +142,29 @@ def each_step(train: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
     return out.reshape(*train.shape[:2], *out.shape[1:])
 
 
-def _max_pool(train: Tensor, node: MaxPool) -> Tensor:
+def _max_pool(train: Tensor, node: MaxPool, memory: Memory | None) -> Tensor:
     """Pool the tracers and send the difference: in {-1, 0, +1}, exact, without delay."""
 
     def pool(tracers: Tensor) -> Tensor:
         return functional.max_pool2d(tracers, node.kernel, node.stride, node.padding)
 
-    pooled = each_step(train.cumsum(dim=0), pool)
-    return pooled.diff(dim=0, prepend=torch.zeros_like(pooled[:1]))
+    tracers = train.cumsum(dim=0)
+    if memory is not None:
+        tracers = tracers + _kept(node.source, memory)
+    pooled = each_step(tracers, pool)
+    start = memory.pooled[node.name] if memory else torch.zeros_like(pooled[0])
+    return pooled.diff(dim=0, prepend=start.unsqueeze(0))
+
+
+def _kept(name: str, memory: Memory) -> Tensor:
+    """Count of a layer or a max-pool at the end of the frame before."""
+    return memory.neurons[name].spike_count if name in memory.neurons else memory.pooled[name]
+
+
+def _count(name: str, train: Tensor, memory: Memory | None) -> Tensor:
+    """Count of a layer or a max-pool at the end of its train."""
+    fired = train.sum(dim=0)
+    return fired if memory is None else fired + _kept(name, memory)
 
 
 def _last_activity(train: Tensor, before: Tensor | None, limit: int) -> Tensor:

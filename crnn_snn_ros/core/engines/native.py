@@ -12,12 +12,13 @@ import os
 from abc import abstractmethod
 from functools import lru_cache
 from importlib.util import find_spec
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from crnn_snn_ros.core.engines.base import Carry, Engine, FrameResult, Trace
-from crnn_snn_ros.core.engines.native_pack import Packed
+from crnn_snn_ros.core.engines.base import Carry, Engine, FrameResult, Trace, changes, deliver
+from crnn_snn_ros.core.engines.native_pack import IncrementalPacked, Packed
 from crnn_snn_ros.core.engines.native_structs import STRUCTURES, CallStruct, CarryStruct
 from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.core.graph import Graph
@@ -55,6 +56,15 @@ def native_paths() -> dict[str, int]:
     return {name: number for number, name in enumerate(names) if name}
 
 
+class NativeMemory(NamedTuple):
+    """What ``Memory`` is to other engines, as the library wrote it."""
+
+    delivered: dict[str, Tensor]
+    last_frame: Tensor  # int8 (N, C, H, W)
+    last_results: Tensor  # float32 (N, result size)
+    last_membranes: Tensor  # int32 (N, result size)
+
+
 class LibraryEngine(Engine):
     """What the engines of the library share: one call a frame. Its buffers are for one thread.
 
@@ -63,8 +73,14 @@ class LibraryEngine(Engine):
         ConversionError: the graph cannot be proven.
     """
 
-    def __init__(self, graph: Graph, device: str | torch.device, path: str | None) -> None:
-        super().__init__(graph, device)
+    def __init__(
+        self,
+        graph: Graph,
+        device: str | torch.device,
+        path: str | None,
+        incremental: bool = False,
+    ) -> None:
+        super().__init__(graph, device, incremental)
         if self.device.type != "cpu":
             raise ConfigError(
                 f"engine '{self.name}' in C++ runs on the CPU only, got device '{self.device}'"
@@ -92,18 +108,24 @@ class LibraryEngine(Engine):
         """The graph in the library's form, once the rest of the engine is known."""
 
     def _answer(
-        self, frame: Tensor, carry: Carry, limit: int, kept: tuple[Tensor, ...] = ()
+        self,
+        frame: Tensor,
+        carry: Carry,
+        limit: int,
+        kept: tuple[Tensor | None, ...] = (None, None),
+        memory: NativeMemory | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Run one frame: results, settle steps, and whether a spike was still to come.
 
         Args:
             frame: As for ``step``.
-            carry: As for ``step``.
+            carry: As for ``step``, of recurrent counts that are charged in this frame.
             limit: Last time-step.
             kept: Where to keep spikes, (N, T, trace size) of bytes, and membranes, int32 (N, ...).
+            memory: Where the frame before ended, if this one goes on from there.
         """
         self._check(frame, carry)
-        pixels = frame.to("cpu", torch.int8).contiguous()
+        pixels = _bytes(frame)
         batch = len(pixels)
         results = torch.empty(batch, self.packed.result_size, dtype=torch.float32)
         settle_steps = torch.empty(batch, dtype=torch.int64)
@@ -111,15 +133,18 @@ class LibraryEngine(Engine):
         call = self._call
         call.frame, call.batch, call.limit = pixels.data_ptr(), batch, limit
         call.results = results.data_ptr()
-        call.trace, call.membranes = None, None
-        if kept:
-            call.trace, *membranes = (tensor.data_ptr() for tensor in kept)
-            call.trace_steps, call.trace_size = kept[0].shape[1:]
-            call.membranes = membranes[0] if membranes else None
+        trace, membranes = kept
+        call.trace, call.membranes = _pointer(trace), _pointer(membranes)
+        if trace is not None:
+            call.trace_steps, call.trace_size = trace.shape[1:]
+        for name in ("last_frame", "last_results", "last_membranes"):
+            setattr(call, name, memory and getattr(memory, name).data_ptr())
+        quiet = carry.exact.to("cpu").contiguous()
+        call.quiet = quiet.data_ptr()
         call.settle_steps, call.busy = settle_steps.data_ptr(), busy.data_ptr()
         before = [self._set_carry(i, carry.counts[name]) for i, name in enumerate(self._recurrent)]
         self._run(self._path, ctypes.addressof(self.packed.program), ctypes.addressof(call))
-        del before, pixels  # the library read them until here
+        del before, pixels, quiet  # the library read them until here
         return results, settle_steps, busy
 
     def _layout(self, name: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -156,6 +181,7 @@ class NativeEngine(LibraryEngine):
         device: Must be a CPU.
         path: Instruction set, one of ``native_paths``; None takes the fastest.
         chunk: Time-steps at a time, 1 to 64; of no effect on any result.
+        incremental: As for ``Engine``.
 
     Raises:
         ConfigError: the library is not built, or there is no such path or device.
@@ -168,26 +194,40 @@ class NativeEngine(LibraryEngine):
         self,
         graph: Graph,
         device: str | torch.device = "cpu",
+        incremental: bool = False,
         path: str | None = None,
         chunk: int = CHUNK,
     ) -> None:
         self._chunk = chunk
-        super().__init__(graph, device, path)
+        super().__init__(graph, device, path, incremental)
 
     def _pack(self) -> Packed:
-        return Packed(self.graph, self.bounds, self.shapes, self._chunk)
+        form = IncrementalPacked if self.incremental else Packed
+        return form(self.graph, self.bounds, self.shapes, self._chunk)
 
     def step(
         self, frame: Tensor, carry: Carry, *, num_steps: int | None = None, trace: bool = False
     ) -> tuple[FrameResult, Carry]:
         """See ``Engine.step``."""
         limit = self._limit(num_steps)
-        results, settle_steps, busy = self._answer(frame, carry, limit)
-        traced = self._trace(frame, settle_steps, limit, carry) if trace else None
+        memory: NativeMemory | None = carry.memory if self.incremental else None
+        arriving, membranes = carry, None
+        if memory is not None:
+            arriving = Carry(changes(carry.counts, memory.delivered), carry.exact)
+        if self.incremental:
+            membranes = torch.empty(len(frame), self.packed.result_size, dtype=torch.int32)
+        results, settle_steps, busy = self._answer(
+            frame, arriving, limit, (None, membranes), memory
+        )
+        traced = self._trace(frame, settle_steps, limit, arriving, memory) if trace else None
         counts, activity, heads = self._gather(results)
         settled = carry.exact & ~busy
         result = FrameResult(heads, counts, activity, settle_steps, settled, traced)
-        return result, Carry({name: counts[name] for name in self._recurrent}, settled)
+        kept = None
+        if membranes is not None:
+            delivered = deliver(carry.counts, arriving.counts, limit)
+            kept = NativeMemory(delivered, _bytes(frame), results, membranes)
+        return result, Carry({name: counts[name] for name in self._recurrent}, settled, kept)
 
     def _gather(
         self, results: Tensor
@@ -202,13 +242,20 @@ class NativeEngine(LibraryEngine):
                 activity[name] = self.view(results, name, second)
         return counts, activity, heads
 
-    def _trace(self, frame: Tensor, settle_steps: Tensor, limit: int, carry: Carry) -> Trace:
+    def _trace(
+        self,
+        frame: Tensor,
+        settle_steps: Tensor,
+        limit: int,
+        carry: Carry,
+        memory: NativeMemory | None,
+    ) -> Trace:
         """Run the same frame again and keep every spike, now that it is known how many steps."""
         packed, batch = self.packed, len(settle_steps)
         steps = min(limit, int(settle_steps.max()) + 1)  # the last one is the silence found there
         trains = torch.zeros(batch, steps, packed.trace_size, dtype=torch.int8)
         membranes = torch.zeros(batch, packed.result_size, dtype=torch.int32)
-        self._answer(frame, carry, limit, (trains, membranes))
+        self._answer(frame, carry, limit, (trains, membranes), memory)
         spikes = {}
         for name, place in packed.trace_places.items():
             shape, strides = self._views[name]
@@ -221,6 +268,14 @@ class NativeEngine(LibraryEngine):
         ends = self._gather(membranes)[0]
         neurons = {node.name: ends[node.name].to(torch.float32) for node in self.graph.neurons()}
         return Trace(spikes, recurrent, neurons)
+
+
+def _bytes(frame: Tensor) -> Tensor:
+    return frame.to("cpu", torch.int8).contiguous()
+
+
+def _pointer(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
 
 
 def _swapped(trains: Tensor) -> tuple[int, int]:

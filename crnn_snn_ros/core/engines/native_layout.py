@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from crnn_snn_ros.core.graph import INPUT, Graph, Head, MaxPool, Neurons, Shape, SumPool
 
@@ -21,6 +21,8 @@ class Range(NamedTuple):
 class Layout:
     """Of spike trains; a subclass says where it differs.
 
+    Incrementally the input is the difference of two frames, which u8 cannot hold.
+
     Args:
         graph: A proven graph.
         shapes: Of its nodes.
@@ -30,6 +32,8 @@ class Layout:
         ranges: Of every node whose values fit into u8.
         pads: Pixels of margin around the images of a node, where there are any.
     """
+
+    incremental: ClassVar[bool] = False
 
     def __init__(self, graph: Graph, shapes: dict[str, Shape]) -> None:
         self._shapes = {name: (*shape, 1, 1)[:3] for name, shape in shapes.items()}
@@ -59,7 +63,7 @@ class Layout:
         return 4
 
     def _ranges(self, graph: Graph) -> dict[str, Range]:
-        ranges = {INPUT: Range(128, LARGEST)}
+        ranges = {} if self.incremental else {INPUT: Range(128, LARGEST)}
         for node in graph.nodes:
             if isinstance(node, Neurons):
                 ranges[node.name] = self._sent(node)

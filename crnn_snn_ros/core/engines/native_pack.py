@@ -196,7 +196,7 @@ class Packed(Layout):
         struct.correction = self._keep(correction)
         weight = _side_by_side(wide, struct.lanes)
         struct.row_words = weight.shape[1]
-        struct.wide_weight = self._keep(np.ascontiguousarray(weight.T))
+        struct.wide_weight = self._keep(np.ascontiguousarray(weight.T.astype(np.float32)))
 
     def _kernel(self, synapse: Synapse) -> NDArray[np.int8]:
         """Weights as of a convolution; a dense synapse is one that covers its source."""
@@ -212,7 +212,7 @@ class Packed(Layout):
         lanes = max(struct.lanes for struct in layers)
         program = ProgramStruct()
         program.nodes, program.node_count = ctypes.addressof(self.nodes), len(self.nodes)
-        program.whole = self.whole
+        program.whole, program.incremental = self.whole, self.incremental
         program.chunk, program.row_capacity = self.chunk, rows
         program.rows = self._zeros(rows * row_bytes, np.uint8)
         program.wide_rows = self._zeros(rows * row_words, np.int32)
@@ -246,6 +246,12 @@ class Packed(Layout):
     def _keep(self, array: NDArray[Any]) -> int:
         self._arrays.append(array)
         return int(array.ctypes.data)
+
+
+class IncrementalPacked(Packed):
+    """The same for a network that is charged with what has changed since the frame before."""
+
+    incremental = True
 
 
 def _side_by_side(rows: Sequence[NDArray[np.int8]], lanes: int) -> NDArray[np.int8]:

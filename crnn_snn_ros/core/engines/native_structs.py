@@ -58,7 +58,10 @@ class ProgramStruct(ctypes.Structure):
 
     _fields_ = [
         ("nodes", c_void_p),
-        *((name, c_int64) for name in ("node_count", "whole", "chunk", "row_capacity")),
+        *(
+            (name, c_int64)
+            for name in ("node_count", "whole", "incremental", "chunk", "row_capacity")
+        ),
         *((name, c_void_p) for name in ("rows", "wide_rows", "charge", "taps", "parts", "vector")),
     ]
 
@@ -73,7 +76,8 @@ class CallStruct(ctypes.Structure):
         ("result_size", c_int64),
         *((name, c_void_p) for name in ("settle_steps", "busy", "trace")),
         *((name, c_int64) for name in ("trace_steps", "trace_size")),
-        ("membranes", c_void_p),
+        *((name, c_void_p) for name in ("membranes", "last_frame", "last_results")),
+        *((name, c_void_p) for name in ("last_membranes", "quiet")),
     ]
 
 

@@ -118,7 +118,7 @@ class NativeCollapsedEngine(LibraryEngine):
         """See ``Engine.step`` and ``CollapsedEngine``."""
         limit = self._limit(num_steps)
         sent = torch.empty(len(carry.exact), 1, self.packed.trace_size, dtype=torch.uint8)
-        results, settle_steps, _ = self._answer(frame, carry, limit, (sent,))
+        results, settle_steps, _ = self._answer(frame, carry, limit, (sent, None))
         heads, after = (
             {name: self.view(results, name, self.packed.places[name][0]) for name in names}
             for names in (self._heads, self._recurrent)

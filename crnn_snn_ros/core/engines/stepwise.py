@@ -12,6 +12,7 @@ from torch.nn import functional
 from crnn_snn_ros.core.engines.base import (
     Carry,
     FrameResult,
+    Memory,
     TorchEngine,
     Trace,
     per_stream,
@@ -20,7 +21,6 @@ from crnn_snn_ros.core.engines.base import (
 from crnn_snn_ros.core.graph import INPUT, Head, MaxPool, Neurons, SumPool
 from crnn_snn_ros.core.neuron import (
     BifState,
-    begin_frame,
     bif_step,
     canonical_spike,
     rbif_step,
@@ -37,42 +37,45 @@ class StepwiseEngine(TorchEngine):
         self, frame: Tensor, carry: Carry, *, num_steps: int | None = None, trace: bool = False
     ) -> tuple[FrameResult, Carry]:
         """See ``Engine.step``."""
-        pixels = self._input(frame, carry)
+        pixels, arriving = self._arrivals(frame, carry)
         limit = self._limit(num_steps)
-        sim = _FrameState(self, len(pixels), trace)
+        sim = _FrameState(self, len(pixels), self._memory(carry), trace)
         settle_steps = torch.zeros(len(pixels), dtype=torch.int64, device=self.device)
         for t in range(1, limit + 1):
-            active = sim.time_step(t, pixels, carry)
+            active = sim.time_step(t, pixels, arriving)
             settle_steps[active] = t
             if not active.any():
                 break
-        settled = carry.exact & sim.quiescent(limit, carry)
+        settled = carry.exact & sim.quiescent(limit, arriving)
         counts = {name: sim.states[name].spike_count for name in self._recurrent}
-        return sim.result(settle_steps, settled), Carry(counts, settled)
+        memory = self._remember(frame, carry, limit, sim.states, sim.pooled, sim.heads)
+        return sim.result(settle_steps, settled), Carry(counts, settled, memory)
 
 
 class _FrameState:
     """Everything that lives for one frame."""
 
-    def __init__(self, engine: StepwiseEngine, batch: int, trace: bool) -> None:
+    def __init__(
+        self, engine: StepwiseEngine, batch: int, memory: Memory | None, trace: bool
+    ) -> None:
         self._engine = engine
         self.states: dict[str, BifState] = {}
-        self._pooled: dict[str, Tensor] = {}
-        self._heads: dict[str, Tensor] = {}
+        self.pooled: dict[str, Tensor] = {}
+        self.heads: dict[str, Tensor] = {}
         self._activity: dict[str, Tensor] = {}
         self._trains: dict[str, list[Tensor]] | None = {} if trace else None
         self._recurrent_trains: dict[str, list[Tensor]] = {}
         for node in engine.graph.nodes:
             zeros = engine._zeros(batch, node.name)
             if isinstance(node, Neurons):
-                bias, params = engine._biases[node.name], engine._params[node.name]
-                self.states[node.name] = begin_frame(bias, zeros, params)
+                self.states[node.name] = engine._resume(node, zeros, memory)
                 self._activity[node.name] = zeros
             elif isinstance(node, MaxPool):
-                self._pooled[node.name] = zeros
+                self.pooled[node.name] = memory.pooled[node.name] if memory else zeros
                 self._activity[node.name] = zeros
             elif isinstance(node, Head):
-                self._heads[node.name] = zeros + engine._biases[node.name]
+                bias = engine._biases[node.name]
+                self.heads[node.name] = memory.heads[node.name] if memory else zeros + bias
 
     def time_step(self, t: int, pixels: Tensor, carry: Carry) -> Tensor:
         """Advance all layers by one time-step; return which streams were active, bool (N,)."""
@@ -85,7 +88,7 @@ class _FrameState:
                 spikes[node.name] = self._max_pool(node)
                 self._record(node.name, spikes[node.name])
             elif isinstance(node, Head):
-                self._heads[node.name] = self._heads[node.name] + self._charge(node, spikes)
+                self.heads[node.name] = self.heads[node.name] + self._charge(node, spikes)
             else:
                 spikes[node.name], pending = self._fire(node, t, self._charge(node, spikes), carry)
                 self._record(node.name, spikes[node.name])
@@ -110,11 +113,11 @@ class _FrameState:
 
     def _max_pool(self, node: MaxPool) -> Tensor:
         """Pool the tracers and send the difference: in {-1, 0, +1}, exact, without delay."""
-        before = self._pooled[node.name]
+        before = self.pooled[node.name]
         source = self.states.get(node.source)
-        tracer = source.spike_count if source else self._pooled[node.source]
+        tracer = source.spike_count if source else self.pooled[node.source]
         now = functional.max_pool2d(tracer, node.kernel, node.stride, node.padding)
-        self._pooled[node.name] = now
+        self.pooled[node.name] = now
         return now - before
 
     def _record(self, name: str, spike: Tensor) -> None:
@@ -133,7 +136,7 @@ class _FrameState:
 
     def result(self, settle_steps: Tensor, settled: Tensor) -> FrameResult:
         """Gather what the frame led to."""
-        counts = {name: state.spike_count for name, state in self.states.items()} | self._pooled
+        counts = {name: state.spike_count for name, state in self.states.items()} | self.pooled
         trace = None
         if self._trains is not None:
             trace = Trace(
@@ -141,4 +144,4 @@ class _FrameState:
                 {name: torch.stack(train) for name, train in self._recurrent_trains.items()},
                 {name: state.v for name, state in self.states.items()},
             )
-        return FrameResult(self._heads, counts, self._activity, settle_steps, settled, trace)
+        return FrameResult(self.heads, counts, self._activity, settle_steps, settled, trace)

@@ -7,13 +7,12 @@
 #include "lanes.h"
 #if defined(NATIVE_AVX512VNNI) || defined(NATIVE_AVXVNNI) || defined(NATIVE_AVX2)
 #include <immintrin.h>
+#elif defined(NATIVE_NEONDOT)
+#include <arm_neon.h>
 #endif
 
 namespace native {
 namespace {
-
-// Accumulators stay in registers only if the loops over them are gone early.
-#define NATIVE_UNROLL _Pragma("GCC unroll 16")
 
 struct Product {
     const Part* parts;
@@ -128,6 +127,41 @@ void tile(const Product& p) {
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(p.charge + r * p.lanes), low[r]);
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(p.charge + r * p.lanes + 8), high[r]);
     }
+}
+
+#elif defined(NATIVE_NEONDOT)
+constexpr int TILE_ROWS = 5, TILE_BLOCKS = 1;  // 20 accumulators of 32 registers
+constexpr int QUARTERS = LANES / 4;            // registers of a block
+
+template <int R, int B, bool Loud>
+void tile(const Product& p) {
+    int32x4_t sum[R][QUARTERS];
+    NATIVE_UNROLL
+    for (int r = 0; r < R; ++r)
+        NATIVE_UNROLL
+        for (int q = 0; q < QUARTERS; ++q) sum[r][q] = vld1q_s32(p.correction + 4 * q);
+    for_each_four(p, [&](const uint8_t* from, long step, const int8_t* weight) {
+        int8x16_t w[QUARTERS];
+        NATIVE_UNROLL
+        for (int q = 0; q < QUARTERS; ++q) w[q] = vld1q_s8(weight + 16 * q);
+        NATIVE_UNROLL
+        for (int r = 0; r < R; ++r) {
+            uint8x16_t x = vreinterpretq_u8_s32(vdupq_n_s32(four(from + r * step)));
+            // The instruction takes s8: right for u8 up to 127. A loud input is split into its
+            // lowest bit and twice its half.
+            const int8x16_t half = vreinterpretq_s8_u8(vshrq_n_u8(x, 1));
+            if (Loud) x = vandq_u8(x, vdupq_n_u8(1));
+            NATIVE_UNROLL
+            for (int q = 0; q < QUARTERS; ++q) {
+                sum[r][q] = vdotq_s32(sum[r][q], vreinterpretq_s8_u8(x), w[q]);
+                if (Loud) sum[r][q] = vdotq_s32(vdotq_s32(sum[r][q], half, w[q]), half, w[q]);
+            }
+        }
+    });
+    NATIVE_UNROLL
+    for (int r = 0; r < R; ++r)
+        NATIVE_UNROLL
+        for (int q = 0; q < QUARTERS; ++q) vst1q_s32(p.charge + r * p.lanes + 4 * q, sum[r][q]);
 }
 
 #else

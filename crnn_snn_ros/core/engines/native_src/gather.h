@@ -26,6 +26,7 @@ inline void load_pixels(const int8_t* plane, long next, long planes, long width,
 
 // Pixels as u8, x + 128, interleaved. They are sent at the first time-step only.
 void Stream::load_input(const Node& node) {
+    if (node.wide) return load_changes(node);
     const long count = pixels(node);
     const uint64_t mask = start == 0;
     if (node.mask[0] != mask)  // from one frame to the next it is mostly the same
@@ -37,6 +38,22 @@ void Stream::load_input(const Node& node) {
         for (long y = 0; y < node.height; ++y)
             load_pixels(frame + first * count + y * node.width, count, planes, node.width,
                         node.spikes + stored(node, y, 0) * node.lanes + first, node.lanes);
+    }
+}
+
+// What has changed since the frame before, which u8 cannot hold.
+void Stream::load_changes(const Node& node) {
+    const long count = pixels(node), first_at = index * node.channels * count;
+    std::memset(node.mask, 0, count * sizeof *node.mask);
+    if (start > 0) return;
+    for (long c = 0; c < node.channels; ++c) {
+        const int8_t* now = call.frame + first_at + c * count;
+        const int8_t* last = fresh ? nullptr : call.last_frame + first_at + c * count;
+        int32_t* to = node.wide_spikes + c;
+        for (long p = 0; p < count; ++p, to += node.lanes) {
+            *to = now[p] - (last ? last[p] : 0);
+            node.mask[p] |= *to != 0;
+        }
     }
 }
 
@@ -66,7 +83,7 @@ uint64_t Stream::gather_taps(const Node& node, long pixel) {
     for (int s = 0; s < node.synapses; ++s) {
         const Synapse& synapse = node.synapse[s];
         const Node& source = program.nodes[synapse.source];
-        if (source.kind == INPUT) {
+        if (source.kind == INPUT && !source.wide) {
             arrivals |= start == 0;
             continue;
         }
@@ -139,7 +156,7 @@ void Stream::gather_rows(const Node& node, long pixel, uint64_t arrivals, uint8_
         for (int s = 0; s < node.synapses; ++s) {
             const Synapse& synapse = node.synapse[s];
             const Node& source = program.nodes[synapse.source];
-            if (source.kind == INPUT) {
+            if (source.kind == INPUT && !source.wide) {
                 if (synapse.form == NARROW)
                     rows = copy_pixels(rows, node, synapse, pixel, t == 0 && start == 0);
                 continue;

@@ -1,4 +1,4 @@
-// Sums that are not int8 products: identity synapses, and the heads.
+// Sums that are not int8 products: wide ones, identity synapses, and the heads.
 
 #pragma once
 #include "pools.h"
@@ -6,6 +6,22 @@
 
 namespace native {
 namespace {
+
+constexpr int WIDE_ROWS = 8;
+
+// Charge WIDTH neurons by R rows of `words` values; weights are `lanes` apart.
+template <int R>
+inline void wide_tile(const float* values, long words, const float* weight, long lanes,
+                      int32_t* charge) {
+    Floats sum[R] = {};
+    for (long i = 0; i < words; ++i, weight += lanes) {
+        const Floats w = load<Floats>(weight);
+        NATIVE_UNROLL
+        for (int r = 0; r < R; ++r) sum[r] += w * values[r * words + i];
+    }
+    for (int r = 0; r < R; ++r, charge += lanes)
+        store(charge, load<Ints>(charge) + to_ints(sum[r]));
+}
 
 template <class Spike>
 inline void add_scaled(int32_t* charge, const int32_t* scale, const Spike* spikes, int32_t offset,
@@ -66,6 +82,12 @@ void Stream::read_counts(const Node& node, int32_t* values) const {
         int32_t* whole = values + count * node.channels;  // the larger source, behind the result
         read_counts(source, whole);
         add_windows(node, source, whole, values);
+        return;
+    }
+    if (node.kind == INPUT && program.incremental) {  // changes were sent, but heads want it all
+        const int8_t* frame = call.frame + index * node.channels * count;
+        for (long p = 0; p < count; ++p)
+            for (long c = 0; c < node.channels; ++c) *values++ = frame[c * count + p];
         return;
     }
     const bool sent = program.whole || node.kind == INPUT;  // all of it in one step

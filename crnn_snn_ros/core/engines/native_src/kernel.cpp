@@ -18,6 +18,8 @@ void Stream::run() {
     const long last = program.node_count;
     for (long i = 0; i < last; ++i)
         if (nodes[i].recurrent) load_carry(nodes[i]);
+    for (long i = 0; i < last && !fresh; ++i)
+        if (nodes[i].kind == NEURONS || nodes[i].kind == MAX_POOL) resume(nodes[i]);
     do {
         steps = call.limit - start < program.chunk ? call.limit - start : program.chunk;
         for (long i = 0; i < last; ++i) {
@@ -26,23 +28,39 @@ void Stream::run() {
             else if (node.kind == NEURONS) run_neurons(node);
             else if (node.kind == SUM_POOL) sum_pool(node, nodes[node.source], steps);
             else if (node.kind == MAX_POOL)
-                max_pool(node, nodes[node.source], steps, start == 0, results);
+                max_pool(node, nodes[node.source], steps, first(), results);
             if (call.trace && (node.kind == NEURONS || node.kind == MAX_POOL)) write_trace(node);
         }
         start += steps;
     } while (settled_at >= start && start < call.limit);
     for (long i = 0; i < last; ++i)
         if (nodes[i].kind == HEAD) finish_head(nodes[i]);
+    for (long i = 0; i < last && call.membranes; ++i)
+        if (nodes[i].kind == NEURONS) write_membranes(nodes[i]);
     call.settle_steps[index] = settled_at < call.limit ? settled_at : call.limit;
     call.busy[index] = settled_at > call.limit || (settled_at == call.limit && would_fire());
 }
 
+// Incrementally a frame goes on from the end of the last one, as if it were its next chunk.
+void Stream::resume(const Node& node) {
+    const long count = pixels(node), size = count * node.lanes;
+    const long at = index * call.result_size + node.counts_at;
+    std::memcpy(results + node.counts_at, call.last_results + at, size * sizeof *results);
+    std::memset(results + node.activity_at, 0, size * sizeof *results);
+    if (node.kind == NEURONS) std::memcpy(node.v, call.last_membranes + at, size * sizeof *node.v);
+    const uint64_t mask = call.quiet[index] ? 0 : uint64_t(1) << (program.chunk - 1);
+    for (long p = 0; p < count; ++p) {
+        node.mask[p] = mask;
+        keep_tracer(node, p);
+    }
+}
+
 // Whether nothing can happen in a layer in this chunk, so that its pixels need not be looked at.
 bool Stream::can_rest(const Node& node) const {
-    if (start == 0 || node.recurrent) return false;
+    if (first() || node.recurrent) return false;
     for (int s = 0; s < node.synapses; ++s) {
         const Node& source = program.nodes[node.synapse[s].source];
-        for (long p = 0; p < pixels(source) && source.kind != INPUT; ++p)
+        for (long p = 0; p < pixels(source); ++p)
             if (source.mask[p]) return false;
     }
     for (long p = 0; p < pixels(node); ++p)
@@ -100,15 +118,24 @@ void Stream::fire(const Node& node, const Job* jobs, int count, long rows) {
     }
 }
 
+// Products of wide values, in floats, which the proven bound makes exact.
 void Stream::add_wide(const Node& node, long rows) {
-    for (long r = 0; r < rows; ++r) {
-        int32_t* charge = program.charge + r * node.lanes;
-        const int32_t* row = program.wide_rows + r * node.row_words;
-        for (long i = 0; i < node.row_words; ++i) {
-            const int8_t* weight = node.wide_weight + i * node.lanes;
-            if (row[i])
-                for (long c = 0; c < node.lanes; ++c) charge[c] += row[i] * weight[c];
-        }
+    const long words = node.row_words;
+    auto* values = reinterpret_cast<float*>(program.wide_rows);
+    for (long i = 0; i < rows * words; ++i) {
+        const float value = float(program.wide_rows[i]);
+        std::memcpy(values + i, &value, sizeof value);
+    }
+    for (long lane = 0; lane < node.lanes; lane += WIDTH) {
+        const float* weight = node.wide_weight + lane;
+        int32_t* charge = program.charge + lane;
+        long row = 0;
+        for (; row + WIDE_ROWS <= rows; row += WIDE_ROWS)
+            wide_tile<WIDE_ROWS>(values + row * words, words, weight, node.lanes,
+                                 charge + row * node.lanes);
+        for (; row < rows; ++row)
+            wide_tile<1>(values + row * words, words, weight, node.lanes,
+                         charge + row * node.lanes);
     }
 }
 
@@ -157,11 +184,11 @@ uint64_t Stream::scan_lanes(const Node& node, const Job& job, long lane, long re
     const long at = job.pixel * node.lanes + lane;
     const long end = steps < node.steps ? steps : node.steps;
     const Ints threshold = load<Ints>(node.threshold + lane);
-    Ints v = load<Ints>(start == 0 ? node.start + lane : node.v + at);
+    Ints v = load<Ints>(first() ? node.start + lane : node.v + at);
     float* const counts = results + node.counts_at + at;
     float* const activity = results + node.activity_at + at;
     Ints count = {}, fired = {}, size = {}, recurrent = {};
-    if (start > 0) count = to_ints(load<Floats>(counts)), fired = to_ints(load<Floats>(activity));
+    if (!first()) count = to_ints(load<Floats>(counts)), fired = to_ints(load<Floats>(activity));
     if (reach > 0) {
         const Ints before = load<Ints>(node.before + at);
         size = before < 0 ? -before : before;
@@ -229,10 +256,11 @@ void Stream::write_trace(const Node& node) const {
             int8_t* to = trace + t * call.trace_size + p * node.lanes;
             for (long c = 0; c < node.lanes; ++c) to[c] = int8_t(spikes[c] - node.offset);
         }
-    if (node.kind == NEURONS) {
-        int32_t* membranes = call.membranes + index * call.result_size + node.counts_at;
-        std::memcpy(membranes, node.v, pixels(node) * node.lanes * sizeof *membranes);
-    }
+}
+
+void Stream::write_membranes(const Node& node) const {
+    int32_t* membranes = call.membranes + index * call.result_size + node.counts_at;
+    std::memcpy(membranes, node.v, pixels(node) * node.lanes * sizeof *membranes);
 }
 
 }  // namespace

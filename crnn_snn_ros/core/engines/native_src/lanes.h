@@ -22,6 +22,8 @@ typedef float Floats __attribute__((vector_size(4 * WIDTH)));
 typedef int16_t Shorts __attribute__((vector_size(2 * WIDTH)));
 typedef uint8_t Bytes __attribute__((vector_size(WIDTH)));
 
+// Accumulators stay in registers only if the loops over them are gone early.
+#define NATIVE_UNROLL _Pragma("GCC unroll 16")
 #define NATIVE_INLINE static inline __attribute__((always_inline))
 
 template <class Vector, class Value>

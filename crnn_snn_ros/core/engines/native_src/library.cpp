@@ -3,6 +3,9 @@
 #include "program.h"
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
 #endif
 
 namespace native {
@@ -32,6 +35,17 @@ bool has_avx512vnni() {
 }
 #endif
 
+#ifdef NATIVE_HAS_NEONDOT
+void run_neondot(const Program&, const Call&);
+bool has_neondot() {
+#if defined(__linux__)
+    return getauxval(AT_HWCAP) & HWCAP_ASIMDDP;
+#else
+    return false;  // nobody has asked another system yet
+#endif
+}
+#endif
+
 struct Path {
     const char* name;
     bool (*supported)();
@@ -47,6 +61,9 @@ const Path PATHS[] = {  // fastest first
 #endif
 #ifdef NATIVE_HAS_AVX2
     {"avx2", has_avx2, run_avx2},
+#endif
+#ifdef NATIVE_HAS_NEONDOT
+    {"neondot", has_neondot, run_neondot},
 #endif
     {"portable", always, run_portable},
 };

@@ -58,7 +58,7 @@ struct Node {
     int32_t row_words;        // of one row of all WIDE synapses
     int32_t n_min, n_max;
     int32_t taps;             // of all synapses together
-    const int8_t* wide_weight;   // [row_words][lanes]
+    const float* wide_weight;    // [row_words][lanes]
     const int32_t* threshold;    // per lane
     const float* inverse;        // 1 / threshold
     const int32_t* start;        // per lane: bias + threshold / 2; of a head the bias
@@ -94,6 +94,7 @@ struct Program {
     Node* nodes;
     int64_t node_count;
     int64_t whole;           // counts in one step, not spikes in many
+    int64_t incremental;     // nothing is reset between frames: `Call` says where the last one ended
     int64_t chunk;           // time-steps at a time
     int64_t row_capacity;    // rows that fit into `rows`, `wide_rows` and `charge`
     uint8_t* rows;
@@ -117,6 +118,11 @@ struct Call {
                             // the narrow nodes send, u8
     int64_t trace_steps, trace_size;
     int32_t* membranes;     // (N, result_size), at counts_at, or null
+    // Of the frame before, run incrementally; null: there was none
+    const int8_t* last_frame;
+    const float* last_results;
+    const int32_t* last_membranes;
+    const uint8_t* quiet;   // (N,): nothing was in flight at its end
 };
 
 using Run = void (*)(const Program&, const Call&);

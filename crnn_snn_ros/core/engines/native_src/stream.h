@@ -16,7 +16,8 @@ class Stream {
 public:
     Stream(const Program& program, const Call& call, long index)
         : program(program), call(call), index(index),
-          results(call.results + index * call.result_size) {}
+          results(call.results + index * call.result_size),
+          fresh(!program.incremental || !call.last_results) {}
 
     void run();        // spikes over time
     void run_whole();  // counts, once
@@ -26,11 +27,14 @@ private:
     const Call& call;
     const long index;
     float* const results;
+    const bool fresh;  // begins from nothing, not where the frame before ended
     long start = 0, steps = 0;  // of the chunk: time-steps start + 1 ... start + steps
     long settled_at = 0;        // last time-step with a spike, or a recurrent one pending
 
     void load_input(const Node& node);
+    void load_changes(const Node& node);
     void load_carry(const Node& node);
+    void resume(const Node& node);
     void run_neurons(const Node& node);
     bool can_rest(const Node& node) const;
     void keep_tracer(const Node& node, long pixel);
@@ -54,9 +58,11 @@ private:
     void count_pixels(const Node& node, long y, long x, long count);
     void pool_whole(const Node& node);
     void write_trace(const Node& node) const;
+    void write_membranes(const Node& node) const;
 
+    bool first() const { return fresh && start == 0; }  // no step was run before
     bool restless(const Node& node, long pixel) const {  // at the end of the chunk before
-        return start == 0 || (node.mask[pixel] >> (program.chunk - 1) & 1);
+        return first() || (node.mask[pixel] >> (program.chunk - 1) & 1);
     }
     // Place of a pixel in an image with its margin.
     static long stored(const Node& node, long y, long x) {
