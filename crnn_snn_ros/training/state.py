@@ -101,7 +101,7 @@ def require_same(path: Path, asked: Mapping[str, Any], now: Mapping[str, Any]) -
     Raises:
         ConfigError: naming the first that differs.
     """
-    for name in asked.keys() | now.keys():
+    for name in sorted(asked.keys() | now.keys()):
         before, after = asked.get(name), now.get(name)
         if before != after:
             raise ConfigError(
