@@ -405,7 +405,7 @@ BAD_OPTIONS = [
     (["replay", "{model}", "{bag}", "--video", "v.avi"], "only .mp4"),
     (["replay", "{model}", "{bag}", "{bag}", "--live", "own"], "--live plays one bag"),
     (["replay", "{model}"], "replay needs a bag"),
-    (["replay", "{model}", "{bag}", "--jobs", "0"], "--jobs is 0"),
+    (["replay", "{model}", "{bag}", "--jobs", "0"], "--processes is 0, must be"),
     (["replay", "{model}", "{bag}", "--compare", *["{model}"] * 4], "at most 3 models, got 4"),
     (["replay", "{model}", "{bag}", "--begin", "0.99", "--end", "0.991"], "no frame between"),
     (["replay", "{model}", "{bag}", "--image-topic", "/nose"], "no topic /nose"),

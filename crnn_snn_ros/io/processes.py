@@ -36,7 +36,7 @@ class Workers:
 
     def __post_init__(self) -> None:
         if self.processes < 1:
-            raise ConfigError(f"number of processes is {self.processes}, must be at least 1")
+            raise ConfigError(f"--jobs or --processes is {self.processes}, must be at least 1")
         if self.scheduler is not None and self.processes != 1:
             raise ConfigError(
                 f"{self.processes} processes of this machine, and the workers of "
