@@ -1,7 +1,7 @@
 """The whole flow, frame -> command: the one loop body of the node, the replay and the simulator.
 
-    Frame -> preprocess -> spiking network -> Prediction -> control -> Command
-                             ^ carry of the frame before        ^ filter state
+    Frame -> see -> spiking network -> Prediction -> control -> Command
+              ^ greys before  ^ carry of the frame before  ^ filter state
 
 State is an argument and a result, so that a stream can be replayed, compared and reset at will.
 """
@@ -27,7 +27,7 @@ from crnn_snn_ros.core.types import Command, Frame, Prediction
 from crnn_snn_ros.core.verify import random_video, verify
 from crnn_snn_ros.io.identity import Identity, identity_if_any
 from crnn_snn_ros.io.model_file import Model, read
-from crnn_snn_ros.io.preprocess import InputContract, preprocess
+from crnn_snn_ros.io.preprocess import InputContract, Past, see
 
 STEERING, COLLISION = "steering", "collision"
 CHECK_FRAMES = 6
@@ -39,6 +39,7 @@ class PipelineState(NamedTuple):
     carry: Any  # of the network; a ``Carry`` where it spikes
     control: ControlState
     stamp_ns: int | None  # of the frame before; None before the first
+    past: Past = ()  # what the next frame is seen with
 
 
 class Answer(NamedTuple):
@@ -48,6 +49,7 @@ class Answer(NamedTuple):
     command: Command
     was_reset: bool  # recurrent state was cleared before this frame (first, gap, time ran back)
     network: FrameResult  # all that the spiking network did
+    pixels: NDArray[np.int8]  # what it was given, (C, H, W)
 
 
 class FrameLoop(ABC):
@@ -100,12 +102,13 @@ class FrameLoop(ABC):
         elapsed_s = self._elapsed_s(frame, state)
         if elapsed_s is None:
             state = self.initial_state()
-        result, carry = self.infer(preprocess(frame.image, self.contract), state.carry)
+        pixels, past = see(frame.image, self.contract, state.past)
+        result, carry = self.infer(pixels, state.carry)
         prediction = self.predict(result)
         dt_s = 1.0 / self.frame_rate_hz if elapsed_s is None else elapsed_s
         command, control_state = control(prediction, state.control, dt_s, self.config)
-        answer = Answer(prediction, command, elapsed_s is None, result)
-        return answer, PipelineState(carry, control_state, frame.stamp_ns)
+        answer = Answer(prediction, command, elapsed_s is None, result, pixels)
+        return answer, PipelineState(carry, control_state, frame.stamp_ns, past)
 
     def _elapsed_s(self, frame: Frame, state: PipelineState) -> float | None:
         """Seconds since the frame before, or None where the stream starts anew."""

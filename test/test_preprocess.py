@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crnn_snn_ros.core.errors import ConfigError, DataError
-from crnn_snn_ros.io.preprocess import InputContract, preprocess
+from crnn_snn_ros.io.preprocess import InputContract, preprocess, see, see_all
 
 
 def pattern(height: int, width: int) -> np.ndarray:
@@ -132,3 +132,34 @@ def test_other_arrays_are_refused(image):
 def test_crop_of_everything_is_refused():
     with pytest.raises(DataError, match="image of 1 rows is too low"):
         preprocess(np.zeros((1, 4, 3), np.uint8), InputContract(4, 4, "rgb", crop_top=0.6))
+
+
+@pytest.mark.parametrize("colour", ["rgb", "grey"])
+def test_the_channel_of_motion_is_the_change_of_grey(colour):
+    contract = InputContract(6, 4, colour, motion=2)
+    plain = InputContract(6, 4, "grey")
+    rng = np.random.default_rng(3)
+    images = [rng.integers(0, 256, (8, 12, 3), np.uint8) for _ in range(6)]
+    greys = [preprocess(image, plain)[0].astype(int) for image in images]
+    past, seen = (), []
+    for image in images:
+        pixels, past = see(image, contract, past)
+        seen.append(pixels)
+        assert pixels.shape == (contract.channels, 4, 6)
+        assert pixels.dtype == np.int8
+        assert pixels.flags.c_contiguous
+        assert (pixels[:-1] == preprocess(image, contract)).all()
+        assert len(past) <= 3
+    for number, pixels in enumerate(seen):
+        change = greys[number] - greys[max(number - 2, 0)]
+        assert (pixels[-1] == change.clip(-128, 127)).all()
+    assert np.abs(greys[3] - greys[1]).max() > 128, "something is cut"
+    assert (np.stack(list(see_all(images, contract))) == np.stack(seen)).all()
+
+
+def test_without_motion_nothing_is_remembered():
+    contract = InputContract(6, 4, "rgb")
+    image = np.random.default_rng(1).integers(0, 256, (8, 12, 3), np.uint8)
+    pixels, past = see(image, contract)
+    assert past == ()
+    assert (pixels == preprocess(image, contract)).all()

@@ -19,6 +19,7 @@ def dagger_verb(
     out: Path = Path("out/dagger"),
     bits: int = 3,
     relu_hidden: bool = False,
+    motion: int = 2,
     driving: Annotated[DaggerConfig, tyro.conf.arg(name="")] = DaggerConfig(),  # noqa: B008
     training: Annotated[TrainConfig, tyro.conf.arg(name="")] = TrainConfig(  # noqa: B008
         float_epochs=6, qat_epochs=2
@@ -35,6 +36,7 @@ def dagger_verb(
         out: Folder for the drives, the float network of every round, and qat.safetensors.
         bits: Activation bits: a layer counts to 2^bits - 1 spikes.
         relu_hidden: Recurrent layers count in [0, L] instead of [-L, L].
+        motion: Frames over which a channel of its own tells the network what has changed; 0: none.
         driving: How much is driven.
         training: How to train: epochs of the first round (float) and of the last phase (qat).
         json: One JSON object on stdout.
@@ -55,7 +57,7 @@ def dagger_verb(
         raise ConfigError("dagger runs in one process; give it --processes instead of torchrun")
     setup = Setup()
     width, height = setup.camera
-    contract = InputContract(width, height, "rgb")
+    contract = InputContract(width, height, "rgb", motion=motion)
     network = NetworkConfig(
         (contract.channels, height, width), bits=bits, signed_hidden=not relu_hidden
     )

@@ -117,7 +117,10 @@ def _data_config(content: object, folder: Path) -> DataConfig:
         frame_rate_hz=_number(top["frame_rate_hz"], "frame_rate_hz"),
         contract=InputContract(
             **_mapping(
-                top["input"], "input", ("width", "height", "colour"), ("crop_top", "crop_bottom")
+                top["input"],
+                "input",
+                ("width", "height", "colour"),
+                ("crop_top", "crop_bottom", "motion"),
             )
         ),
     )

@@ -1,6 +1,6 @@
 """``DATA.yaml`` -> sequences of network inputs with their labels.
 
-bag --read_frames--> image --preprocess--> int8 input --cache--> memory map --split--> Sequence
+bag --read_frames--> image --see--> int8 input --cache--> memory map --split--> Sequence
 
 A drive is decoded once. Memory stays bounded however long it is: frames go through one by one,
 and what training reads is mapped from the cache's file. Labels are 16 bytes each.
@@ -26,7 +26,7 @@ from crnn_snn_ros.data.bags import Signal, find_image_topic, read_frames, read_s
 from crnn_snn_ros.data.data_config import BagConfig, DataConfig, load_data_config
 from crnn_snn_ros.data.steering import read_steering
 from crnn_snn_ros.io.identity import identity
-from crnn_snn_ros.io.preprocess import InputContract, preprocess
+from crnn_snn_ros.io.preprocess import InputContract, see_all
 from crnn_snn_ros.io.processes import HERE, Workers, spread
 
 __all__ = ["DataConfig", "Sequence", "load_data_config", "load_sequences", "synchronise"]
@@ -154,7 +154,7 @@ def _frames(
         stamps: list[int] = []
         sizes: set[tuple[int, int]] = set()
 
-        def inputs() -> Iterator[NDArray[np.int8]]:
+        def images() -> Iterator[NDArray[np.uint8]]:
             for number, frame in enumerate(read_frames(bag.path, topic)):
                 if stamps and frame.stamp_ns < stamps[-1]:
                     raise DataError(
@@ -165,9 +165,9 @@ def _frames(
                 stamps.append(frame.stamp_ns)
                 sizes.add(frame.image.shape[:2])
                 _require_one(sizes, f"bag {bag.path}, {topic}: frame {number}")
-                yield preprocess(frame.image, contract)
+                yield frame.image
 
-        cache.write(folder, "frames", inputs(), shape, np.int8)
+        cache.write(folder, "frames", see_all(images(), contract), shape, np.int8)
         np.save(folder / "stamps_ns.npy", np.array(stamps, np.int64))
 
     folder = cache.entry(cache_dir, key, build)

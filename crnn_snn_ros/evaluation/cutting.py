@@ -14,14 +14,13 @@ from crnn_snn_ros.core.engines import make_engine
 from crnn_snn_ros.core.engines.base import Carry
 from crnn_snn_ros.evaluation.recording import Recording
 from crnn_snn_ros.io.model_schema import Model
-from crnn_snn_ros.io.preprocess import preprocess
 from crnn_snn_ros.pipeline import COLLISION, STEERING, Pipeline, sigmoid
 
 ENCODING_STEPS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 64)
 ENCODING_FRAMES = 8
 MOST_OPERATIONS = 10**10  # of m-analog, in a report: some seconds
 
-Picture = NDArray[np.uint8]
+Input = NDArray[np.int8]  # of a network, (C, H, W)
 
 
 class EncodingErrors(NamedTuple):
@@ -34,27 +33,27 @@ class EncodingErrors(NamedTuple):
 
 
 def cut_errors(
-    pipeline: Pipeline, recording: Recording, images: Mapping[int, Picture]
+    pipeline: Pipeline, recording: Recording, inputs: Mapping[int, Input]
 ) -> dict[str, list[float]]:
     """Mean distance of the outputs to the settled ones when frames are cut after T time-steps.
 
     Args:
         pipeline: Of the replay.
         recording: Of the replay, which has the state that entered each frame.
-        images: Frames by row number.
+        inputs: Frames as the network sees them, by row number.
 
     Returns:
         Steering, rad, and collision probability, each from T = 1 on to where all have settled.
     """
-    longest = max((int(recording.rows["settle_steps"][row]) for row in images), default=0)
+    longest = max((int(recording.rows["settle_steps"][row]) for row in inputs), default=0)
     errors: dict[str, list[list[float]]] = {
         "steering, rad": [[] for _ in range(longest)],
         "collision probability": [[] for _ in range(longest)],
     }
-    for row, image in images.items():
+    for row, pixels in inputs.items():
         counts = {n: torch.from_numpy(c) for n, c in recording.unpack_carry(row).items()}
         carry = Carry(counts, torch.ones(1, dtype=torch.bool))
-        frame = torch.from_numpy(preprocess(image, pipeline.model.contract)[None])
+        frame = torch.from_numpy(pixels[None])
         outputs = [_outputs(pipeline, frame, carry, cut) for cut in (*range(1, longest + 1), None)]
         for t, cut in enumerate(outputs[:-1]):
             for name, told, settled in zip(errors, cut, outputs[-1], strict=True):
@@ -75,17 +74,16 @@ def encoding_rows(recording: Recording) -> list[int]:
 
 
 def encoding_errors(
-    model: Model, images: Sequence[Picture], steps: Sequence[int] = ENCODING_STEPS
+    model: Model, frames: Sequence[Input], steps: Sequence[int] = ENCODING_STEPS
 ) -> EncodingErrors:
     """Both encodings of arXiv 2408.09403 on a stream from empty state, at several T.
 
     Args:
         model: The network.
-        images: At least one frame, in order.
+        frames: At least one, in order, as the network sees them.
         steps: The T to try, each for the whole stream.
     """
     scale = next(head.scale for head in model.graph.heads() if head.name == STEERING)
-    frames = [preprocess(image, model.contract) for image in images]
     engine = make_engine("folded", model.graph)
     wanted, carry = [], qann.initial_carry(model.graph)
     for frame in frames:

@@ -12,7 +12,6 @@ from crnn_snn_ros.core.engines import make_engine
 from crnn_snn_ros.core.engines.base import Carry
 from crnn_snn_ros.evaluation.recording import Recording
 from crnn_snn_ros.io.model_schema import Model
-from crnn_snn_ros.io.preprocess import preprocess
 
 MOST_NEURONS = 160  # shown of a layer, spread evenly over those that fired
 
@@ -37,13 +36,13 @@ class FrameRaster(NamedTuple):
 
 
 def raster(
-    model: Model, recording: Recording, number: int, image: NDArray[np.uint8], title: str
+    model: Model, recording: Recording, number: int, pixels: NDArray[np.int8], title: str
 ) -> FrameRaster:
     """Run frame ``number`` again, from the state that entered it, and keep every spike."""
     engine = make_engine("stepwise", model.graph)
     counts = {name: torch.from_numpy(c) for name, c in recording.unpack_carry(number).items()}
-    pixels = torch.from_numpy(preprocess(image, model.contract)[None])
-    result, _ = engine.step(pixels, Carry(counts, torch.ones(1, dtype=torch.bool)), trace=True)
+    frame = torch.from_numpy(pixels[None])
+    result, _ = engine.step(frame, Carry(counts, torch.ones(1, dtype=torch.bool)), trace=True)
     assert result.trace is not None  # it was asked for
     layers = [_layer(name, result.trace.spikes[name]) for name in recording.layers]
     return FrameRaster(title, int(result.settle_steps[0]), layers)

@@ -13,7 +13,6 @@ from crnn_snn_ros.core.errors import DataError
 from crnn_snn_ros.core.types import Frame
 from crnn_snn_ros.evaluation.recording import UNKNOWN, Estimate, Recording
 from crnn_snn_ros.evaluation.synops import OperationCounter
-from crnn_snn_ros.io.preprocess import preprocess
 from crnn_snn_ros.pipeline import COLLISION, STEERING, Pipeline, sigmoid
 from crnn_snn_ros.training.float_loop import FloatLoop
 
@@ -60,7 +59,6 @@ def replay(
         entered = {} if silent else state.carry.counts
         operations = counter.count(answer.network.activity, entered)
         recording.input_operations = operations.multiplications
-        pixels = preprocess(frame.image, pipeline.model.contract)
         prediction = answer.prediction
         recording.add(
             stamp_ns=frame.stamp_ns,
@@ -69,8 +67,8 @@ def replay(
             settle_steps=prediction.settle_steps,
             spikes=prediction.spikes,
             snn=(prediction.steering_rad, prediction.collision_probability),
-            qann=reference.step(pixels, answer.was_reset),
-            float=UNKNOWN if original is None else original.step(pixels, answer.was_reset),
+            qann=reference.step(answer.pixels, answer.was_reset),
+            float=UNKNOWN if original is None else original.step(answer.pixels, answer.was_reset),
             command=answer.command,
             layer_spikes=[int(answer.network.activity[n].sum()) for n in recording.layers],
             layer_additions=[operations.by_layer[layer] for layer in recording.layers],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from crnn_snn_ros.evaluation.raster import raster
 from crnn_snn_ros.evaluation.recording import Recording
 from crnn_snn_ros.evaluation.video import Video, writing
 from crnn_snn_ros.io.atomic import replacing
+from crnn_snn_ros.io.preprocess import InputContract, see_all
 from crnn_snn_ros.pipeline import COLLISION, Pipeline
 
 METRICS, REPORT, PREDICTIONS = "metrics.json", "report.html", "predictions"
@@ -107,7 +109,7 @@ def write_pictures(models: Sequence[Replayed], *, folder: Path | None, video: Pa
         DataError: a drive cannot be read again, or the video not be written.
     """
     if folder is None:
-        _look_again(models[0], set(), video)
+        _look_again(models[0], set(), video, 0)
         return
     from crnn_snn_ros.evaluation.report import page
     from crnn_snn_ros.evaluation.report.compare_report import compare_report
@@ -117,8 +119,8 @@ def write_pictures(models: Sequence[Replayed], *, folder: Path | None, video: Pa
     recordings = [done.recording for done in models]
     gaps = apart(recordings[0], recordings[1]) if len(models) > 1 else []
     wanted = {row for plan in plans for row in plan.rows()} | set(_rows_of(gaps))
-    images = _look_again(models[0], wanted, video)
-    found = [_findings(done, plan, images) for done, plan in zip(models, plans, strict=True)]
+    seen = _look_again(models[0], wanted, video, max(_motion(done) for done in models))
+    found = [_findings(done, plan, seen) for done, plan in zip(models, plans, strict=True)]
     report = replay_report(found[0]) if len(found) == 1 else compare_report(found, gaps)
     page.write(folder / REPORT, report)
 
@@ -155,8 +157,29 @@ def _rows_of(moments: Sequence[Moment]) -> list[int]:
     return [row for m in moments for row in (m.before, m.at, m.after)]
 
 
-def _findings(done: Replayed, plan: _Plan, images: Mapping[int, Picture]) -> Findings:
+class _Seen(NamedTuple):
+    """A frame, and those before it that a network may compare it with, the oldest first."""
+
+    image: Picture
+    before: tuple[Picture, ...]
+
+    def input(self, contract: InputContract) -> NDArray[np.int8]:
+        """What a network is given, (C, H, W)."""
+        before = self.before[len(self.before) - contract.motion :] if contract.motion else ()
+        *_, pixels = see_all((*before, self.image), contract)
+        return pixels
+
+
+def _motion(done: Replayed) -> int:
+    return done.pipeline.model.contract.motion
+
+
+def _findings(done: Replayed, plan: _Plan, seen: Mapping[int, _Seen]) -> Findings:
     model, recording = done.pipeline.model, done.recording
+
+    def pixels(row: int) -> NDArray[np.int8]:
+        return seen[row].input(model.contract)
+
     return Findings(
         model=model,
         header=done.header,
@@ -164,14 +187,14 @@ def _findings(done: Replayed, plan: _Plan, images: Mapping[int, Picture]) -> Fin
         recording=recording,
         summary=done.summary,
         moments=plan.moments,
-        images=images,
+        images={row: frame.image for row, frame in seen.items()},
         rasters=[
-            raster(model, recording, row, images[row], title)
+            raster(model, recording, row, pixels(row), title)
             for row, title in _raster_rows(recording, plan.moments, plan.busiest)
         ],
-        cut_errors=cut_errors(done.pipeline, recording, {row: images[row] for row in plan.samples}),
+        cut_errors=cut_errors(done.pipeline, recording, {row: pixels(row) for row in plan.samples}),
         cut_frames=len(plan.samples),
-        encodings=encoding_errors(model, [images[row] for row in plan.stream]),
+        encodings=encoding_errors(model, [pixels(row) for row in plan.stream]),
     )
 
 
@@ -189,17 +212,23 @@ def _raster_rows(
     return list(chosen.items())
 
 
-def _look_again(done: Replayed, wanted: set[int], video: Path | None) -> dict[int, Picture]:
-    """Images of the rows that are wanted; all are drawn upon if there is a video to write."""
-    found: dict[int, Picture] = {}
+def _look_again(
+    done: Replayed, wanted: set[int], video: Path | None, motion: int
+) -> dict[int, _Seen]:
+    """Rows that are wanted, each with ``motion`` frames before it; all are drawn into a video."""
+    found: dict[int, _Seen] = {}
+    before: deque[Picture] = deque(maxlen=motion)
     with ExitStack() as stack:
         film: Video | None = None
         if video is not None:
             rate_hz = done.pipeline.model.frame_rate_hz
             film = stack.enter_context(writing(video, rate_hz))
         for row, frame in _all_frames(done, None if film is not None else wanted):
+            if done.recording.rows["was_reset"][row]:
+                before.clear()
             if row in wanted:
-                found[row] = frame.image
+                found[row] = _Seen(frame.image, tuple(before))
+            before.append(frame.image)
             if film is not None:
                 time_s = (frame.stamp_ns - int(done.recording.rows["stamp_ns"][0])) / 1e9
                 shown = shown_at(

@@ -112,6 +112,8 @@ def encode(model: Model) -> tuple[dict[str, Any], Arrays]:
         nodes.append(description)
         tensors.update({f"{node.name}.{key}": array for key, array in arrays.items()})
     contract = {key: getattr(model.contract, key) for key in _INPUT if key != "normalisation"}
+    if model.contract.motion:  # older readers refuse a channel that they could not fill
+        contract["motion"] = model.contract.motion
     return {
         "graph": {"input_shape": list(model.graph.input_shape), "nodes": nodes},
         "input": contract | {"normalisation": NORMALISATION},
@@ -131,7 +133,8 @@ def decode(description: object, tensors: Arrays) -> Model:
     found = fields(description, "the model", _MODEL)
     graph = _decode_graph(found["graph"], tensors)
     validate(graph)
-    contract = fields(found["input"], "the input contract", _INPUT)
+    moving: dict[str, type] = {"motion": int} if "motion" in found["input"] else {}
+    contract = fields(found["input"], "the input contract", _INPUT | moving)
     normalisation = contract.pop("normalisation")
     require(
         normalisation == NORMALISATION,

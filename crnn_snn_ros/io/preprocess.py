@@ -1,4 +1,8 @@
-"""Pixels -> network input. The one function for training, replay and node.
+"""Pixels -> network input. The same functions for training, replay and node.
+
+A network may be given a channel of motion besides the colours: what has changed since some frames
+ago. A picture alone does not tell how near something is to a camera of unknown height, nor what
+moves; how fast it grows in the picture does.
 
 Integer arithmetic throughout (``INTER_LINEAR_EXACT`` is OpenCV's fixed-point resize), so the same
 image gives the same input on every machine: what was trained on is what the robot computes with.
@@ -7,6 +11,7 @@ image gives the same input on every machine: what was trained on is what the rob
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -17,6 +22,8 @@ from crnn_snn_ros.core.errors import ConfigError, DataError
 
 COLOURS = ("rgb", "grey")
 MAX_INPUT_SIDE = 4096
+MAX_MOTION = 32  # frames
+Past = tuple[NDArray[np.int16], ...]  # greys (height, width) of the last frames, the oldest first
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,7 @@ class InputContract:
     colour: str  # "rgb" or "grey"
     crop_top: float = 0.0  # fraction of the image's height cut away above
     crop_bottom: float = 0.0  # and below
+    motion: int = 0  # frames, over which the last channel tells the change; 0: there is none
 
     def __post_init__(self) -> None:
         """Validate."""
@@ -53,19 +61,64 @@ class InputContract:
                 raise ConfigError(
                     f"input {name} {crop!r:.60} is not a fraction of the height, 0..<1"
                 )
+        if type(self.motion) is not int or not 0 <= self.motion <= MAX_MOTION:
+            raise ConfigError(f"input motion {self.motion!r:.60} is not a whole 0..{MAX_MOTION}")
         if self.crop_top + self.crop_bottom >= 1.0:
             raise ConfigError(
                 f"input crop_top {self.crop_top} + crop_bottom {self.crop_bottom} leave no image"
             )
 
     @property
-    def channels(self) -> int:
+    def colours(self) -> int:
         """3 for RGB, 1 for grey."""
         return 3 if self.colour == "rgb" else 1
 
+    @property
+    def channels(self) -> int:
+        """Those of the colours, and one of motion if there is one."""
+        return self.colours + (self.motion > 0)
+
+
+def see(
+    image: NDArray[np.uint8], contract: InputContract, past: Past = ()
+) -> tuple[NDArray[np.int8], Past]:
+    """Network input of the next frame of a stream, and what the frame after it is seen with.
+
+    The channel of motion is the grey of this frame less that of ``contract.motion`` frames before,
+    or of the first frame of the stream while it is not so long, cut to what int8 holds.
+
+    Args:
+        image: as for ``preprocess``.
+        contract: the network's input.
+        past: of the frame before; nothing for the first one of a stream.
+
+    Returns:
+        int8 (channels, height, width), C-contiguous, and the new past.
+
+    Raises:
+        DataError: as ``preprocess``.
+    """
+    pixels = preprocess(image, contract)
+    if contract.motion == 0:
+        return pixels, ()
+    now = _grey((pixels.view(np.uint8) ^ np.uint8(128)).transpose(1, 2, 0)).astype(np.int16)
+    past = (*past, now)[-contract.motion - 1 :]
+    change = np.clip(now - past[0], -128, 127).astype(np.int8)
+    return np.concatenate([pixels, change[None]]), past
+
+
+def see_all(
+    images: Iterable[NDArray[np.uint8]], contract: InputContract
+) -> Iterator[NDArray[np.int8]]:
+    """Network inputs of a whole stream, as ``see`` makes them."""
+    past: Past = ()
+    for image in images:
+        pixels, past = see(image, contract, past)
+        yield pixels
+
 
 def preprocess(image: NDArray[np.uint8], contract: InputContract) -> NDArray[np.int8]:
-    """Crop, resize, reduce to grey where asked, and centre: ``pixel - 128``.
+    """Crop, resize, reduce to grey where asked, and centre: ``pixel - 128``. No motion.
 
     Rows cut are rounded half up, ``floor(height * crop + 0.5)``. Grey is
     ``(77 R + 150 G + 29 B + 128) >> 8``, the weights of ITU-R BT.601 in 1/256.
@@ -75,7 +128,7 @@ def preprocess(image: NDArray[np.uint8], contract: InputContract) -> NDArray[np.
         contract: the network's input.
 
     Returns:
-        int8 (channels, height, width), C-contiguous.
+        int8 (colours, height, width), C-contiguous.
 
     Raises:
         DataError: the image has another form, or the crop leaves no row of it.
@@ -99,10 +152,17 @@ def preprocess(image: NDArray[np.uint8], contract: InputContract) -> NDArray[np.
         np.uint8,
     )
     if contract.colour == "grey":
-        # Not cv2.cvtColor: its grey may come from a vendor's kernel that rounds otherwise.
-        weighted = pixels.astype(np.uint16) * np.array([77, 150, 29], np.uint16)
-        total = weighted.sum(axis=2, dtype=np.uint16, keepdims=True)  # at most 255 * 256
-        pixels = ((total + 128) >> 8).astype(np.uint8)
+        pixels = _grey(pixels)[..., None]
     # Flipping the top bit of uint8 is subtracting 128 in int8.
     centred = (pixels ^ np.uint8(128)).view(np.int8)
     return np.ascontiguousarray(centred.transpose(2, 0, 1))
+
+
+def _grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W, 3) or (H, W, 1) -> (H, W)."""
+    if pixels.shape[2] == 1:
+        return pixels[..., 0]
+    # Not cv2.cvtColor: its grey may come from a vendor's kernel that rounds otherwise.
+    weighted = pixels.astype(np.uint16) * np.array([77, 150, 29], np.uint16)
+    total = weighted.sum(axis=2, dtype=np.uint16)  # at most 255 * 256
+    return np.asarray((total + 128) >> 8, np.uint8)

@@ -182,7 +182,7 @@ class CollisionAvoidance(LifecycleNode):
         state = self._begin(pipeline, header, begun_ns)
         frame = self._intake.frame(message, header)
         answer, after = pipeline.step(frame, state)
-        prediction, command, _, _ = answer
+        prediction, command = answer.prediction, answer.command
         with self._guard.lock:  # a zero that is asked for now must not be overtaken
             if self._config.mode == "assist":
                 command = assist(self._wanted, command, prediction, pipeline.config)

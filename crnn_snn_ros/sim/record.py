@@ -90,6 +90,7 @@ class Recording:
         split: "train" or "validation": what they are for.
         noise_radps: the driver's yaw rate is disturbed by this much.
         scan_rays: of a laser scanner, a full circle; 0: none.
+        motion: for ``data.yaml``, as of an ``InputContract``: how a network is to see the drives.
 
     Raises:
         ConfigError: so many rays are not allowed.
@@ -99,6 +100,7 @@ class Recording:
     split: str = "train"
     noise_radps: float = 0.0
     scan_rays: int = 0
+    motion: int = 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.scan_rays <= MAX_RAYS:
@@ -137,7 +139,7 @@ def record_suite(
     outcomes = spread(
         run, new, workers, progress, made=lambda seed: (_bag(recording, suite, seed),)
     )
-    _write_data_file(recording.folder, setup)
+    _write_data_file(recording, setup)
     return outcomes
 
 
@@ -172,7 +174,8 @@ def _bag(recording: Recording, suite: str, seed: int) -> Path:
     return recording.folder / f"{suite}_{seed}"
 
 
-def _write_data_file(folder: Path, setup: Setup) -> None:
+def _write_data_file(recording: Recording, setup: Setup) -> None:
+    folder = recording.folder
     bags = [
         {
             "path": metadata.parent.name,
@@ -187,7 +190,7 @@ def _write_data_file(folder: Path, setup: Setup) -> None:
         "bags": bags,
         "splits": {"train": [0.0, 0.5], "validation": [0.5, 1.0]},  # for bags without a split
         "frame_rate_hz": setup.rate_hz,
-        "input": {"width": width, "height": height, "colour": "rgb"},
+        "input": {"width": width, "height": height, "colour": "rgb", "motion": recording.motion},
     }
     with replacing(folder / "data.yaml") as temporary:
         temporary.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")

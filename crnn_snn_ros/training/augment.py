@@ -2,6 +2,8 @@
 
 frames --mirror--> --another mount--> --blur--> --dirt on the lens--> --light--> --noise--> pixels
 
+A channel of motion goes the same way, but knows of light only the contrast: it is a difference.
+
 Another mount shifts and zooms the view by as much in every frame, as a camera does that was screwed
 on a little otherwise. The robot drove what it drove, so the steering label stays as it is.
 (Correcting it would be right for a robot that stands aside of its path; then the view would have to
@@ -57,6 +59,8 @@ class Look(NamedTuple):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Frames (T, C, H, W) as floats that hold int8 values, and labels (T,) that fit them.
 
+        The last of 2 or 4 channels is one of motion.
+
         ``at`` is the number of the first frame: noise depends on nothing else, so a frame looks
         the same whoever draws it and when.
         """
@@ -68,8 +72,8 @@ class Look(NamedTuple):
             pixels = self._through_another_lens(pixels)
         if self.dirt is not None:
             pixels = _soiled(pixels, self.dirt)
-        gain = self.contrast * np.array(self.tint[: pixels.shape[1]], np.float32).reshape(-1, 1, 1)
-        pixels = pixels * gain.astype(np.float32) + np.float32(self.brightness)
+        gain, brightness = self._light(pixels.shape[1])
+        pixels = pixels * gain + brightness
         if self.noise:
             rng = np.random.default_rng((self.seed, at))
             pixels = pixels + np.float32(self.noise) * rng.standard_normal(pixels.shape, np.float32)
@@ -81,6 +85,15 @@ class Look(NamedTuple):
         """A look out of its ``_asdict`` that has been JSON."""
         dirt = fields["dirt"]
         return cls(**fields | {"tint": tuple(fields["tint"]), "dirt": dirt and Dirt(*dirt)})
+
+    def _light(self, channels: int) -> tuple[Pixels, Pixels]:
+        """Gain and offset of every channel, (C, 1, 1)."""
+        colours = channels - _moving(channels)
+        gain = np.full((channels, 1, 1), self.contrast, np.float32)
+        gain[:colours, 0, 0] *= np.array(self.tint[:colours], np.float32)
+        brightness = np.zeros((channels, 1, 1), np.float32)
+        brightness[:colours] = self.brightness
+        return gain, brightness
 
     def _through_another_lens(self, pixels: Pixels) -> Pixels:
         height, width = pixels.shape[2:]
@@ -136,4 +149,11 @@ def _soiled(pixels: Pixels, dirt: Dirt) -> Pixels:
     columns = slice(round(dirt.left * width), round((dirt.left + dirt.width) * width))
     soiled = np.array(pixels)
     soiled[:, :, rows, columns] = dirt.grey
+    if _moving(pixels.shape[1]):
+        soiled[:, -1, rows, columns] = 0.0  # dirt stays where it is
     return soiled
+
+
+def _moving(channels: int) -> bool:
+    """Whether there is a channel of motion beside 1 or 3 of colour."""
+    return channels % 2 == 0

@@ -159,7 +159,9 @@ class _Run:
         return self.out / "drives"
 
     def _recording(self, split: str, noise: float) -> Recording:
-        return Recording(self._drives, split, noise, self.config.scan_rays)
+        return Recording(
+            self._drives, split, noise, self.config.scan_rays, self.origin.contract.motion
+        )
 
     def _record(
         self, driver: PolicyFactory | None, seeds: Sequence[int], recording: Recording
