@@ -27,6 +27,7 @@ from crnn_snn_ros.evaluation.metrics import summarise
 from crnn_snn_ros.evaluation.replay import replay
 from crnn_snn_ros.evaluation.replay_output import Replayed
 from crnn_snn_ros.io.model_file import HeadInfo, header, save
+from crnn_snn_ros.io.preprocess import see_all
 from crnn_snn_ros.pipeline import Pipeline
 from crnn_snn_ros.sim.generate import Difficulty, generate
 from crnn_snn_ros.sim.suites import Outcome
@@ -72,6 +73,12 @@ def image_of(done: Replayed, row: int) -> Any:
     drive = done.recording.rows["drive"][row]
     first = int(np.searchsorted(done.recording.rows["drive"], drive))
     return list(done.readers[drive]())[row - first].image
+
+
+def input_of(done: Replayed, row: int) -> Any:
+    """What the network was given of a row."""
+    (pixels,) = see_all([image_of(done, row)], done.pipeline.model.contract)
+    return pixels
 
 
 def card(built: Pipeline) -> dict[str, Any]:

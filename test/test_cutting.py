@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from report_samples import image_of, replayed
+from report_samples import input_of, replayed
 
 from crnn_snn_ros.core.bounds import prove
 from crnn_snn_ros.evaluation.cutting import (
@@ -16,9 +16,9 @@ from crnn_snn_ros.evaluation.cutting import (
 
 def test_cutting_later_than_all_have_settled_costs_nothing():
     done = replayed()
-    images = {row: image_of(done, row) for row in (3, 50, 180)}
-    errors = cut_errors(done.pipeline, done.recording, images)
-    steps = max(done.recording.rows["settle_steps"][list(images)])
+    inputs = {row: input_of(done, row) for row in (3, 50, 180)}
+    errors = cut_errors(done.pipeline, done.recording, inputs)
+    steps = max(done.recording.rows["settle_steps"][list(inputs)])
     for by_step in errors.values():
         assert len(by_step) == steps
         assert by_step[-1] == 0.0
@@ -29,8 +29,8 @@ def test_s_analog_ends_at_zero_and_m_analog_does_not():
     done = replayed()
     model = done.pipeline.model
     bound = prove(model.graph).settling_steps
-    images = [image_of(done, row) for row in range(40, 46)]
-    found = encoding_errors(model, images, (1, bound, 4 * bound))
+    inputs = [input_of(done, row) for row in range(40, 46)]
+    found = encoding_errors(model, inputs, (1, bound, 4 * bound))
     assert found.frames == 6
     assert found.s_analog[0] > 0.0
     assert found.s_analog[1:] == [0.0, 0.0]

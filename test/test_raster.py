@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from report_samples import image_of, replayed
+from report_samples import input_of, replayed
 
 from crnn_snn_ros.evaluation.raster import MOST_NEURONS, raster
 
@@ -10,7 +10,7 @@ from crnn_snn_ros.evaluation.raster import MOST_NEURONS, raster
 def test_spikes_are_those_that_the_replay_counted(row):
     """So the frame was run from the very state that had entered it."""
     done = replayed()
-    found = raster(done.pipeline.model, done.recording, row, image_of(done, row), "t")
+    found = raster(done.pipeline.model, done.recording, row, input_of(done, row), "t")
     rows = done.recording.rows
     assert found.settle_steps == rows["settle_steps"][row]
     assert [layer.layer for layer in found.layers] == list(done.recording.layers)
