@@ -112,11 +112,18 @@ def test_a_phase_ends_when_its_metric_gets_no_better(tmp_path, monkeypatch, metr
     assert kept[metric] == values[best - 1]
 
 
-def test_a_metric_without_labels_is_refused(tmp_path):
-    config = TrainConfig(metric="steering_rmse_rad", device="cpu")
-    with pytest.raises(DataError, match="'steering_rmse_rad': no frame of the validation split"):
+@pytest.mark.parametrize(
+    ("metric", "label", "says"),
+    [
+        ("steering_rmse_rad", "steering_rad", "no frame of the validation split has such a label"),
+        ("collision_auroc", "collision", "needs frames with a collision and frames without one"),
+    ],
+)
+def test_a_metric_without_labels_is_refused(tmp_path, metric, label, says):
+    config = TrainConfig(metric=metric, device="cpu")
+    with pytest.raises(DataError, match=f"'{metric}': .*{says}"):
         training.train(
-            DRIVES, [blinded(VALIDATION[0], "steering_rad")], small_config(), config,
+            DRIVES, [blinded(VALIDATION[0], label)], small_config(), config,
             Origin(CONTRACT, RATE_HZ, {}), tmp_path / "out",
         )  # fmt: skip
     assert not (tmp_path / "out").exists()
