@@ -40,6 +40,22 @@ def test_a_tint_belongs_to_its_channel():
     assert tinted[:, 1:].numpy().tolist() == drive.frames[:, 1:].tolist()
 
 
+@pytest.mark.parametrize("colours", [1, 3])
+def test_motion_knows_of_light_only_the_contrast(colours):
+    drive = bar_drive(3)
+    frames = np.repeat(drive.frames[:, :1], colours + 1, axis=1)
+    look = Look(mirrored=True, contrast=0.5, brightness=20.0, tint=(0.8, 0.8, 0.8))
+    seen = look(frames, drive.steering_rad, drive.collision)[0].numpy()
+    there = frames[..., ::-1].astype(np.float32)
+    assert np.array_equal(seen[:, -1], np.floor(there[:, -1] * 0.5 + 0.5))
+    lit = np.floor(there[:, :-1] * np.float32(0.4) + 20.5).clip(-128, 127)
+    assert np.abs(seen[:, :-1] - lit).max() <= 1.0, "but for rounding"
+    dirty = Look(False, 1.0, 0.0, dirt=Dirt(0.0, 0.0, 1.0, 1.0, 50.0))
+    hidden = dirty(frames, drive.steering_rad, drive.collision)[0].numpy()
+    assert (hidden[:, :-1] == 50.0).all()
+    assert (hidden[:, -1] == 0.0).all()
+
+
 def test_a_look_keeps_pixels_in_range_and_labels_that_are_missing():
     drive = blinded(bar_drive(6), "steering_rad")
     for contrast, brightness in ((1.25, 25.0), (0.75, -25.0)):

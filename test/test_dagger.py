@@ -22,10 +22,10 @@ from crnn_snn_ros.training.convert import convert
 from crnn_snn_ros.training.dagger import dagger
 from crnn_snn_ros.training.train import Trainer
 
-NETWORK = small_config(input_shape=(3, 16, 24))
+NETWORK = small_config(input_shape=(4, 16, 24))  # three colours and motion
 TRAINING = TrainConfig(float_epochs=1, qat_epochs=1, window=8, streams=4, device="cpu")
 DRIVEN = DaggerConfig(courses=4, rounds=1, round_courses=2, round_epochs=1)
-ORIGIN = Origin(InputContract(24, 16, "rgb"), 5.0, {"seed": 0})
+ORIGIN = Origin(InputContract(24, 16, "rgb", motion=2), 5.0, {"seed": 0})
 
 
 def run(out: Path, told: Callable[[str], object] = lambda _: None) -> Checkpoint:

@@ -15,14 +15,25 @@ import numpy as np
 import pytest
 import safetensors
 from hypothesis import given
-from model_samples import GOLDEN, RAW, ZEROS, golden_model, model_of, parts, sign
+from model_samples import (
+    GOLDEN,
+    RAW,
+    ZEROS,
+    golden_model,
+    model_of,
+    parts,
+    sign,
+    vector,
+    weights,
+)
 from safetensors.numpy import load_file
 from strategies import graphs
 
 from crnn_snn_ros.core import bounds
 from crnn_snn_ros.core.errors import ModelFileError
-from crnn_snn_ros.core.graph import Graph, Neurons
+from crnn_snn_ros.core.graph import INPUT, Graph, Head, Linear, Neurons
 from crnn_snn_ros.io.model_file import HeadInfo, Model, header, load, save
+from crnn_snn_ros.io.preprocess import InputContract
 from crnn_snn_ros.io.tensor_file import read_arrays, read_layout
 
 GOLDEN_SHA256 = "58653fdb5e792bdefceb4ac9612ebdb84f4ffbcd2cdde050621e0d9b4a137a45"
@@ -53,6 +64,21 @@ def refusal(path: str | Path) -> str:
     assert message.isprintable()
     assert len(message) < 600
     return message
+
+
+def test_motion_comes_back_and_is_told_only_where_there_is_some(tmp_path):
+    layer = Neurons("a", (Linear(INPUT, weights(3, 32)),), vector(1, 2, 3), vector(9, 9, 9), 0, 3)
+    heads = tuple(
+        Head(name, (Linear("a", weights(1, 3)),), vector(9), 0.001, kind)
+        for name, kind in (("steering", "regression"), ("collision", "logit"))
+    )
+    contract = InputContract(4, 4, "grey", motion=2)
+    model = dataclasses.replace(
+        golden_model(), graph=Graph((2, 4, 4), (layer, *heads)), contract=contract
+    )
+    save(tmp_path / "moving.snn", model)
+    assert load(tmp_path / "moving.snn").contract == contract
+    assert b"motion" not in GOLDEN.read_bytes()
 
 
 @given(graph=graphs())
@@ -353,6 +379,8 @@ HOSTILE: dict[str, tuple[str, dict[str, Any]]] = {
     "input side": ("input size", {"model/graph/input_shape": [1, 10**9, 10**9]}),
     "colour": ("colour", {"model/input/colour": "cmyk"}),
     "crop": ("crop", {"model/input/crop_top": 0.5, "model/input/crop_bottom": 0.5}),
+    "motion": ("input motion 33 is not a whole 0..32", {"model/input/motion": 33}),
+    "channel of motion": ("the input contract gives (2, 4, 4)", {"model/input/motion": 2}),
     "normalisation": ("normalisation 'mean'", {"model/input/normalisation": "mean"}),
     "frame rate": ("frame rate 0.0", {"model/frame_rate_hz": 0}),
     "frame rate as text": ("expected float", {"model/frame_rate_hz": "20"}),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,10 +12,10 @@ from crnn_snn_ros.core import engines, qann
 from crnn_snn_ros.core.command import ControlConfig
 from crnn_snn_ros.core.engines import ENGINES, FoldedEngine, make_engine
 from crnn_snn_ros.core.errors import ConfigError, ConversionError, DataError, ModelFileError
-from crnn_snn_ros.core.graph import Graph, Head, Linear, Neurons
+from crnn_snn_ros.core.graph import INPUT, Graph, Head, Linear, Neurons
 from crnn_snn_ros.core.types import Frame
 from crnn_snn_ros.io.model_file import Model, save
-from crnn_snn_ros.io.preprocess import preprocess
+from crnn_snn_ros.io.preprocess import InputContract, preprocess, see_all
 from crnn_snn_ros.pipeline import Pipeline, load_pipeline, sigmoid
 
 START_NS = 10**18
@@ -89,6 +90,29 @@ def test_when_a_stream_starts_anew(pipeline, step_ns, reset):
     counts = zip(state.carry.counts.values(), fresh.carry.counts.values(), strict=True)
     assert all(torch.equal(*pair) for pair in counts) is reset
     assert state.stamp_ns == last.stamp_ns
+
+
+def test_motion_is_seen_within_a_stream_only():
+    nodes = (
+        Neurons("memory", (Linear(INPUT, weights(3, 48)),), vector(1, 2, 3), vector(90, 77, 500),
+                -3, 3, vector(6, -231, 0)),
+        Head("steering", (Linear("memory", weights(1, 3)),), vector(-8), 0.001),
+        Head("collision", (Linear("memory", weights(1, 3)),), vector(9), 2.0**-10, "logit"),
+    )  # fmt: skip
+    contract = InputContract(6, 4, "grey", motion=2)
+    model = replace(golden_model(), graph=Graph((2, 4, 6), nodes), contract=contract)
+    moving = Pipeline(model, make_engine("stepwise", model.graph), GO)
+    first, second = [frame(n) for n in range(5)], [frame(n) for n in range(100, 104)]
+    answers, _ = run(moving, *first, *second)
+    assert [answer.was_reset for answer in answers] == [n in (0, 5) for n in range(9)]
+    for stream, said in ((first, answers[:5]), (second, answers[5:])):
+        seen = list(see_all((one.image for one in stream), contract))
+        assert not seen[0][-1].any()
+        assert seen[1][-1].any()
+        assert all(
+            np.array_equal(*pair) for pair in zip(seen, (a.pixels for a in said), strict=True)
+        )
+    assert same(answers[5], run(moving, second[0])[0][0])
 
 
 def test_reset_gap_is_an_option(pipeline):

@@ -157,7 +157,7 @@ def _rows_of(moments: Sequence[Moment]) -> list[int]:
     return [row for m in moments for row in (m.before, m.at, m.after)]
 
 
-class _Seen(NamedTuple):
+class Seen(NamedTuple):
     """A frame, and those before it that a network may compare it with, the oldest first."""
 
     image: Picture
@@ -165,7 +165,7 @@ class _Seen(NamedTuple):
 
     def input(self, contract: InputContract) -> NDArray[np.int8]:
         """What a network is given, (C, H, W)."""
-        before = self.before[len(self.before) - contract.motion :] if contract.motion else ()
+        before = self.before[-contract.motion :] if contract.motion else ()
         *_, pixels = see_all((*before, self.image), contract)
         return pixels
 
@@ -174,7 +174,7 @@ def _motion(done: Replayed) -> int:
     return done.pipeline.model.contract.motion
 
 
-def _findings(done: Replayed, plan: _Plan, seen: Mapping[int, _Seen]) -> Findings:
+def _findings(done: Replayed, plan: _Plan, seen: Mapping[int, Seen]) -> Findings:
     model, recording = done.pipeline.model, done.recording
 
     def pixels(row: int) -> NDArray[np.int8]:
@@ -214,9 +214,9 @@ def _raster_rows(
 
 def _look_again(
     done: Replayed, wanted: set[int], video: Path | None, motion: int
-) -> dict[int, _Seen]:
+) -> dict[int, Seen]:
     """Rows that are wanted, each with ``motion`` frames before it; all are drawn into a video."""
-    found: dict[int, _Seen] = {}
+    found: dict[int, Seen] = {}
     before: deque[Picture] = deque(maxlen=motion)
     with ExitStack() as stack:
         film: Video | None = None
@@ -227,7 +227,7 @@ def _look_again(
             if done.recording.rows["was_reset"][row]:
                 before.clear()
             if row in wanted:
-                found[row] = _Seen(frame.image, tuple(before))
+                found[row] = Seen(frame.image, tuple(before))
             before.append(frame.image)
             if film is not None:
                 time_s = (frame.stamp_ns - int(done.recording.rows["stamp_ns"][0])) / 1e9

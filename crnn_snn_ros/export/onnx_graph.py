@@ -74,7 +74,7 @@ def build(model: Model, about: Mapping[str, str]) -> onnx.ModelProto:
 
     | | | |
     |---|---|---|
-    | in | ``image`` | uint8 (1, H, W, C): RGB or grey, cropped and resized as the contract says |
+    | in | ``image`` | uint8 (1, H, W, C): as the contract says, a channel of motion plus 128 |
     | in | ``carry.LAYER`` | int32 (1, *shape) of each recurrent layer; zeros at first |
     | out | ``HEAD.UNIT`` | float32 (1, outputs); of a logit, its probability |
     | out | ``HEAD.accumulator`` | int32 (1, outputs): the same, before its scale |
