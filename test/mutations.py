@@ -209,8 +209,8 @@ MUTATIONS = [
         "bound-too-small",
         "bounds.py",
         (
-            ("max(arrival, largest) + node.n_max - node.n_min - 1", "1"),
-            ("arrival + node.n_max - node.n_min - 1", "1"),
+            ("max(arrival, largest) + span - 1", "1"),
+            ("arrival + span - 1", "1"),
         ),
         "stepwise",
     ),
