@@ -15,22 +15,17 @@ import torch
 from exercise_model import EXERCISE, exercise_graph
 
 ROOT = Path(__file__).resolve().parents[1]
-MODULES = ("run", "engine", "neurons", "int8_network")
 
 
 @pytest.fixture
 def benchmark(monkeypatch):
-    """Its modules, which lie beside each other and in no package; no peer is installed."""
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks" / "peers"))
+    """Its modules; no peer is installed."""
+    monkeypatch.syspath_prepend(str(ROOT))
     for package in ("spikingjelly", "snntorch", "norse", "sinabs"):
         monkeypatch.setitem(sys.modules, package, None)
-    import engine
-    import neurons
-    import run
+    from benchmarks.peers import engine, neurons, run
 
-    yield run, engine, neurons
-    for name in MODULES:
-        sys.modules.pop(name, None)
+    return run, engine, neurons
 
 
 def fractions(charges, n_min, n_max):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,16 +19,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture
 def benchmark(monkeypatch):
-    """The benchmark's modules, which lie beside each other and in no package."""
     pytest.importorskip("sklearn")
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks" / "real_data"))
-    import figures
-    import page
-    import run
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks.real_data import figures, page, run
 
-    yield run, figures, page
-    for name in ("figures", "page", "run"):
-        sys.modules.pop(name, None)
+    return run, figures, page
 
 
 def labels(folder: Path, run) -> Path:

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from neurons import Peer
 from torch import Tensor
 
+from benchmarks.peers.neurons import Peer
 from crnn_snn_ros.core.engines.base import Carry, FrameResult, Memory, make_charge
 from crnn_snn_ros.core.engines.folded import FoldedEngine
 from crnn_snn_ros.core.graph import INPUT, Graph, Neurons, Synapse

@@ -1,6 +1,6 @@
 """A network of ours with our engines and with the neurons of other projects, in one run.
 
-    python benchmarks/peers/run.py models/donkeycar_mit.snn --page docs/results/peers.md
+    python -m benchmarks.peers.run models/donkeycar_mit.snn --page docs/results/peers.md
 
 All take the same frames in turns, on one thread; ratios of minima are printed. Of a peer whose
 neuron is the same as ours, spike counts are compared after the same number of time-steps. What is
@@ -19,13 +19,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import int8_network
 import numpy as np
 import torch
-from engine import PeerEngine
-from neurons import Peer, peers
 from torch import Tensor
 
+from benchmarks.command import write
+from benchmarks.peers import int8_network
+from benchmarks.peers.engine import PeerEngine
+from benchmarks.peers.neurons import Peer, peers
 from crnn_snn_ros.core.bounds import prove
 from crnn_snn_ros.core.engines import ENGINES, make_engine
 from crnn_snn_ros.core.graph import MAX_THRESHOLD, Graph, Neurons, validate
@@ -40,7 +41,6 @@ from crnn_snn_ros.evaluation.bench import (
     take_turns,
 )
 from crnn_snn_ros.evaluation.float_network import FloatNetwork
-from crnn_snn_ros.io.atomic import replacing
 from crnn_snn_ros.io.model_file import Model, load
 from crnn_snn_ros.training.convert import to_graph
 from crnn_snn_ros.training.random_network import LARGE, untrained
@@ -81,9 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     text = _page(result)
     if options.page is not None:
-        options.page.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(options.page) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write(options.page, text)
     print(json.dumps(result) if options.json else text)
     exact = [shares["powers of two"] == 1.0 for shares in result["equal_counts"].values()]
     return 0 if all(exact) else 1
@@ -199,7 +197,7 @@ def _page(result: dict[str, Any]) -> str:
     lines = [
         f"# Beside other projects: {result['network']}",
         "",
-        "Written by `python benchmarks/peers/run.py --page`. One thread of "
+        "Written by `python -m benchmarks.peers.run --page`. One thread of "
         f"{result['machine']['cpu']} ({result['machine']['cores']} cores, shared with other work, "
         f"so only minima are compared); {result['frames']} generated frames x {result['repeats']}, "
         f"all in turns; spiking ones run at most {steps} time-steps. {', '.join(installed)}.",

@@ -12,7 +12,7 @@ def write_page(results: dict[str, Any]) -> str:
     car, stills = results["donkeycar"], results["jetracer"]
     return f"""# Real recordings
 
-Written by `python benchmarks/real_data/run.py DATA --page docs/results/real_data.md` (seed
+Written by `python -m benchmarks.real_data.run DATA --page docs/results/real_data.md` (seed
 {results["seed"]}, {results["bits"]} bits, one thread); its figures are those of the run.
 
 ## Steering: a Donkey car's drive

@@ -1,6 +1,6 @@
 """The network on recordings that nobody of this project made: float, quantized, spiking.
 
-    python benchmarks/real_data/run.py DATA --out out/real_data --page docs/results/real_data.md
+    python -m benchmarks.real_data.run DATA --out out/real_data --page docs/results/real_data.md
 
 DATA holds ``donkeycar_tub_mit/tub.tar.gz`` (a drive of the Donkeycar project, MIT) and
 ``jetracer_avoid/`` (``images.zip`` and ``labels.csv``, stills of a JetRacer, MIT). Every stage is a
@@ -13,9 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,15 +21,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import yaml
-from figures import Numbers, donkeycar_figures, jetracer_figures
-from page import write_page
 
+from benchmarks.command import crnn_snn, kept_json, write
+from benchmarks.real_data.figures import Numbers, donkeycar_figures, jetracer_figures
+from benchmarks.real_data.page import write_page
 from crnn_snn_ros.data.archives import unpack
 from crnn_snn_ros.data.bags import read_frames, read_signal
 from crnn_snn_ros.data.dataset import synchronise
 from crnn_snn_ros.evaluation.recording import Recording
 from crnn_snn_ros.evaluation.replay import replay
-from crnn_snn_ros.io.atomic import replacing
 from crnn_snn_ros.pipeline import load_pipeline
 from crnn_snn_ros.training.float_loop import load_float_loop
 
@@ -78,13 +76,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "seed": options.seed,
         "bits": options.bits,
     }
-    with replacing(options.out / "results.json") as temporary:
-        temporary.write_text(json.dumps(results, indent=2), encoding="utf-8")
+    write(options.out / "results.json", json.dumps(results, indent=2))
     print(json.dumps(results, indent=2))
     if options.page is not None:
-        options.page.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(options.page) as temporary:
-            temporary.write_text(write_page(results), encoding="utf-8")
+        write(options.page, write_page(results))
     return 0
 
 
@@ -231,28 +226,7 @@ def mean_colours(bag: Path) -> np.ndarray:
 
 def verified(model: Path, bags: list[Path], out: Path) -> Numbers:
     """What ``verify`` says, which ends the run where it finds a difference."""
-    done = out / "verify.json"
-    if not done.exists():
-        said = crnn_snn("verify", model, *bags, "--json")
-        with replacing(done) as temporary:
-            temporary.write_text(said, encoding="utf-8")
-    return json.loads(done.read_text(encoding="utf-8"))
-
-
-def crnn_snn(*arguments: object) -> str:
-    """Run a verb as a user would; its standard output."""
-    words = [str(argument) for argument in arguments]
-    print("crnn-snn", *words, file=sys.stderr, flush=True)
-    done = subprocess.run(
-        [sys.executable, "-m", "crnn_snn_ros.cli", *words],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    if done.returncode:
-        raise SystemExit(f"crnn-snn {words[0]} ended with {done.returncode}")
-    return done.stdout
+    return kept_json(out / "verify.json", "verify", model, *bags)
 
 
 if __name__ == "__main__":
