@@ -1,4 +1,4 @@
-"""``benchmarks/closed_loop`` with a drawn network and one course: real commands, useless figures."""
+"""``benchmarks/closed_loop`` with a drawn network and one course: real commands, no real figure."""
 
 from __future__ import annotations
 
