@@ -65,14 +65,8 @@ class Camera(Participant):
         Raises:
             CrnnSnnError: one ended, or did not come.
         """
-
-        def found() -> bool:
-            if not alive():
-                raise CrnnSnnError("a node ended before it listened; see its log")
-            heard = (self.node.count_publishers(f"{name}/cmd_vel") for name in NODES)
-            return all(heard) and all(p.get_subscription_count() for p in self._images.values())
-
-        self.listen_until(found, timeout_s, "the nodes were not found")
+        commands = [f"{name}/cmd_vel" for name in NODES]
+        self.meet(commands, list(self._images.values()), alive, timeout_s)
         self.listen_for(MATCHING_S)
 
     def film(self, pictures: list[Frame], frames: int, done: Callable[[int], object]) -> None:

@@ -22,7 +22,6 @@ from geometry_msgs.msg import TwistStamped, Vector3Stamped
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 
-from crnn_snn_ros.core.errors import CrnnSnnError
 from crnn_snn_ros.core.types import Command, Frame
 from crnn_snn_ros.io.resources import resource_path
 from crnn_snn_ros.ros import messages
@@ -80,14 +79,7 @@ class Player(Participant):
         Raises:
             CrnnSnnError: it ended, or did not come.
         """
-
-        def found() -> bool:
-            if not alive():
-                raise CrnnSnnError("the node ended before it listened; see its log")
-            heard = [self.node.count_publishers(topic) for topic in ("prediction", "cmd_vel")]
-            return all(heard) and int(self._images.get_subscription_count()) > 0
-
-        self.listen_until(found, timeout_s, "no node 'collision_avoidance' was found")
+        self.meet(("prediction", "cmd_vel"), [self._images], alive, timeout_s)
         self.listen_for(SILENCE_S)  # a zero of the watchdog must not pass for an answer
 
     def ask(self, frame: Frame, timeout_s: float = 30.0) -> Reply:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import rclpy
@@ -46,6 +46,24 @@ class Participant:
             if time.monotonic() > self._news_s + patience_s:
                 raise CrnnSnnError(f"{what} within {patience_s:g} s")
             self._executor.spin_once(timeout_sec=SPIN_S)
+
+    def meet(
+        self, heard: Sequence[str], told: Sequence[Any], alive: Callable[[], bool], timeout_s: float
+    ) -> None:
+        """Wait until others publish the topics of ``heard`` and listen to the publishers of ``told``.
+
+        Raises:
+            CrnnSnnError: they are not ``alive`` any more, or did not come.
+        """
+
+        def met() -> bool:
+            if not alive():
+                raise CrnnSnnError("a node ended before it listened; see its log")
+            published = all(self.node.count_publishers(topic) for topic in heard)
+            return published and all(publisher.get_subscription_count() for publisher in told)
+
+        topics = ", ".join(heard)
+        self.listen_until(met, timeout_s, f"no node was found that publishes {topics}")
 
     def listen_for(self, duration_s: float) -> None:
         """Only listen."""
