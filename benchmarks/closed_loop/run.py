@@ -23,7 +23,11 @@ from crnn_snn_ros.core.graph import Neurons
 from crnn_snn_ros.io.model_file import load, save
 
 SUITES = ("static", "movers", "narrow", "looks")
-POLICIES = ("expert", "straight", "unsteered", "float", "qann", "snn", "forgetful")
+POLICIES = (  # those of a line are run together
+    ("expert", "straight"),
+    ("float",),
+    ("unsteered", "qann", "snn", "forgetful"),
+)
 CHOSEN_ON = ("static", "movers")
 FRAMES = 300  # of DRIVE
 
@@ -66,12 +70,16 @@ def _options() -> argparse.ArgumentParser:
 
 def _judge(suite: str, options: argparse.Namespace) -> Any:
     """Every policy on one suite; ends the run where the spiking network drives another way."""
-    return kept_json(
-        options.out / f"{suite}.json",
-        *("simulate", options.model, "--float-checkpoint", options.float, "--suite", suite),
-        *("--seeds", options.seeds, "--courses", options.courses),
-        *("--processes", options.processes, "--policies", *POLICIES),
-    )
+    found = {}
+    for together in POLICIES:
+        done = kept_json(
+            options.out / f"{suite}_{together[0]}.json",
+            *("simulate", options.model, "--float-checkpoint", options.float, "--suite", suite),
+            *("--seeds", options.seeds, "--courses", options.courses),
+            *("--processes", options.processes, "--policies", *together),
+        )
+        found = {**done, "policies": {**found.get("policies", {}), **done["policies"]}}
+    return found
 
 
 def _point(model: Path, options: argparse.Namespace) -> dict[str, Any]:

@@ -50,7 +50,7 @@ class Participant:
     def meet(
         self, heard: Sequence[str], told: Sequence[Any], alive: Callable[[], bool], timeout_s: float
     ) -> None:
-        """Wait until others publish the topics of ``heard`` and listen to the publishers of ``told``.
+        """Wait until others publish all topics of ``heard`` and listen to all of ``told``.
 
         Raises:
             CrnnSnnError: they are not ``alive`` any more, or did not come.
