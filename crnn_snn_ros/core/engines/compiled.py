@@ -1,7 +1,8 @@
 """Layer by layer as in ``folded``, a fixed number of time-steps at once, compiled by inductor.
 
 A chunk of time-steps is one function of tensors without decisions, so that the neurons' scan over
-them becomes one loop; whether another chunk is needed is asked between them.
+them becomes one loop; whether another chunk is needed is asked between them. Where a CPU has int8
+products, they convolve the spikes.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from types import FunctionType, MethodType
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from crnn_snn_ros.core.engines import int8_convolution
 from crnn_snn_ros.core.engines.base import Carry, FrameResult, TorchEngine, sum_pool
 from crnn_snn_ros.core.engines.folded import each_step, make_trace
 from crnn_snn_ros.core.errors import ConfigError
@@ -78,6 +80,8 @@ class CompiledEngine(TorchEngine):
     """
 
     name = "compiled"
+    # The channels of a pixel side by side, as convolutions on a CPU want them.
+    layout: ClassVar[torch.memory_format] = torch.channels_last
 
     def __init__(
         self,
@@ -87,6 +91,10 @@ class CompiledEngine(TorchEngine):
         chunk: int = CHUNK,
     ) -> None:
         super().__init__(graph, device)
+        if self.device.type == "cpu" and int8_convolution.available():
+            for (name, place), charge in int8_convolution.int8_charges(graph, self.shapes).items():
+                source, _ = self._charges[name][place]
+                self._charges[name][place] = source, charge
         self._length = min(chunk, self.bounds.settling_steps)
         self._advance: Advance = self._compile() if compiled else self._chunk
 
@@ -143,6 +151,12 @@ class CompiledEngine(TorchEngine):
         )
         return result, Carry({name: counts[name] for name in self._recurrent}, settled)
 
+    def _laid(self, values: Tensor) -> Tensor:
+        """The same values in the layout of this engine, as compiled code wants them every time."""
+        return values.contiguous(
+            memory_format=self.layout if values.ndim == 4 else torch.contiguous_format
+        )
+
     def _copy(self, values: Tensor) -> Tensor:
         """Of one kind only, whatever was given: another kind would be compiled for anew."""
         copy = torch.empty(values.shape, dtype=torch.float32, device=self.device)
@@ -166,14 +180,15 @@ class CompiledEngine(TorchEngine):
             zeros = self._zeros(1, node.name)
             if isinstance(node, Neurons):
                 bias, params = self._biases[node.name], self._params[node.name]
-                neurons[node.name] = begin_frame(bias, zeros, params)
+                fresh = begin_frame(bias, zeros, params)
+                neurons[node.name] = BifState(self._laid(fresh.v), self._laid(fresh.spike_count))
             elif isinstance(node, MaxPool):
-                pooled[node.name] = zeros
+                pooled[node.name] = self._laid(zeros)
             elif isinstance(node, Head):
                 heads[node.name] = zeros + self._biases[node.name]
         # No tensor twice: a function is compiled anew where two of its arguments are the same one
         # and later are not.
-        activity = {name: self._zeros(1, name) for name in (*neurons, *pooled)}
+        activity = {name: self._laid(self._zeros(1, name)) for name in (*neurons, *pooled)}
         return _State(neurons, pooled, heads, activity)
 
     def _chunk(
@@ -191,7 +206,7 @@ class CompiledEngine(TorchEngine):
             elif isinstance(node, MaxPool):
                 tracers[name] = each_step(tracers[node.source], partial(_largest, node=node))
                 trains[name] = tracers[name].diff(dim=0, prepend=state.pooled[name].unsqueeze(0))
-                pooled[name] = tracers[name][-1].contiguous()
+                pooled[name] = self._laid(tracers[name][-1])
             elif isinstance(node, Head):
                 heads[name] = state.heads[name] + self._sum(node, trains)
             else:
@@ -204,7 +219,7 @@ class CompiledEngine(TorchEngine):
                 busy = busy | would_fire(neurons[name], self._params[name]).any()
         fired_trains = {name: trains[name] for name in (*neurons, *pooled)}
         activity = {
-            name: state.activity[name] + train.abs().sum(dim=0)
+            name: self._laid(state.activity[name] + train.abs().sum(dim=0))
             for name, train in fired_trains.items()
         }
         return _Chunk(_State(neurons, pooled, heads, activity), fired_trains, last, busy)
@@ -248,8 +263,8 @@ class CompiledEngine(TorchEngine):
             )
             train.append(torch.where(runs, spike, 0.0))
             counts.append(state.spike_count)
-        state = BifState(state.v.contiguous(), state.spike_count.contiguous())
-        return torch.stack(train), torch.stack(counts), state
+        state = BifState(self._laid(state.v), self._laid(state.spike_count))
+        return torch.cat(train).unsqueeze(1), torch.cat(counts).unsqueeze(1), state
 
 
 @contextmanager

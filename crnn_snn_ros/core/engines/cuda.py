@@ -43,6 +43,7 @@ class CudaEngine(CompiledEngine):
     """
 
     name = "cuda"
+    layout = torch.contiguous_format  # of which the kernel of a layer's neurons knows the channels
 
     def __init__(
         self,
