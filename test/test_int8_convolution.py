@@ -1,4 +1,4 @@
-"""Convolution of spikes by int8 products against the same in float64, on any shape and any spikes."""
+"""Convolution of spikes by int8 products against the same in float64: any shape, any spikes."""
 
 from __future__ import annotations
 
