@@ -5,7 +5,6 @@ ros2 launch crnn_snn_ros collision_avoidance.launch.py image:=/camera/image_raw 
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from launch import LaunchContext, LaunchDescription
@@ -15,8 +14,8 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from crnn_snn_ros.io.resources import resource_path
+from crnn_snn_ros.ros.dds import profile_environment
 
-PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
 AS_TOLD = "empty: as params_file says"
 ARGUMENTS = {
     "image": ("image", "topic of the camera; with image_transport compressed, its base name"),
@@ -58,7 +57,6 @@ def start(context: LaunchContext) -> list[Node]:
         if given[name]
     }
     # Large images are lost in the default shared memory; a profile of the user's own comes first.
-    profile = os.environ.get(PROFILE) or str(resource_path("config", "fastdds.xml"))
     node = Node(
         package="crnn_snn_ros",
         executable="collision_avoidance",
@@ -66,7 +64,7 @@ def start(context: LaunchContext) -> list[Node]:
         namespace=given["namespace"],
         parameters=[given["params_file"], settings],
         remappings=[("image", given["image"])],
-        additional_env={PROFILE: profile},
+        additional_env=profile_environment(),
         output="screen",
     )
     return [node]

@@ -7,8 +7,6 @@ Frames may be lost on the way; to evaluate a model take `crnn-snn replay`, which
 
 from __future__ import annotations
 
-import os
-
 from launch import LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
@@ -20,8 +18,8 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import EqualsSubstitution, LaunchConfiguration
 
 from crnn_snn_ros.io.resources import resource_path
+from crnn_snn_ros.ros.dds import profile_environment
 
-PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
 ARGUMENTS = {  # beside those of collision_avoidance.launch.py, but use_sim_time and allow_untrained
     "bag": (None, "recording to play"),
     "mode": (
@@ -52,9 +50,7 @@ def generate_launch_description() -> LaunchDescription:
     play = ["ros2", "bag", "play", LaunchConfiguration("bag"), "--clock", "100", "--delay", "5"]
     player = ExecuteProcess(
         cmd=[*play, "--rate", LaunchConfiguration("rate")],
-        additional_env={
-            PROFILE: os.environ.get(PROFILE) or str(resource_path("config", "fastdds.xml"))
-        },
+        additional_env=profile_environment(),
         output="screen",
         on_exit=Shutdown(reason="the bag is at its end"),
     )

@@ -7,7 +7,6 @@ With drive:=false only the simulator starts: drive in it with a node of your own
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from typing import Any
 
@@ -20,9 +19,9 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from crnn_snn_ros.io.resources import resource_path
 from crnn_snn_ros.ros import lockstep
+from crnn_snn_ros.ros.dds import profile_environment
 from crnn_snn_ros.sim.suites import driving
 
-PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
 ARGUMENTS = {
     "model": ("", "model file or name of a shipped one; empty: the default"),
     "suite": ("static", "what the courses ask for: static, movers, narrow or looks"),
@@ -88,13 +87,12 @@ def _locked(namespace: str) -> dict[str, Any]:
 
 def _node(name: str, given: dict[str, str], parameters: list[Any]) -> Node:
     # Large images are lost in the default shared memory; a profile of the user's own comes first.
-    profile = os.environ.get(PROFILE) or str(resource_path("config", "fastdds.xml"))
     return Node(
         package="crnn_snn_ros",
         executable=name,
         name=name,
         namespace=given["namespace"],
         parameters=parameters,
-        additional_env={PROFILE: profile},
+        additional_env=profile_environment(),
         output="screen",
     )

@@ -9,6 +9,8 @@ import sys
 import pytest
 from ros_peer import DOMAIN, ROOT, NodeProcess, arguments, small_model
 
+from crnn_snn_ros.ros.dds import profile_environment
+
 pytest.importorskip("cyclonedds", reason="no wheel of cyclonedds for this machine")
 FRAME_TIMEOUT_S = 0.4
 # Of the other implementation's own code, which a warning must not stop.
@@ -26,8 +28,8 @@ def test_it_shows_frames_and_gets_commands_and_a_stop(tmp_path):
         "go_threshold": 0.99,
         "stop_threshold": 1.0,
     }
-    loopback = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
-    node = NodeProcess(tmp_path / "log", arguments(**settings), **loopback)
+    around = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", **profile_environment()}
+    node = NodeProcess(tmp_path / "log", arguments(**settings), **around)
     try:
         done = subprocess.run(
             [*PROGRAM, str(DOMAIN), "40", "0.05"], capture_output=True, text=True, timeout=90

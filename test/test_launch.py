@@ -16,10 +16,10 @@ from ros_peer import DOMAIN
 
 from crnn_snn_ros.io.resources import resource_path
 from crnn_snn_ros.ros import parameters, simulator_node
+from crnn_snn_ros.ros.dds import VARIABLES
 from crnn_snn_ros.sim.suites import driving
 
 ROOT = Path(__file__).parents[1]
-PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
 
 
 def test_parameter_file_has_every_parameter_at_its_default():
@@ -59,14 +59,14 @@ SHIPPED = (
     Shipped(
         "collision_avoidance.launch.py",
         {"collision_avoidance": "node"},
-        2,
+        1,
         {"image", "model", "mode", "image_transport", "allow_untrained", "params_file", "namespace",
          "use_sim_time"},
     ),
     Shipped(
         "simulation.launch.py",
         {"simulator": "simulator_node", "collision_avoidance": "node"},
-        2,
+        1,
         {"model", "suite", "seed", "courses", "lockstep", "speed", "drive", "simulator_file",
          "params_file", "namespace"},
     ),
@@ -170,14 +170,14 @@ def test_simulation_under_launch(lockstep):
 
 
 def segments() -> dict[str, int]:
-    return {f.name: f.stat().st_size for f in Path("/dev/shm").glob("fastrtps_*")}
+    return {f.name: f.stat().st_size for f in Path("/dev/shm").glob("fast*")}
 
 
 def start_participant(profile: Path) -> tuple[str, set[int]]:
     """Start a DDS participant with a profile; its complaints, and its shared-memory sizes."""
     before = segments()
     code = "import rclpy; rclpy.init(); n = rclpy.create_node('n'); print('up'); input()"
-    env = {**os.environ, PROFILE: str(profile), "ROS_DOMAIN_ID": str(DOMAIN)}
+    env = {**os.environ, **dict.fromkeys(VARIABLES, str(profile)), "ROS_DOMAIN_ID": str(DOMAIN)}
     process = subprocess.Popen(
         [sys.executable, "-c", code],
         env=env,
@@ -189,7 +189,7 @@ def start_participant(profile: Path) -> tuple[str, set[int]]:
     assert process.stdout is not None
     try:
         said = []
-        while not said or "up" not in said[-1]:
+        while not said or said[-1] != "up\n":
             said.append(process.stdout.readline())
             assert said[-1], said
         new = {size for name, size in segments().items() if name not in before}

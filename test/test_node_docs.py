@@ -102,7 +102,7 @@ def test_replay_launch_file_names_what_exists():
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     (included,) = (call for call in calls if ast.unparse(call.func) == "IncludeLaunchDescription")
     files = [call.args for call in calls if ast.unparse(call.func) == "resource_path"]
-    assert len(files) == 2
+    assert len(files) == 1
     for kind, name in files:
         assert resource_path(ast.literal_eval(kind), ast.literal_eval(name)).is_file()
     (given,) = (node for node in ast.walk(included) if isinstance(node, ast.Dict))

@@ -25,10 +25,10 @@ from sensor_msgs.msg import Image
 
 from crnn_snn_ros.core.errors import CrnnSnnError
 from crnn_snn_ros.core.types import Frame
-from crnn_snn_ros.io.resources import resource_path
 from crnn_snn_ros.pipeline import Pipeline
 from crnn_snn_ros.ros import messages
-from crnn_snn_ros.ros.lockstep import PROFILE, started
+from crnn_snn_ros.ros.dds import profile_environment
+from crnn_snn_ros.ros.lockstep import started
 from crnn_snn_ros.ros.participant import Participant
 
 RATE_HZ = 30.0
@@ -118,7 +118,7 @@ def latency(
         CrnnSnnError: a node did not come, or answered nothing.
     """
     pictures = _pictures()
-    os.environ.setdefault(PROFILE, str(resource_path("config", "fastdds.xml")))
+    os.environ.update(profile_environment())
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
         processes = [

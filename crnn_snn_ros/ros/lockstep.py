@@ -23,11 +23,10 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 
 from crnn_snn_ros.core.types import Command, Frame
-from crnn_snn_ros.io.resources import resource_path
 from crnn_snn_ros.ros import messages
+from crnn_snn_ros.ros.dds import profile_environment
 from crnn_snn_ros.ros.participant import Participant
 
-PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
 SETTINGS = {
     "stamped": "true",
     "use_sim_time": "true",
@@ -142,7 +141,7 @@ def started(
     arguments = [part for name, v in parameters.items() for part in ("-p", f"{name}:={v}")]
     if namespace:
         arguments += ["-r", f"__ns:=/{namespace}"]
-    env = {PROFILE: str(resource_path("config", "fastdds.xml")), **os.environ}
+    env = {**os.environ, **profile_environment()}
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", module, "--ros-args", *arguments],
