@@ -20,7 +20,7 @@ from crnn_snn_ros.sim.suites import SUITES, Outcome, PipelinePolicy, driving, ru
 from crnn_snn_ros.sim.trace import ROW, Row, Trace, load_trace, make_trace, trace_course
 
 pytestmark = pytest.mark.timeout(300)  # processes that import torch, on a busy machine
-MODEL = resource_path("models", "donkeycar_mit.snn")
+MODEL = resource_path("models", demo.MODEL)
 
 
 @pytest.fixture(autouse=True)

@@ -36,7 +36,7 @@ from crnn_snn_ros.sim.session import Entry, parse_playlist
 from crnn_snn_ros.sim.suites import SUITES, driving
 from crnn_snn_ros.sim.trace import Trace, draw
 
-SAMPLE = "donkeycar_mit.snn"
+MODEL = "default.snn"
 COURSES = "static:2000 movers:2001 movers:2002"  # two corridors and a room
 PATIENCE_S = 60.0  # for the next frame: a course takes a second to make on a busy machine
 LATENCIES = ("latency_p50_ms", "latency_p99_ms")
@@ -62,7 +62,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m crnn_snn_ros.ros.demo", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--model", default=SAMPLE, help="model file, or name of a shipped one")
+    parser.add_argument("--model", default=MODEL, help="model file, or name of a shipped one")
     parser.add_argument("--courses", default=COURSES, help="SUITE:SEED ..., suites as of simulate")
     parser.add_argument("--speed", type=float, default=1.0, help="where the way is free, m/s")
     parser.add_argument("--out", type=Path, default=Path("out/demo"))
