@@ -16,7 +16,7 @@ from ros_peer import DOMAIN
 
 from crnn_snn_ros.io.resources import resource_path
 from crnn_snn_ros.ros import parameters, simulator_node
-from crnn_snn_ros.ros.dds import VARIABLES
+from crnn_snn_ros.ros.dds import profile_variable
 from crnn_snn_ros.sim.suites import driving
 
 ROOT = Path(__file__).parents[1]
@@ -177,7 +177,7 @@ def start_participant(profile: Path) -> tuple[str, set[int]]:
     """Start a DDS participant with a profile; its complaints, and its shared-memory sizes."""
     before = segments()
     code = "import rclpy; rclpy.init(); n = rclpy.create_node('n'); print('up'); input()"
-    env = {**os.environ, **dict.fromkeys(VARIABLES, str(profile)), "ROS_DOMAIN_ID": str(DOMAIN)}
+    env = {**os.environ, profile_variable(): str(profile), "ROS_DOMAIN_ID": str(DOMAIN)}
     process = subprocess.Popen(
         [sys.executable, "-c", code],
         env=env,

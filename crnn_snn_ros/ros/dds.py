@@ -1,16 +1,22 @@
-"""The DDS profile that comes with the package, by the variables in which Fast DDS looks for one."""
+"""The DDS profile that comes with the package, by the variable in which Fast DDS looks for one."""
 
 from __future__ import annotations
 
 import os
+from importlib.metadata import version
 
 from crnn_snn_ros.io.resources import resource_path
 
-# Jazzy reads the second only; Kilted both, and warns that the second will be no more.
-VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+OLD, NEW = "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"
+KILTED = 9  # its rclpy
+
+
+def profile_variable() -> str:
+    """Its name here: Kilted warns of the old one, Jazzy does not know the new one."""
+    return NEW if int(version("rclpy").split(".")[0]) >= KILTED else OLD
 
 
 def profile_environment() -> dict[str, str]:
     """Environment of a process that is to carry large images; a profile of the user's own wins."""
-    own = next((os.environ[name] for name in VARIABLES if os.environ.get(name)), None)
-    return dict.fromkeys(VARIABLES, own or str(resource_path("config", "fastdds.xml")))
+    own = os.environ.get(NEW) or os.environ.get(OLD)
+    return {profile_variable(): own or str(resource_path("config", "fastdds.xml"))}
