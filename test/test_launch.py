@@ -98,6 +98,7 @@ def test_launch_file_names_what_exists(shipped):
         if ast.unparse(call.func) == "resource_path"
     ]
     assert len(files) == shipped.resources
+    assert "additional_env=profile_environment()" in text
     for kind, name in files:
         assert resource_path(kind, name).is_file()
     arguments = next(

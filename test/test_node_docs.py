@@ -103,6 +103,7 @@ def test_replay_launch_file_names_what_exists():
     (included,) = (call for call in calls if ast.unparse(call.func) == "IncludeLaunchDescription")
     files = [call.args for call in calls if ast.unparse(call.func) == "resource_path"]
     assert len(files) == 1
+    assert "additional_env=profile_environment()" in ast.unparse(tree)
     for kind, name in files:
         assert resource_path(ast.literal_eval(kind), ast.literal_eval(name)).is_file()
     (given,) = (node for node in ast.walk(included) if isinstance(node, ast.Dict))

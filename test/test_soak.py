@@ -24,10 +24,7 @@ SOAK_S = float(ASKED_S or 6)
 RATE_HZ = 30
 WARM_UP_S = min(10.0, SOAK_S / 4)
 SAMPLES = 15  # of the resident memory
-# A few seconds are over while heaps still grow to their size: then only a leak of frames shows, of
-# 0.9 MB each.
-FLAT_MB = 10 if ASKED_S else 50
-AGE_MS = 100
+FLAT_MB, AGE_MS = 10, 100
 pytestmark = pytest.mark.timeout(120 + int(SOAK_S))
 
 
