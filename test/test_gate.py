@@ -18,6 +18,7 @@ from crnn_snn_ros.core.gate import (
     GateState,
     admit,
     look,
+    missed,
     recognise,
 )
 from crnn_snn_ros.core.supervisor import Drop, Reason
@@ -136,6 +137,16 @@ def test_never_more_than_the_network_was_made_for(gaps_ns):
     assert told[0] is None
     for first, last in itertools.combinations(range(0, len(passed), 5), 2):
         assert passed[last] - passed[first] >= (last - first - 1) * period_ns - 4
+
+
+@given(st.sets(st.integers(1, 500), min_size=1))
+def test_what_came_and_what_was_missed_is_all_that_was_sent(came):
+    before, told = None, 0
+    for number in sorted(came):
+        told += missed(number, before)
+        before = number
+    assert len(came) + told == max(came) - min(came) + 1
+    assert missed(1, before) == 0, "a camera that was started again"
 
 
 def picture(height=24, width=32, level=0):

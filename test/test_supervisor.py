@@ -75,6 +75,7 @@ def test_a_busy_engine_is_stopped_for_and_its_answer_discarded():
 def test_a_late_answer_is_discarded_even_if_the_watchdog_slept():
     status, command = answered(driving(), 100, 601)
     assert (status.reason, command, status.counts) == (Reason.LATE, STOP, {Reason.LATE: 1})
+    assert (status.answered, status.drops) == (1, {Drop.VOIDED: 1})
 
 
 def test_an_answer_at_the_very_end_of_the_timeout_counts():
@@ -98,7 +99,23 @@ def test_a_stop_voids_the_frame_under_way():
     status = sv.begin(driving(), 450)
     status, command = sv.tick(status, 501, TIMES)
     assert (status.reason, command) == (Reason.NO_FRAME, STOP)
-    assert sv.answer(status, GOOD, GO, 510, TIMES) == (status, None)
+    after, command = sv.answer(status, GOOD, GO, 510, TIMES)
+    assert (after, command) == (status._replace(drops={Drop.VOIDED: 1}), None)
+
+
+ENDINGS = ("good", "unsettled", "nan", "bad", "raise")
+
+
+@given(st.lists(st.tuples(st.sampled_from(ENDINGS), *[st.integers(0, 700)] * 3), max_size=60))
+def test_every_frame_is_answered_or_counted_once(shown):
+    """Of frames of any fate, with the watchdog at any time, none is lost from the figures."""
+    status, now_ns = started(), 0
+    for ending, *waits in shown:
+        for event, wait in zip(("begin", "tick", ending), waits, strict=True):
+            now_ns += wait
+            status, _ = happen(event, status, now_ns, ALL)
+    faults = sum(status.counts.get(why, 0) for why in (Reason.BAD_FRAME, Reason.ENGINE_FAILURE))
+    assert status.answered + status.drops.get(Drop.VOIDED, 0) + faults == len(shown)
 
 
 @pytest.mark.parametrize("reason", [Reason.BAD_FRAME, Reason.ENGINE_FAILURE])
@@ -286,6 +303,7 @@ def test_asking_for_nonsense_stops_at_once():
 def test_dropped_frames_are_counted_while_active():
     status = sv.drop(sv.drop(driving(), Drop.REPEATED), Drop.REPEATED)
     assert status.drops == {Drop.REPEATED: 2}
+    assert sv.drop(status, Drop.MISSED, 3).drops == {Drop.REPEATED: 2, Drop.MISSED: 3}
     assert sv.drop(INITIAL, Drop.REPEATED) == INITIAL
 
 

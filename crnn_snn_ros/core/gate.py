@@ -129,6 +129,18 @@ def recognise(camera: str, state: GateState) -> tuple[RefusedError | None, GateS
     return RefusedError(Reason.BAD_FRAME, text), state
 
 
+def missed(number: int, before: int | None) -> int:
+    """Frames that were sent since the last one and never came, by the numbers of their sender.
+
+    A number that goes back is that of a sender that has begun anew.
+
+    Example:
+        >>> [missed(number, 7) for number in (8, 11, 1)], missed(11, None)
+        ([0, 3, 0], 0)
+    """
+    return 0 if before is None else max(number - before - 1, 0)
+
+
 def look(
     image: NDArray[np.uint8], state: GateState, config: GateConfig
 ) -> tuple[RefusedError | None, GateState]:

@@ -21,7 +21,7 @@ part here, so a clock that jumps cannot disarm it::
   after that stops the robot, be it that no frame came (no_frame) or that the engine is still busy
   with one (late).
 * A stop voids the frame that the engine is busy with: its answer was computed as if the robot were
-  still moving, and is discarded.
+  still moving, and is discarded and counted (voided).
 * inactive, disabled and shutdown hold: no frame leaves them, and shutdown is for good. Every other
   reason is left by the next good answer.
 * An answer that is not settled or not finite is published as a zero command every time, because
@@ -81,11 +81,14 @@ POOR = frozenset({Reason.NOT_FINITE, Reason.NOT_SETTLED, Reason.LOW_RATE, Reason
 
 
 class Drop(Enum):
-    """Why a frame was left without an answer though nothing is wrong."""
+    """Why a frame was left without an answer, or its command withheld, though it was good."""
+
+    MISSED = "missed"  # it never came: lost on the way, or replaced by a newer one
 
     REPEATED = "repeated"  # its stamp is that of the frame before
     DECIMATED = "decimated"  # the camera is faster than the network's frame rate
-    LATE = "late"  # its answer took too long
+    LATE = "late"  # its answer took too long: it is published, its command is not
+    VOIDED = "voided"  # the robot was stopped while the engine was busy with it
 
 
 RATE_FRAMES = 10  # intervals over which the answered rate is measured
@@ -175,11 +178,11 @@ def answer(
     """The frame is answered: its command leaves if nothing is wrong with it."""
     arrived_ns = status.busy_ns
     if arrived_ns is None:
-        return status, None
+        return drop(status, Drop.VOIDED), None
     late = now_ns - arrived_ns > timeouts.late_ns
     status = _heard(status, arrived_ns, late or now_ns - arrived_ns > timeouts.frame_ns, timeouts)
     if now_ns - arrived_ns > timeouts.frame_ns:
-        return _stop(status, Reason.LATE, now_ns, timeouts)
+        return _stop(drop(status, Drop.VOIDED), Reason.LATE, now_ns, timeouts)
     status = status._replace(answered=status.answered + 1, busy_ns=None)
     reason = _fault_in(prediction, command, status, now_ns, timeouts)
     if reason is not None:
@@ -204,9 +207,9 @@ def ask(status: Status, wanted: Command, now_ns: int, timeouts: Timeouts) -> Ste
     return asked, STOP if wanted == STOP else None
 
 
-def drop(status: Status, why: Drop) -> Status:
-    """A frame is left without an answer; count it."""
-    drops = MappingProxyType({**status.drops, why: status.drops.get(why, 0) + 1})
+def drop(status: Status, why: Drop, frames: int = 1) -> Status:
+    """Frames are left without an answer; count them."""
+    drops = MappingProxyType({**status.drops, why: status.drops.get(why, 0) + frames})
     return status._replace(drops=drops) if listening(status) else status
 
 

@@ -67,10 +67,10 @@ class Guard:
             self.status = supervisor.begin(self.status, now_ns)
             return drives
 
-    def drop(self, why: Drop) -> None:
-        """A frame is left without an answer; count it."""
+    def drop(self, why: Drop, frames: int = 1) -> None:
+        """Frames are left without an answer; count them."""
         with self.lock:
-            self.status = supervisor.drop(self.status, why)
+            self.status = supervisor.drop(self.status, why, frames)
 
     def allow(self, enabled: bool) -> None:
         """At configure: who held the robot before still holds it, and ``enabled`` may hold it."""

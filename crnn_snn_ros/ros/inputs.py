@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from geometry_msgs.msg import Twist, TwistStamped
@@ -13,6 +13,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
+from crnn_snn_ros.core import gate
 from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.core.types import Command
 from crnn_snn_ros.ros import messages
@@ -42,7 +43,8 @@ class Inputs:
     Args:
         node: that listens.
         config: which topics and types.
-        on_image: gets every Image or CompressedImage.
+        on_image: gets every Image or CompressedImage that comes.
+        on_missed: gets the number of those that did not come between it and the one before.
         images: callback group of ``on_image``.
         on_wanted: gets what is asked for.
 
@@ -55,16 +57,18 @@ class Inputs:
         node: Node,
         config: NodeConfig,
         on_image: Callable[[Any], None],
+        on_missed: Callable[[int], None],
         images: CallbackGroup,
         on_wanted: Callable[[Command], None],
     ) -> None:
-        self._node = node
+        self._node, self._on_image, self._on_missed = node, on_image, on_missed
+        self._number: int | None = None  # of the last image, by its publisher
         self._subscriptions: list[Subscription] = []
         self.topic, kind = node.resolve_topic_name("image"), Image
         if config.image_transport == "compressed":
             self.topic, kind = f"{self.topic}/compressed", CompressedImage
         try:
-            self._listen(kind, self.topic, on_image, images)
+            self._listen(kind, self.topic, self._count, images)
             if config.mode == "assist":
                 asked = TwistStamped if config.stamped else Twist
                 group = MutuallyExclusiveCallbackGroup()
@@ -74,7 +78,7 @@ class Inputs:
             raise
 
     def _listen(
-        self, kind: Any, topic: str, callback: Callable[[Any], None], group: CallbackGroup
+        self, kind: Any, topic: str, callback: Callable[..., None], group: CallbackGroup
     ) -> None:
         subscription = self._node.create_subscription(
             kind,
@@ -85,6 +89,16 @@ class Inputs:
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
         self._subscriptions.append(subscription)
+
+    def _count(self, message: Any, info: Mapping[str, int | None]) -> None:
+        """Tell how many came to nothing; two publishers number their images each for itself."""
+        number = info["publication_sequence_number"]  # None: this middleware has none
+        if number is not None:
+            missed = gate.missed(number, self._number)
+            if missed and self._node.count_publishers(self.topic) == 1:
+                self._on_missed(missed)
+        self._number = number
+        self._on_image(message)
 
     def destroy(self) -> None:
         """Listen no more."""

@@ -118,8 +118,9 @@ class CollisionAvoidance(LifecycleNode):
             return self._refuse("activate", RuntimeError("the engine is busy with an old frame"))
         try:
             self._begin_anew()
+            missed = partial(self._guard.drop, Drop.MISSED)
             self._inputs = Inputs(
-                self, self._config, self._on_image, self._image_group, self._on_wanted
+                self, self._config, self._on_image, missed, self._image_group, self._on_wanted
             )
         except Exception as error:  # the edge: a wrong QoS override, for one
             return self._refuse("activate", error)
