@@ -149,7 +149,7 @@ class TorchEngine(Engine):
             if not isinstance(node, Neurons | Head):
                 continue
             self._charges[node.name] = [
-                (synapse.source, make_charge(synapse, self.device, dtypes[synapse.source]))
+                (synapse.source, self._make_charge(synapse, dtypes[synapse.source]))
                 for synapse in node.synapses
             ]
             ndim = len(self.shapes[node.name])
@@ -159,6 +159,9 @@ class TorchEngine(Engine):
                 self._params[node.name] = BifParams(threshold, node.n_min, node.n_max)
                 if node.recurrent is not None:
                     self._recurrent[node.name] = self._per_channel(node.recurrent, ndim)
+
+    def _make_charge(self, synapse: Synapse, dtype: torch.dtype) -> Charge:
+        return make_charge(synapse, self.device, dtype)
 
     def _input(self, frame: Tensor, carry: Carry) -> Tensor:
         self._check(frame, carry)

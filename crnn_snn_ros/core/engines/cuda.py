@@ -18,8 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from crnn_snn_ros.core.engines.base import Carry
-from crnn_snn_ros.core.engines.compiled import CHUNK, Advance, CompiledEngine, plain_tensors
+from crnn_snn_ros.core.engines.chunked import CHUNK, Advance, ChunkedEngine
 from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.core.graph import Graph, Neurons
 from crnn_snn_ros.core.neuron import BifState
@@ -27,7 +26,7 @@ from crnn_snn_ros.core.neuron import BifState
 WARM_UP = 3  # runs before a graph is recorded, in which libraries allocate their own memory
 
 
-class CudaEngine(CompiledEngine):
+class CudaEngine(ChunkedEngine):
     """See the module; streams run one by one.
 
     Args:
@@ -44,6 +43,7 @@ class CudaEngine(CompiledEngine):
 
     name = "cuda"
     layout = torch.contiguous_format  # of which the kernel of a layer's neurons knows the channels
+    kept = torch.float32
 
     def __init__(
         self,
@@ -57,16 +57,12 @@ class CudaEngine(CompiledEngine):
             raise ConfigError(f"engine 'cuda' runs on CUDA only, got device '{device}'")
         self._record = record or _cuda_graph
         self._fused = fused if record is not None else _fused_scan()
-        super().__init__(graph, device, chunk=chunk)
+        super().__init__(graph, device, chunk)
 
-    def _compile(self) -> Advance:
+    def _make_advance(self) -> Advance:
         """Record a chunk with buffers of its own; what comes in and goes out is copied."""
-        now = torch.zeros((), dtype=torch.int64, device=self.device)
-        pixels = torch.zeros(1, *self.graph.input_shape, device=self.device)
-        with plain_tensors():
-            carry: Carry = self.initial_carry()
-            buffers = (pixels, carry.counts, self._begin(), now, now.clone())
-            replay, outcome = self._record(lambda: self._chunk(*buffers))
+        buffers = self._example()
+        replay, outcome = self._record(lambda: self._chunk(*buffers))
 
         def advance(*given: Any) -> Any:
             _copy(given, buffers)
@@ -86,7 +82,7 @@ class CudaEngine(CompiledEngine):
     ) -> tuple[Tensor, Tensor, BifState]:
         if self._fused is None:
             return super()._scan(node, trains, before, state, start, until)
-        charges = torch.zeros(self._length, *state.v.shape, device=self.device)
+        charges = torch.zeros(self._length, *state.v.shape[1:], device=self.device)
         for part in self._charge_trains(node, trains):
             charges[: len(part)] += part
         memory = None if before is None else (before, self._recurrent[node.name])

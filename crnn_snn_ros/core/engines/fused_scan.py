@@ -66,7 +66,7 @@ def scan(
     """Fire a layer of one stream for as many time-steps as there are charges.
 
     Args:
-        charges: (T, 1, *shape), contiguous.
+        charges: (T, ...), contiguous, of as many neurons as the state.
         state: Before the first of them, (1, *shape).
         params: With thresholds (channels, 1...).
         memory: Recurrent counts (1, *shape) and weights (channels, 1...), or None.
@@ -74,7 +74,7 @@ def scan(
         until: Last time-step of the frame, int64 (); nothing happens after it.
 
     Returns:
-        Spikes and spike counts, (T, 1, *shape) both, and the state after them.
+        Spikes and spike counts, both as the charges, and the state after them.
     """
     size = state.v.numel()
     train, counts = torch.empty_like(charges), torch.empty_like(charges)

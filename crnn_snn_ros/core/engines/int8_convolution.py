@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from crnn_snn_ros.core.engines.base import Charge
-from crnn_snn_ros.core.graph import Conv, Graph, Neurons, SumPool
+from crnn_snn_ros.core.graph import Conv, Graph, SumPool
 
 # A CPU without VNNI adds two products of bytes in 16 bits: 2 * (2 * 64) * 127 is still below 2^15.
 LARGEST = 64
@@ -65,17 +65,3 @@ def make_int8_charge(synapse: Conv, largest: int, size: tuple[int, ...]) -> Char
         return out
 
     return charge
-
-
-def int8_charges(graph: Graph, shapes: dict[str, tuple[int, ...]]) -> dict[tuple[str, int], Charge]:
-    """All of a graph, by name of the neurons and place among their synapses."""
-    largest = largest_spikes(graph)
-    return {
-        (node.name, place): make_int8_charge(
-            synapse, largest[synapse.source], shapes[synapse.source]
-        )
-        for node in graph.nodes
-        if isinstance(node, Neurons)
-        for place, synapse in enumerate(node.synapses)
-        if isinstance(synapse, Conv) and largest.get(synapse.source, LARGEST + 1) <= LARGEST
-    }
