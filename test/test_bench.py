@@ -170,7 +170,9 @@ def test_node_is_timed_over_dds() -> None:
     model = resource_path("models", "donkeycar_mit.snn")
     arguments = ["bench", str(model), "--engines", "collapsed", "--repeats", "1", "--frames", "2"]
     command = [sys.executable, "-m", "crnn_snn_ros.cli", *arguments, "--node", "20", "--json"]
-    result = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
     assert result["encodings"] is None  # collapsed has but one
     node = result["node"]
     assert (node["frames"], node["size"], node["rate_hz"]) == (20, [640, 480], 30.0)

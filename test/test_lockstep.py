@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import signal
+from functools import partial
 
 import pytest
 from ros_peer import DOMAIN, ROOT, frames, small_model
 from rosbags.rosbag2 import Reader
 
-from crnn_snn_ros.core.errors import CrnnSnnError
+from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.core.types import STOP, Command
 from crnn_snn_ros.data.bags import message_store
 from crnn_snn_ros.evaluation.predictions import write_predictions
 from crnn_snn_ros.evaluation.replay import replay
 from crnn_snn_ros.pipeline import load_pipeline
-from crnn_snn_ros.ros.lockstep import Player, node_process
+from crnn_snn_ros.ros.lockstep import Player, check, node_process
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def test_every_reply_equals_the_offline_pipeline(model, tmp_path):
     with node_process(tmp_path / "log", {"model": str(model)}) as process:
         player = Player()
         try:
-            player.find_node(alive=lambda: process.poll() is None)
+            player.find_node(partial(check, process, tmp_path / "log"))
             for frame in frames(40):
                 answer, state = pipeline.step(frame, state)
                 reply = player.ask(frame)
@@ -67,7 +68,7 @@ def test_a_node_that_ends_is_not_waited_for(model, tmp_path):
     with node_process(tmp_path / "log", {"model": f"{model}.missing"}) as process:
         player = Player()
         try:
-            with pytest.raises(CrnnSnnError, match="ended before it listened"):
-                player.find_node(alive=lambda: process.poll() is None)
+            with pytest.raises(ConfigError, match="missing"):
+                player.find_node(partial(check, process, tmp_path / "log"))
         finally:
             player.close()

@@ -32,7 +32,7 @@ from std_msgs.msg import Float32
 from crnn_snn_ros import cli
 from crnn_snn_ros.data.bag_writer import BagWriter
 from crnn_snn_ros.data.bags import read_frames
-from crnn_snn_ros.ros.lockstep import DEPTH, Player, node_process
+from crnn_snn_ros.ros.lockstep import DEPTH, Player, check, node_process
 
 DATA = Path(__file__).parent / "data"
 MODEL, GOLDEN = DATA / "process_replay.snn", DATA / "process_replay.txt"
@@ -65,7 +65,7 @@ def through_the_node(bag: Path, log: Path) -> Bytes:
     with node_process(log, {"model": str(MODEL)}) as process, closing(Player()) as player:
         for topic, kind in TOPICS.items():
             player.node.create_subscription(kind, topic, heard[topic].append, DEPTH, raw=True)
-        player.find_node(alive=lambda: process.poll() is None)
+        player.find_node(partial(check, process, log))
         for topic in TOPICS:
             heard[topic].clear()  # zeros of the watchdog, before the first frame
         for n, frame in enumerate(read_frames(bag)):

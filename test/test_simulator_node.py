@@ -259,7 +259,7 @@ def compare(visitor: Visitor, simulator: Simulator) -> None:
 )
 def test_what_it_cannot_use_is_refused_in_one_line(settings, line, tmp_path):
     with lockstep.started(NODE, tmp_path / "log", settings) as process:
-        assert process.wait(30) == 2
+        assert process.wait(90) == 2
     (told,) = (tmp_path / "log").read_text().splitlines()
     assert line in told
 
@@ -284,7 +284,7 @@ def test_without_opengl_one_line_says_what_to_install(who, tmp_path, monkeypatch
         (told,) = capsys.readouterr().err.splitlines()
     else:
         with lockstep.started(NODE, tmp_path / "log", {}) as process:
-            assert process.wait(30) == 2
+            assert process.wait(90) == 2
         (told,) = (tmp_path / "log").read_text().splitlines()
     assert "apt-get install libosmesa6" in told
 

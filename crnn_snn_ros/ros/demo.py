@@ -110,8 +110,8 @@ def drive(model: Path, courses: Sequence[Entry], speed_mps: float, out: Path) ->
         node = stack.enter_context(lockstep.node_process(node_log, settings))
 
         def check() -> None:
-            _check(node, node_log)
-            _check(world, world_log)
+            lockstep.check(node, node_log)
+            lockstep.check(world, world_log)
 
         def done() -> bool:
             check()
@@ -177,18 +177,6 @@ def _course(trace: Trace) -> dict[str, Any]:
         "trace": f"{trace.suite}_{outcome.seed}.npz",
         "map": f"{trace.suite}_{outcome.seed}.png",
     }
-
-
-def _check(process: subprocess.Popen[bytes], log: Path) -> None:
-    """Raise what a process that has ended said last."""
-    code = process.poll()
-    if code is None:
-        return
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    said = lines[-1].removeprefix("error: ") if lines else "it said nothing"
-    if code == BAD_INPUT:
-        raise ConfigError(said)
-    raise CrnnSnnError(f"a process ended early with code {code}: {said}; see {log}")
 
 
 def _end(process: subprocess.Popen[bytes], witness: Witness) -> int:

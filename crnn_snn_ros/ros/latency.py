@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
+from subprocess import Popen
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -28,12 +29,13 @@ from crnn_snn_ros.core.types import Frame
 from crnn_snn_ros.pipeline import Pipeline
 from crnn_snn_ros.ros import messages
 from crnn_snn_ros.ros.dds import profile_environment
-from crnn_snn_ros.ros.lockstep import started
+from crnn_snn_ros.ros.lockstep import check, started
 from crnn_snn_ros.ros.participant import Participant
 
 RATE_HZ = 30.0
 WIDTH, HEIGHT = 640, 480
 WARM_UP = 30  # frames of each node that are not counted
+SPARE = 300  # frames that may be lost: a busy machine may stand still for a while
 MATCHING_S = 1.0
 LAST_S = 1.0  # for the answers to the last frames
 DRIVEN, CONTROL = "driven", "control"
@@ -59,20 +61,31 @@ class Camera(Participant):
             came = partial(self._on_command, name)
             self.node.create_subscription(TwistStamped, f"{name}/cmd_vel", came, 10)
 
-    def find_nodes(self, alive: Callable[[], bool], timeout_s: float = 60.0) -> None:
+    def find_nodes(self, processes: Mapping[Path, Popen[bytes]], timeout_s: float = 180.0) -> None:
         """Wait until both listen.
+
+        Args:
+            processes: of the nodes, by their logs.
+            timeout_s: to wait at most.
 
         Raises:
             CrnnSnnError: one ended, or did not come.
         """
+
+        def check_all() -> None:
+            for log, process in processes.items():
+                check(process, log)
+
         commands = [f"{name}/cmd_vel" for name in NODES]
-        self.meet(commands, list(self._images.values()), alive, timeout_s)
+        self.meet(commands, list(self._images.values()), check_all, timeout_s)
         self.listen_for(MATCHING_S)
 
     def film(self, pictures: list[Frame], frames: int, done: Callable[[int], object]) -> None:
-        """Send ``frames`` frames to each node, at ``RATE_HZ``."""
+        """Send frames to each node, at ``RATE_HZ``, until each has answered that many."""
         start_s = time.perf_counter()
-        for number in range(len(NODES) * frames):
+        for number in range(len(NODES) * (WARM_UP + frames + SPARE)):
+            if all(len(answers) >= frames for answers in self.latencies_s.values()):
+                break
             name = list(NODES)[number % len(NODES)]
             picture = pictures[number // len(NODES) % len(pictures)]
             message = messages.image(picture._replace(stamp_ns=time.time_ns()))
@@ -107,7 +120,7 @@ def latency(
     Args:
         model: The node's.
         pipeline: The same model with the engine that the node takes.
-        frames: To be sent to each node and counted.
+        frames: To be answered by each node and counted.
         progress: Called with the number of frames sent, of both nodes.
 
     Returns:
@@ -121,15 +134,13 @@ def latency(
     os.environ.update(profile_environment())
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
-        processes = [
-            stack.enter_context(
-                started(module, folder / f"{name}.log", _settings(name, model), namespace=name)
-            )
-            for name, module in NODES.items()
-        ]
+        processes = {}
+        for name, module in NODES.items():
+            log, settings = folder / f"{name}.log", _settings(name, model)
+            processes[log] = stack.enter_context(started(module, log, settings, namespace=name))
         camera = stack.enter_context(closing(Camera()))
-        camera.find_nodes(lambda: all(process.poll() is None for process in processes))
-        camera.film(pictures, frames + WARM_UP, progress)
+        camera.find_nodes(processes)
+        camera.film(pictures, frames, progress)
     found = {name: _figures(camera, name) for name in NODES}
     network = _network_ms(pipeline, pictures, frames)
     beyond = {key: found[DRIVEN][key] - found[CONTROL][key] for key in network}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,7 +18,7 @@ import numpy as np
 from crnn_snn_ros.core.errors import DataError
 from crnn_snn_ros.core.types import Frame
 from crnn_snn_ros.pipeline import Answer, Pipeline
-from crnn_snn_ros.ros.lockstep import Player, Reply, node_process
+from crnn_snn_ros.ros.lockstep import Player, Reply, check, node_process
 
 
 def live_replay(
@@ -74,10 +75,11 @@ def _same_prediction(answer: Answer, reply: Reply) -> bool:
 def _player(model: Path | None) -> Iterator[Player]:
     """A player that has found its node."""
     with ExitStack() as stack:
-        process = None
+        checks = []
         if model is not None:
             log = Path(stack.enter_context(TemporaryDirectory()), "node.log")
             process = stack.enter_context(node_process(log, {"model": str(model)}))
+            checks.append(partial(check, process, log))
         player = stack.enter_context(closing(Player()))
-        player.find_node(alive=lambda: process is None or process.poll() is None)
+        player.find_node(lambda: [still_runs() for still_runs in checks])
         yield player

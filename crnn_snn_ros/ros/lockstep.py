@@ -9,6 +9,7 @@ compared with the offline pipeline number for number. The node must run with ``S
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -22,10 +23,12 @@ from geometry_msgs.msg import TwistStamped, Vector3Stamped
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 
+from crnn_snn_ros.core.errors import ConfigError, CrnnSnnError
 from crnn_snn_ros.core.types import Command, Frame
 from crnn_snn_ros.ros import messages
 from crnn_snn_ros.ros.dds import profile_environment
 from crnn_snn_ros.ros.participant import Participant
+from crnn_snn_ros.ros.process import BAD_INPUT
 
 SETTINGS = {
     "stamped": "true",
@@ -43,6 +46,7 @@ SETTINGS = {
 }
 DEPTH = 10
 SILENCE_S = 0.4  # several times stop_pub_timeout
+END_S = 5.0  # for a process to end by itself
 
 
 class Reply(NamedTuple):
@@ -72,13 +76,17 @@ class Player(Participant):
         node.create_subscription(TwistStamped, "cmd_vel", self._on_command, DEPTH)
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_report, DEPTH)
 
-    def find_node(self, alive: Callable[[], bool], timeout_s: float = 60.0) -> None:
+    def find_node(self, check: Callable[[], object], timeout_s: float = 60.0) -> None:
         """Wait until the node listens and can be heard, and its first zero commands are over.
 
+        Args:
+            check: raises where the node has ended.
+            timeout_s: to wait at most.
+
         Raises:
-            CrnnSnnError: it ended, or did not come.
+            CrnnSnnError: it did not come.
         """
-        self.meet(("prediction", "cmd_vel"), [self._images], alive, timeout_s)
+        self.meet(("prediction", "cmd_vel"), [self._images], check, timeout_s)
         self.listen_for(SILENCE_S)  # a zero of the watchdog must not pass for an answer
 
     def ask(self, frame: Frame, timeout_s: float = 30.0) -> Reply:
@@ -153,6 +161,26 @@ def started(
     try:
         yield process
     finally:
-        if process.poll() is None:
+        process.send_signal(signal.SIGINT)  # killed, it would leave its shared memory behind
+        try:
+            process.wait(END_S)
+        except subprocess.TimeoutExpired:
             process.kill()
-        process.wait()
+            process.wait()
+
+
+def check(process: subprocess.Popen[bytes], log: Path) -> None:
+    """See whether a process that was ``started`` still runs.
+
+    Raises:
+        ConfigError: it has refused to run, with its reason.
+        CrnnSnnError: it has ended, with what it said last.
+    """
+    code = process.poll()
+    if code is None:
+        return
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    said = lines[-1].removeprefix("error: ") if lines else "it said nothing"
+    if code == BAD_INPUT:
+        raise ConfigError(said)
+    raise CrnnSnnError(f"a process ended early with code {code}: {said}")

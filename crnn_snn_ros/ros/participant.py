@@ -48,17 +48,26 @@ class Participant:
             self._executor.spin_once(timeout_sec=SPIN_S)
 
     def meet(
-        self, heard: Sequence[str], told: Sequence[Any], alive: Callable[[], bool], timeout_s: float
+        self,
+        heard: Sequence[str],
+        told: Sequence[Any],
+        check: Callable[[], object],
+        timeout_s: float,
     ) -> None:
         """Wait until others publish all topics of ``heard`` and listen to all of ``told``.
 
+        Args:
+            heard: topics.
+            told: publishers.
+            check: called now and then; raises where waiting is in vain.
+            timeout_s: to wait at most.
+
         Raises:
-            CrnnSnnError: they are not ``alive`` any more, or did not come.
+            CrnnSnnError: they did not come.
         """
 
         def met() -> bool:
-            if not alive():
-                raise CrnnSnnError("a node ended before it listened; see its log")
+            check()
             published = all(self.node.count_publishers(topic) for topic in heard)
             return published and all(publisher.get_subscription_count() for publisher in told)
 
