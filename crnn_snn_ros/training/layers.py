@@ -16,12 +16,12 @@ from torch.nn import functional
 
 from crnn_snn_ros.training.quantize import (
     MAX_WEIGHT,
-    count_spikes,
     integer_weight,
     largest_threshold,
     round_half_up,
     to_threshold,
 )
+from crnn_snn_ros.training.scan import CLIP, RELU, Activation, scan
 
 Values = Mapping[str, Tensor]  # activations by node, (N, T, ...)
 Scales = Mapping[str, Tensor]  # real value of one count by node, scalars
@@ -152,10 +152,7 @@ class NeuronLayer(nn.Module):
         delivers = [(branch.source, branch.float_charge) for branch in self.typed_branches()]
         charge = _charge(values, delivers, self.bias)
 
-        def activate(charge: Tensor) -> Tensor:
-            return charge.clamp(-1.0, 1.0) if self.n_min < 0 else charge.relu()
-
-        return _scan(charge, self.recurrent, before, activate)
+        return _activate(charge, self.recurrent, before, CLIP if self.n_min < 0 else RELU)
 
     def forward_counts(
         self, counts: Values, scales: Scales, before: Tensor | None
@@ -168,11 +165,8 @@ class NeuronLayer(nn.Module):
         ]
         charge = _charge(counts, delivers, integers.bias)
         threshold = integers.threshold.reshape(-1, *(1,) * (charge.ndim - 3))
-
-        def activate(charge: Tensor) -> Tensor:
-            return count_spikes(charge, threshold, self.n_min, self.n_max)
-
-        return _scan(charge, integers.recurrent, before, activate)
+        activation = Activation(self.n_min, self.n_max, threshold)
+        return _activate(charge, integers.recurrent, before, activation)
 
     def threshold_limit(self, scales: Scales) -> Tensor:
         """Largest threshold per channel with which every weight fits into int8: (channels,)."""
@@ -271,19 +265,12 @@ def _charge(
     return sum(parts[1:], parts[0]) + bias.reshape(-1, *(1,) * (parts[0].ndim - 3))
 
 
-def _scan(
-    charge: Tensor,
-    recurrent: Tensor | None,
-    before: Tensor | None,
-    activate: Callable[[Tensor], Tensor],
+def _activate(
+    charge: Tensor, recurrent: Tensor | None, before: Tensor | None, activation: Activation
 ) -> tuple[Tensor, Tensor]:
     """Activate all frames: at once, or one after another where a recurrent weight links them."""
     if recurrent is None:
-        activations = activate(charge)
-        return activations, activations[:, -1]
-    state = torch.zeros_like(charge[:, 0]) if before is None else before
-    states = []
-    for n in range(charge.shape[1]):
-        state = activate(charge[:, n] + recurrent * state)
-        states.append(state)
-    return torch.stack(states, dim=1), state
+        activations = activation(charge)
+    else:
+        activations = scan(charge, recurrent, before, activation)
+    return activations, activations[:, -1]
