@@ -38,7 +38,7 @@ Layer = NeuronLayer | MaxPoolLayer | SumPoolLayer | HeadLayer
 class Output(NamedTuple):
     """What the network says of a batch of sequences."""
 
-    heads: dict[str, Tensor]  # real values, (N, T): steering in rad, collision as a logit
+    heads: dict[str, Tensor]  # real values, (N, T), or (N, T, outputs) where there are several
     carry: dict[str, Tensor]  # recurrent activations of the last frame, (N, hidden)
     activations: dict[str, Tensor]  # every node, (N, T, ...); head accumulators where quantized
 
