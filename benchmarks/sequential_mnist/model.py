@@ -24,7 +24,7 @@ HEAD = "digit"
 DIGITS = 10
 KERNEL, STRIDE = 5, 2  # of the convolution
 SHARE = 0.5  # of its range that one step may charge a layer without memory
-# With it, the less the longer: independent charges would add up to the same at 1/2, equal ones at 1.
+# With it, the less the longer: independent charges add up to the same at 1/2, equal ones at 1.
 FALL = 0.75
 LEAST = 0.7  # of a count: what is always less than half of one is never seen
 

@@ -86,7 +86,7 @@ def spiking(
     steps: list[NDArray[np.int64]] = []
     digits, compared, spikes = [], 0, 0
     engine = make_engine("folded" if device == "cuda" else "stepwise", graph, device)
-    for number, part in enumerate(pixels.split(BATCH)):
+    for number, part in enumerate(torch.split(pixels, BATCH)):
         seen = frames(part, size.window)
         with torch.no_grad():
             trained = quantized.eval()(seen.to(device)).activations

@@ -23,7 +23,7 @@ from torch.nn import functional
 from benchmarks.sequential_mnist.data import Sequences, frames
 from benchmarks.sequential_mnist.model import HEAD, Size, build
 from crnn_snn_ros.training import state
-from crnn_snn_ros.training.convert.fold import fold_bn, without_norm
+from crnn_snn_ros.training.convert.fold import fold_bn
 from crnn_snn_ros.training.loop import LARGEST_GRADIENT, follow, rate_factor
 from crnn_snn_ros.training.network import Network
 
@@ -116,6 +116,12 @@ class Training:
         return len(self._data.digits) // self.plan.batch
 
     @property
+    def images(self) -> int:
+        """Pictures learned from since the very beginning, each as often as it was."""
+        before = 0 if self.phase == FLOAT else self.plan.float_epochs * self.steps
+        return (before + self.step) * self.plan.batch
+
+    @property
     def finished(self) -> bool:
         """Whether nothing is left to do."""
         return self.phase == QUANTIZED and self.step >= self.epochs * self.steps
@@ -173,7 +179,7 @@ class Training:
             if saved.phase == QUANTIZED:
                 self.float_average = copy.deepcopy(self._average)
                 self.float_average.load_state_dict(parts["float"])
-                network = without_norm(self._network)
+                network = fold_bn(self._network)  # its form: the values are in the file
                 network.quantized = True
                 self._begin(network)
             self._network.load_state_dict(parts["network"])
@@ -195,7 +201,9 @@ class Training:
         plan = self.plan
         self._network, self._average = network, copy.deepcopy(network)
         rate = plan.quantized_rate if network.quantized else plan.rate
-        weights, recurrent, plain = [], [], []
+        weights: list[nn.Parameter] = []
+        recurrent: list[nn.Parameter] = []
+        plain: list[nn.Parameter] = []
         for name, parameter in network.named_parameters():
             if name.endswith((".recurrent", ".scale")):
                 recurrent.append(parameter)
@@ -252,10 +260,8 @@ class Training:
     def _judge(self) -> None:
         judged = Sequences(*(part[: self.plan.judged] for part in self._held))
         right = (predict(self._average, self.size, judged.pixels) == judged.digits).float().mean()
-        done = 0 if self.phase == FLOAT else self.plan.float_epochs * self.steps
         loss = sum(self._losses) / max(1, len(self._losses))
-        images = (done + self.step) * self.plan.batch
-        self.curve.append(Point(self.phase, images, self.seconds, loss, float(right)))
+        self.curve.append(Point(self.phase, self.images, self.seconds, loss, float(right)))
         self._losses = []
         print(
             f"{self.phase} step {self.step} of {self.epochs * self.steps}: loss {loss:.3f}, "
@@ -278,7 +284,7 @@ def predict(network: Network, size: Size, pixels: Tensor) -> Tensor:
     network.eval()
     device = next(network.parameters()).device
     told = []
-    for part in pixels.split(EVALUATION_BATCH):
+    for part in torch.split(pixels, EVALUATION_BATCH):
         out = network(frames(part.to(device), size.window)).heads[HEAD][:, -1]
         told.append(out.argmax(dim=1).cpu())
     return torch.cat(told)
