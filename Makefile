@@ -23,7 +23,7 @@ help: ## show this list
 
 setup: $(STAMP) ## make .venv with everything that the targets below need
 
-$(STAMP): setup.py constraints.txt scripts/setup_venv.py $(wildcard crnn_snn_ros/core/engines/native_src/*)
+$(STAMP): setup.py constraints.txt scripts/setup_venv.py $(wildcard crnn_snn_ros/*/native_src/* crnn_snn_ros/*/*/native_src/*)
 	$(PYTHON) scripts/setup_venv.py $(VENV)
 	@touch $@
 
@@ -43,6 +43,6 @@ lint: setup ## check style, types and layers
 
 clean: ## remove .venv and everything that was built or produced
 	rm -rf $(VENV) build dist install log out *.egg-info
-	rm -f crnn_snn_ros/core/engines/_native*.so
+	rm -f crnn_snn_ros/core/engines/_native*.so crnn_snn_ros/training/_scan*.so
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -47,6 +47,9 @@ DEV = [
 
 NATIVE = Path(NAME, "core", "engines", "native_src")  # of the engine `native`
 NATIVE_FLAGS = ["-std=c++17", "-O3", "-g0", "-fno-exceptions", "-fno-rtti", "-fvisibility=hidden"]
+SCAN = Path(NAME, "training", "native_src", "scan.cpp")  # the recurrence in training
+# Rounded as torch rounds; without the other two, rounding down is no vector instruction.
+SCAN_FLAGS = ["-ffp-contract=off", "-fno-trapping-math", "-fno-math-errno"]
 # Instruction sets beyond the portable one. A compiler that does not know one leaves it out.
 X86_PATHS = {
     "avx2": ["-mavx2", "-mbmi", "-mbmi2", "-mlzcnt", "-mpopcnt"],
@@ -104,21 +107,27 @@ class BuildWithResources(build_py):
 
 
 class BuildNative(build_ext):
-    """Compile the library of the engine `native`, or do without it: it is loaded by ctypes."""
+    """Compile libraries that know nothing of Python, or do without them: ctypes loads them."""
 
     def build_extension(self, ext: Extension) -> None:
-        """One kernel per instruction set, in one library that knows nothing of Python."""
-        objects = self._compile("kernel.cpp", "portable", [])
+        """Compile and link one of them."""
+        is_scan = ext.name.endswith("._scan")
+        objects = self._compile(SCAN, "scan", SCAN_FLAGS) if is_scan else self._engine()
+        self.compiler.link_shared_object(objects, self.get_ext_fullpath(ext.name))
+
+    def _engine(self) -> list[Any]:
+        """One kernel per instruction set."""
+        kernel = NATIVE / "kernel.cpp"
+        objects = self._compile(kernel, "portable", [])
         names = []
         for name, flags in NATIVE_PATHS.get(platform.machine(), {}).items():
             try:
-                objects += self._compile("kernel.cpp", name, flags)
+                objects += self._compile(kernel, name, flags)
                 names.append(name)
             except CompileError:
                 self.announce(f"native: this compiler does not know {name}", level=3)
         built = [f"-DNATIVE_HAS_{name.upper()}" for name in names]
-        objects += self._compile("library.cpp", "library", built)
-        self.compiler.link_shared_object(objects, self.get_ext_fullpath(ext.name))
+        return objects + self._compile(NATIVE / "library.cpp", "library", built)
 
     def copy_extensions_to_source(self) -> None:
         """Old setuptools would stop at an optional library that could not be built."""
@@ -129,20 +138,23 @@ class BuildNative(build_ext):
         file = self.get_ext_filename(self.get_ext_fullname(ext.name))
         return Path(self.build_lib, file).exists()
 
-    def _compile(self, source: str, name: str, flags: list[str]) -> list[Any]:
+    def _compile(self, source: Path, name: str, flags: list[str]) -> list[Any]:
         macros = [(f"NATIVE_{name.upper()}", None), ("NATIVE_NAME", f"run_{name}")]
         return self.compiler.compile(
-            [str(NATIVE / source)],
+            [str(source)],
             output_dir=str(Path(self.build_temp, name)),
             macros=macros,
             extra_postargs=[*NATIVE_FLAGS, *flags],
         )
 
 
-def native_extension() -> Extension:
+def native_extensions() -> list[Extension]:
     """Optional: without a compiler the package installs all the same."""
     sources = [str(NATIVE / name) for name in ("kernel.cpp", "library.cpp")]
-    return Extension(f"{NAME}.core.engines._native", sources, optional=True)
+    return [
+        Extension(f"{NAME}.core.engines._native", sources, optional=True),
+        Extension(f"{NAME}.training._scan", [str(SCAN)], optional=True),
+    ]
 
 
 os.chdir(Path(__file__).parent)  # not resolved: colcon runs a link to this file in its build folder
@@ -197,5 +209,5 @@ setup(
         ]
     },
     cmdclass={"build_py": BuildWithResources, "build_ext": BuildNative},
-    ext_modules=[native_extension()],
+    ext_modules=native_extensions(),
 )

@@ -16,12 +16,12 @@ from torch.nn import functional
 
 from crnn_snn_ros.training.quantize import (
     MAX_WEIGHT,
-    count_spikes,
     integer_weight,
     largest_threshold,
     round_half_up,
     to_threshold,
 )
+from crnn_snn_ros.training.scan import CLIP, RELU, Activation, scan
 
 Values = Mapping[str, Tensor]  # activations by node, (N, T, ...)
 Scales = Mapping[str, Tensor]  # real value of one count by node, scalars
@@ -120,7 +120,13 @@ class NeuronLayer(nn.Module):
 
     ``h_n = f(W x_n + b + u h_{n-1})``. Float: f is ReLU, or a clip to [-1, 1] where signed.
     Quantized: the same on integers, with ``count_spikes``, exactly as the converted layer.
+
+    Attributes:
+        rounds: Whether float activations are put on the grid of counts, weights left as they are: a
+            layer with long memory then learns early what rounding does to it in every frame.
     """
+
+    rounds = False
 
     def __init__(
         self,
@@ -151,11 +157,21 @@ class NeuronLayer(nn.Module):
         """
         delivers = [(branch.source, branch.float_charge) for branch in self.typed_branches()]
         charge = _charge(values, delivers, self.bias)
+        if self.rounds:
+            return self._rounded(charge, before)
+        return _activate(charge, self.recurrent, before, CLIP if self.n_min < 0 else RELU)
 
-        def activate(charge: Tensor) -> Tensor:
-            return charge.clamp(-1.0, 1.0) if self.n_min < 0 else charge.relu()
-
-        return _scan(charge, self.recurrent, before, activate)
+    def _rounded(self, charge: Tensor, before: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Real charges to real activations, all of them whole counts."""
+        scale = self.output_scale()
+        unit, threshold = scale / 2.0, torch.full_like(self.bias, 2.0)  # so that half is whole
+        recurrent = None if self.recurrent is None else self.recurrent * threshold
+        activation = Activation(
+            self.n_min, self.n_max, threshold.reshape(-1, *(1,) * (charge.ndim - 3))
+        )
+        carried = None if before is None else before / scale
+        counts, last = _activate(charge / unit, recurrent, carried, activation)
+        return counts * scale, last * scale
 
     def forward_counts(
         self, counts: Values, scales: Scales, before: Tensor | None
@@ -168,11 +184,8 @@ class NeuronLayer(nn.Module):
         ]
         charge = _charge(counts, delivers, integers.bias)
         threshold = integers.threshold.reshape(-1, *(1,) * (charge.ndim - 3))
-
-        def activate(charge: Tensor) -> Tensor:
-            return count_spikes(charge, threshold, self.n_min, self.n_max)
-
-        return _scan(charge, integers.recurrent, before, activate)
+        activation = Activation(self.n_min, self.n_max, threshold)
+        return _activate(charge, integers.recurrent, before, activation)
 
     def threshold_limit(self, scales: Scales) -> Tensor:
         """Largest threshold per channel with which every weight fits into int8: (channels,)."""
@@ -204,20 +217,20 @@ class NeuronLayer(nn.Module):
 
 
 class HeadLayer(nn.Module):
-    """One output that never fires, starting at zero: an unknown answer until it is trained."""
+    """Outputs that never fire, starting at zero: an unknown answer until it is trained."""
 
-    def __init__(self, source: str, inputs: int, kind: str) -> None:
+    def __init__(self, source: str, inputs: int, kind: str, outputs: int = 1) -> None:
         super().__init__()
         self.source, self.kind = source, kind
-        self.weight = nn.Parameter(torch.zeros(1, inputs))
-        self.bias = nn.Parameter(torch.zeros(1))
+        self.weight = nn.Parameter(torch.zeros(outputs, inputs))
+        self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward_float(self, values: Values) -> Tensor:
-        """Real output (N, T, 1)."""
+        """Real output (N, T, outputs)."""
         return functional.linear(values[self.source].flatten(2), self.weight, self.bias)
 
     def forward_counts(self, counts: Values, scales: Scales) -> tuple[Tensor, Tensor]:
-        """Accumulators (N, T, 1), integers, and the real output, the same times the scale."""
+        """Accumulators (N, T, outputs), integers, and the real output, the same times the scale."""
         integers = self.integers(scales)
         charge = functional.linear(counts[self.source].flatten(2), integers.weight, integers.bias)
         return charge, charge * integers.scale
@@ -271,19 +284,12 @@ def _charge(
     return sum(parts[1:], parts[0]) + bias.reshape(-1, *(1,) * (parts[0].ndim - 3))
 
 
-def _scan(
-    charge: Tensor,
-    recurrent: Tensor | None,
-    before: Tensor | None,
-    activate: Callable[[Tensor], Tensor],
+def _activate(
+    charge: Tensor, recurrent: Tensor | None, before: Tensor | None, activation: Activation
 ) -> tuple[Tensor, Tensor]:
     """Activate all frames: at once, or one after another where a recurrent weight links them."""
     if recurrent is None:
-        activations = activate(charge)
-        return activations, activations[:, -1]
-    state = torch.zeros_like(charge[:, 0]) if before is None else before
-    states = []
-    for n in range(charge.shape[1]):
-        state = activate(charge[:, n] + recurrent * state)
-        states.append(state)
-    return torch.stack(states, dim=1), state
+        activations = activation(charge)
+    else:
+        activations = scan(charge, recurrent, before, activation)
+    return activations, activations[:, -1]

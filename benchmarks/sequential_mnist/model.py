@@ -1,0 +1,84 @@
+"""The networks of the benchmark, of the package's own layers: ``convert`` takes them as they are.
+
+pixel [- convolution over the last pixels] - IndRNN x n - ten accumulators, read after the last step
+
+All IndRNNs are signed, and all activations are whole counts from the first step of training on:
+where a memory is to last for hundreds of steps, rounding in each of them changes what it keeps.
+Memories begin between one step and the whole sequence, evenly on a logarithmic scale, those of the
+last layer with long ones; the longer the memory that adds it up, the less charge a step brings.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from crnn_snn_ros.core.graph import INPUT
+from crnn_snn_ros.training.layers import ConvBranch, HeadLayer, LinearBranch, NeuronLayer
+from crnn_snn_ros.training.network import Network
+
+HEAD = "digit"
+DIGITS = 10
+KERNEL, STRIDE = 5, 2  # of the convolution
+SHARE = 0.5  # of its range that one step may charge a layer without memory
+# With it, the less the longer: independent charges add up to the same at 1/2, equal ones at 1.
+FALL = 0.75
+LEAST = 0.7  # of a count: what is always less than half of one is never seen
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a network is made of."""
+
+    hidden: tuple[int, ...] = (64, 64, 64)
+    bits: int = 5  # of activations, and a sign
+    window: int = 1  # pixels that a step sees; over more than one goes a convolution
+    filters: int = 16
+
+
+def build(size: Size, steps: int, seed: int) -> Network:
+    """A float network.
+
+    Args:
+        size: Its size.
+        steps: Of a sequence, T.
+        seed: Of its weights.
+    """
+    n_max = 2**size.bits - 1
+    nodes: dict[str, NeuronLayer] = {}
+    source, inputs = INPUT, 1
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if size.window > 1:
+            weight = nn.init.kaiming_normal_(torch.empty(size.filters, 1, 1, KERNEL))
+            conv = ConvBranch(INPUT, weight, STRIDE, 0)
+            nodes["conv"] = NeuronLayer([conv], size.filters, n_max)
+            source, inputs = "conv", size.filters * ((size.window - KERNEL) // STRIDE + 1)
+        for number, hidden in enumerate(size.hidden, start=1):
+            last = number == len(size.hidden)
+            recurrent = _memories(hidden, steps / 8 if last else 1.0, float(steps))
+            weight = nn.init.xavier_uniform_(torch.empty(hidden, inputs))
+            spread = SHARE * (1.0 - recurrent.square()) ** FALL
+            spread = spread.clamp(min=LEAST / n_max)
+            nodes[f"rnn{number}"] = NeuronLayer(
+                [LinearBranch(source, weight, spread)],
+                hidden,
+                n_max,
+                signed=True,
+                recurrent=recurrent,
+            )
+            source, inputs = f"rnn{number}", hidden
+    for layer in nodes.values():
+        layer.rounds = True
+    head = HeadLayer(source, inputs, "logit", DIGITS)
+    return Network((1, 1, size.window), {**nodes, HEAD: head})
+
+
+def _memories(count: int, shortest: float, longest: float) -> Tensor:
+    """Recurrent weights that forget in so many steps, from the shortest to the longest."""
+    share = torch.rand(count)
+    steps = torch.exp(math.log(shortest) + share * math.log(longest / shortest))
+    return torch.exp(-1.0 / steps)
