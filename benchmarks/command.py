@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,13 @@ def crnn_snn(*arguments: object) -> str:
 
 def kept_json(path: Path, *arguments: object) -> Any:
     """What a verb says with ``--json``; it is run only if ``path`` does not hold that already."""
+    return kept(path, lambda: crnn_snn(*arguments, "--json"))
+
+
+def kept(path: Path, make: Callable[[], str]) -> Any:
+    """JSON that is in a file, or is made now and kept there."""
     if not path.exists():
-        write(path, crnn_snn(*arguments, "--json"))
+        write(path, make())
     return json.loads(path.read_text(encoding="utf-8"))
 
 

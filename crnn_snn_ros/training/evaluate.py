@@ -13,7 +13,7 @@ from torch import Tensor
 from crnn_snn_ros.data.dataset import Sequence as Drive
 from crnn_snn_ros.evaluation.scores import Ranking
 from crnn_snn_ros.training.loss import Loss
-from crnn_snn_ros.training.network import HEADS, Crnn
+from crnn_snn_ros.training.network import HEADS, Network
 
 EVALUATION_WINDOW = 64
 
@@ -27,7 +27,7 @@ class Figures(NamedTuple):
 
 
 @torch.no_grad()
-def evaluate(network: Crnn, drives: Sequence[Drive]) -> Figures:
+def evaluate(network: Network, drives: Sequence[Drive]) -> Figures:
     """Judge a network; the loss is the mean over drives, the others over all frames."""
     network.eval()
     loss_of = Loss()
@@ -51,7 +51,7 @@ def evaluate(network: Crnn, drives: Sequence[Drive]) -> Figures:
 
 
 @torch.no_grad()
-def predict(network: Crnn, drive: Drive) -> dict[str, Tensor]:
+def predict(network: Network, drive: Drive) -> dict[str, Tensor]:
     """Heads over a whole drive, (T,) each on the CPU; memory stays bounded however long it is."""
     device = next(network.parameters()).device
     carry: dict[str, Tensor] = {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from crnn_snn_ros.training.config import TrainConfig
 from crnn_snn_ros.training.log import Epoch
 from crnn_snn_ros.training.loss import Loss
-from crnn_snn_ros.training.network import Crnn
+from crnn_snn_ros.training.network import AnyNetwork, Network
 from crnn_snn_ros.training.ranks import Ranks
 from crnn_snn_ros.training.streams import Streams
 
@@ -31,7 +31,7 @@ LAST_RATE = 1 / 50  # of the highest
 Tensors = dict[str, Tensor]
 
 
-class Loop:
+class Loop(Generic[AnyNetwork]):
     """A phase under way.
 
     Args:
@@ -49,7 +49,7 @@ class Loop:
 
     def __init__(
         self,
-        network: Crnn,
+        network: AnyNetwork,
         streams: Streams,
         config: TrainConfig,
         epochs: int,
@@ -127,7 +127,7 @@ class Loop:
         """Mean over the steps of this epoch."""
         return float(np.mean(self._losses)) if self._losses else math.nan
 
-    def result(self) -> Crnn:
+    def result(self) -> AnyNetwork:
         """The best network."""
         self.judged.load_state_dict(self._best)
         return self.judged
@@ -221,7 +221,7 @@ def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
             kept.copy_(value)
 
 
-def _parameter_groups(network: Crnn, rate: float, decay: float) -> list[dict[str, Any]]:
+def _parameter_groups(network: Network, rate: float, decay: float) -> list[dict[str, Any]]:
     """Weights decay; biases, scales and recurrent weights do not; scales learn slowly."""
     weights, plain, scales = [], [], []
     for name, parameter in network.named_parameters():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -43,14 +43,19 @@ class Output(NamedTuple):
     activations: dict[str, Tensor]  # every node, (N, T, ...); head accumulators where quantized
 
 
-class Crnn(nn.Module):
-    """The network in training. ``quantized`` chooses between float and integer arithmetic."""
+class Network(nn.Module):
+    """A network in training. ``quantized`` chooses between float and integer arithmetic.
 
-    def __init__(self, config: NetworkConfig) -> None:
+    Args:
+        input_shape: (channels, height, width).
+        nodes: Layers by name, in topological order.
+    """
+
+    def __init__(self, input_shape: tuple[int, int, int], nodes: dict[str, nn.Module]) -> None:
         super().__init__()
-        self.config = config
+        self.input_shape = input_shape
         self.quantized = False
-        self.nodes = nn.ModuleDict(_build(config))
+        self.nodes = nn.ModuleDict(nodes)
 
     def layers(self) -> Iterator[tuple[str, Layer]]:
         """All nodes in topological order."""
@@ -124,6 +129,17 @@ class Crnn(nn.Module):
         for _, layer in self.layers():
             if isinstance(layer, NeuronLayer) and layer.recurrent is not None:
                 layer.recurrent.clamp_(-largest, largest)
+
+
+AnyNetwork = TypeVar("AnyNetwork", bound=Network)
+
+
+class Crnn(Network):
+    """The network of a configuration, as at the top of this module."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__(config.input_shape, _build(config))
+        self.config = config
 
 
 def _channels_last(pixels: Tensor) -> Tensor:

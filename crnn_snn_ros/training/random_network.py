@@ -10,7 +10,7 @@ from crnn_snn_ros.core.verify import random_video
 from crnn_snn_ros.training.config import NetworkConfig
 from crnn_snn_ros.training.convert.fold import fold_bn
 from crnn_snn_ros.training.layers import LinearBranch, NeuronLayer
-from crnn_snn_ros.training.network import Crnn
+from crnn_snn_ros.training.network import AnyNetwork, Crnn
 from crnn_snn_ros.training.quantize import MAX_WEIGHT
 
 # 41 million multiply-accumulates a frame
@@ -34,10 +34,10 @@ def untrained(config: NetworkConfig, seed: int = 0) -> Crnn:
 
 
 @torch.no_grad()
-def quantized(network: Crnn, seed: int = 0) -> Crnn:
+def quantized(network: AnyNetwork, seed: int = 0) -> AnyNetwork:
     """Fold a float network and choose its scales on generated video."""
     network = fold_bn(network)
-    frames = np.stack(list(random_video(network.config.input_shape, CALIBRATION_FRAMES, seed)))
+    frames = np.stack(list(random_video(network.input_shape, CALIBRATION_FRAMES, seed)))
     network.calibrate(torch.from_numpy(frames[None]).float())
     scales = network.scales()
     for name, layer in network.layers():

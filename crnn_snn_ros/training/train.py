@@ -194,7 +194,7 @@ class Trainer:
                 self._store(loop, phase)
         return loop.result()
 
-    def _judge(self, loop: Loop, phase: str) -> None:
+    def _judge(self, loop: Loop[Crnn], phase: str) -> None:
         found: list[float | None] = [None] * len(Figures._fields)
         if self._ranks.first:
             found = list(evaluate(loop.judged, self._validation))
@@ -212,14 +212,14 @@ class Trainer:
         if self._board is not None:
             self._board.add(epoch, loop.rate, loop.judged)
 
-    def _store(self, loop: Loop, phase: str) -> None:
+    def _store(self, loop: Loop[Crnn], phase: str) -> None:
         tensors, facts = loop.save()
         facts["epochs"] = self._log.epochs
         if self._ranks.first:
             state.write(self._path, state.State(phase, self._of, facts, tensors))
         self._stored_at = time.monotonic()
 
-    def _restore(self, loop: Loop) -> None:
+    def _restore(self, loop: Loop[Crnn]) -> None:
         assert self._saved is not None
         try:
             loop.restore(self._saved.tensors, self._saved.facts)

@@ -14,7 +14,7 @@ from crnn_snn_ros.training.convert import cnn_morph, rnn_morph
 from crnn_snn_ros.training.convert.check import count_mismatches
 from crnn_snn_ros.training.convert.fold import fold_bn
 from crnn_snn_ros.training.layers import NeuronLayer
-from crnn_snn_ros.training.network import Crnn
+from crnn_snn_ros.training.network import Network
 
 CHECK_FRAMES = 32
 
@@ -28,7 +28,7 @@ class Conversion(NamedTuple):
     checked_frames: int
 
 
-def convert(network: Crnn) -> Conversion:
+def convert(network: Network) -> Conversion:
     """Convert a trained network without loss, or refuse.
 
     Raises:
@@ -51,7 +51,7 @@ def convert(network: Crnn) -> Conversion:
 
 
 @torch.no_grad()
-def to_graph(network: Crnn) -> Graph:
+def to_graph(network: Network) -> Graph:
     """Integer graph of a folded, quantized network.
 
     Raises:
@@ -64,4 +64,4 @@ def to_graph(network: Crnn) -> Graph:
         else cnn_morph.morph(name, layer, scales)
         for name, layer in network.layers()
     )
-    return Graph(network.config.input_shape, nodes)
+    return Graph(network.input_shape, nodes)

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from crnn_snn_ros.core import qann
 from crnn_snn_ros.core.graph import INPUT, Graph
-from crnn_snn_ros.training.network import Crnn
+from crnn_snn_ros.training.network import Network
 
 
 @torch.no_grad()
 def count_mismatches(
-    network: Crnn, graph: Graph, frames: Iterable[NDArray[np.int8]]
+    network: Network, graph: Graph, frames: Iterable[NDArray[np.int8]]
 ) -> dict[str, int]:
     """Run one stream through both and count unequal integers per node.
 

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from crnn_snn_ros.training.layers import LinearBranch, NeuronLayer
-from crnn_snn_ros.training.network import Crnn
+from crnn_snn_ros.training.network import AnyNetwork, Crnn
 
 
 @torch.no_grad()
-def fold_bn(network: Crnn) -> Crnn:
+def fold_bn(network: AnyNetwork) -> AnyNetwork:
     """Copy of a network without batch norm that computes the same in eval mode.
 
     Several branches that charge the same neurons add up their shifts in the one bias.
