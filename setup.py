@@ -191,6 +191,7 @@ setup(
     ],
     extras_require={
         "ros-jazzy": ROS_JAZZY,
+        "bench": ["matplotlib>=3.7"],  # pictures of benchmarks/study
         "export": ["onnx>=1.16", "onnxruntime>=1.17"],
         "report": ["jinja2>=3.1", "markupsafe>=2", "plotly>=6", "scikit-learn>=1.3"],
         "scale": ["distributed>=2024.8"],  # of Dask: --scheduler

@@ -1,0 +1,114 @@
+"""Open questions of the paper, answered with figures: one part for each.
+
+    python -m benchmarks.study.run --out out/study --page docs/results/study.md
+    python -m benchmarks.study.run depth long --out out/study
+
+A part whose result is in ``--out`` is not run again, so that a run may be cut off and repeated
+(``--out`` elsewhere begins anew). Fixed seeds, one thread; all parts take under an hour on one
+core. Drives are recorded in the simulator at the first part that needs them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from benchmarks.command import kept, write
+from benchmarks.study import depth, encodings, long
+from crnn_snn_ros.core.device import choose_device
+from crnn_snn_ros.core.errors import CrnnSnnError
+from crnn_snn_ros.evaluation.bench import machine
+
+PARTS: dict[str, ModuleType] = {"depth": depth, "long": long, "encodings": encodings}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what has not been run; print the page, and write it with its pictures where asked to."""
+    options = _options().parse_args(arguments)
+    torch.set_num_threads(1)
+    try:
+        for name in options.parts or PARTS:
+            print(f"study: {name}", file=sys.stderr, flush=True)
+            kept(_result(options, name), partial(_measured, name, options))
+        done = {
+            name: json.loads(_result(options, name).read_text(encoding="utf-8"))
+            for name in PARTS
+            if _result(options, name).exists()
+        }
+        text = page(done)
+        print(text)
+        if options.page is not None:
+            write(options.page, text)
+            for name, told in done.items():
+                PARTS[name].picture(told["found"], options.page.parent)
+    except CrnnSnnError as error:
+        print(f"study: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="these only")
+    parser.add_argument("--out", type=Path, default=Path("out/study"), help="working folder")
+    parser.add_argument("--page", type=Path, help="write this Markdown page, pictures beside it")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu", help="auto, cpu or cuda")
+    parser.add_argument("--tiny", action="store_true", help="sizes of a test, figures of no worth")
+    return parser
+
+
+def _result(options: argparse.Namespace, name: str) -> Path:
+    return Path(options.out) / f"{name}.json"
+
+
+def _measured(name: str, options: argparse.Namespace) -> str:
+    part = PARTS[name]
+    device = choose_device(options.device)
+    size = part.TINY if options.tiny else part.Size()
+    begin = time.monotonic()
+    found = part.measure(size, options.seed, device.type, options.out)
+    told = {
+        "found": found,
+        "seed": options.seed,
+        "tiny": options.tiny,
+        "seconds": time.monotonic() - begin,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "machine": machine(),
+    }
+    return json.dumps(told, indent=1)
+
+
+def page(done: dict[str, dict[str, Any]]) -> str:
+    """The whole page; every number of it is out of ``done``."""
+    sections = "\n".join(PARTS[name].section(told["found"]) for name, told in done.items())
+    rows = "\n".join(
+        f"| {name} | {told['seed']} | {told['device']} | {told['machine']['cpu']} "
+        f"| {told['seconds'] / 60:.1f} |{' tiny: figures of no worth' if told['tiny'] else ''}"
+        for name, told in done.items()
+    )
+    return f"""# Open questions
+
+Written by `python -m benchmarks.study.run --page docs/results/study.md`; what is asked is in the
+paper (arXiv 2408.09403), every answer is a measurement of the run below, one thread.
+
+| part | seed | device | processor | minutes |
+|---|---|---|---|---|
+{rows}
+
+{sections}"""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

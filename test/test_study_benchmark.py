@@ -1,0 +1,78 @@
+"""``benchmarks/study`` on sizes of a test: every exactness row is 0, and what is kept is not rerun.
+
+Not covered: its figures, which take an hour.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def study(monkeypatch):
+    """Its command."""
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks.study import run
+
+    return run
+
+
+def measured(study, tmp_path, *parts):
+    """What the parts found, and the page."""
+    assert study.main([*parts, "--tiny", "--out", str(tmp_path)]) == 0
+    told = {part: json.loads((tmp_path / f"{part}.json").read_text()) for part in parts}
+    return {part: one["found"] for part, one in told.items()}, study.page(told)
+
+
+def test_depth_is_exact_and_within_its_bounds(study, tmp_path):
+    found, page = measured(study, tmp_path, "depth")
+    row = found["depth"]["rows"][0]
+    assert row["max_abs_diff"] == 0 and row["first_difference"] is None
+    assert row["converted"]["mismatches"] == 0 and row["activations"] > 1000
+    assert 0 < row["settle_steps"]["max"] <= row["bound"]
+    assert all(layer["last"] <= layer["bound"] for layer in row["layers"])
+    assert "| 3 | 0 |" in page and "figures of no worth" in page
+
+
+def test_a_long_stream_stays_exact_and_the_replayed_train_drifts(study, tmp_path):
+    found, _ = measured(study, tmp_path, "long")
+    assert set(found["long"]["unequal"].values()) == {0}
+    assert set(found["long"]["unsettled"].values()) == {0}
+    drift = found["long"]["drift"]
+    assert drift["unequal"] == 0
+    assert drift["replayed"][-1] > 10 * max(drift["canonical"])
+
+
+def test_a_difference_is_told(study, tmp_path):
+    found, _ = measured(study, tmp_path, "long")
+    found["long"]["unequal"]["s-analog"] = 7
+    assert " | 7 | 0 | " in study.PARTS["long"].section(found["long"])
+
+
+def test_what_is_kept_is_not_run_again(study, tmp_path, monkeypatch):
+    first, _ = measured(study, tmp_path, "long")
+    monkeypatch.setattr(study.PARTS["long"], "measure", None)
+    again, _ = measured(study, tmp_path, "long")
+    assert again == first
+
+
+def test_no_matplotlib_is_one_line(study, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    arguments = ["long", "--tiny", "--out", str(tmp_path), "--page", str(tmp_path / "a.md")]
+    assert study.main(arguments) == 2
+    assert "crnn_snn_ros[bench]" in capsys.readouterr().err
+
+
+def test_a_mirrored_scan_is_the_scan_of_the_mirrored_world(study):
+    from benchmarks.study.drives import to_input
+
+    ranges = np.random.default_rng(0).uniform(0.0, 8.0, 72).astype(np.float32)
+    mirrored = np.roll(ranges[::-1], 1)  # ray i to ray -i
+    assert (to_input(mirrored)[0, 0, ::-1] == to_input(ranges)[0, 0]).all()
