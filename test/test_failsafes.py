@@ -33,19 +33,9 @@ def rigs(tmp_path_factory):
                 node, peer = stack.enter_context(running(folder / "log", script=script, **settings))
                 node.model = model
                 open_rig[name] = Rig(node, peer, settings)
-                if name == "plain":
-                    assert_it_starts_stopped(open_rig[name])
             return open_rig[name]
 
         yield rig
-
-
-def assert_it_starts_stopped(rig: Rig) -> None:
-    """No frames: nothing but zero for stop_pub_timeout, then nothing."""
-    rig.peer.wait(lambda: rig.peer.diagnostics()["state"] == "waiting", "diagnostics")
-    time.sleep(0.5)
-    assert all(command[1:] == (0.0, 0.0) for command in rig.peer.commands())
-    assert all(command[0] < time.monotonic() - 0.1 for command in rig.peer.commands())
 
 
 def count(rig: Rig, key: str) -> int:
@@ -80,6 +70,15 @@ def break_it(rig: Rig, row: Row) -> bool:
     return zero[0] - broken_s < SLACK_S + FRAME_TIMEOUT_S * in_time
 
 
+def test_without_frames_nothing_moves(rigs) -> None:
+    """Nothing but zero for stop_pub_timeout, then nothing."""
+    rig = rigs("plain", again=True)
+    rig.peer.wait(lambda: rig.peer.diagnostics()["state"] == "waiting", "diagnostics")
+    time.sleep(0.5)
+    assert all(command[1:] == (0.0, 0.0) for command in rig.peer.commands())
+    assert all(command[0] < time.monotonic() - 0.1 for command in rig.peer.commands())
+
+
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.what)
 def test_fault(row: Row, rigs) -> None:
     rig = rigs(row.node)
@@ -104,7 +103,9 @@ def test_fault(row: Row, rigs) -> None:
 
 
 def test_the_documentation_shows_the_table() -> None:
-    lines = [line for line in DOCS.read_text().splitlines() if line.startswith("|")]
+    text = DOCS.read_text()
+    assert test_without_frames_nothing_moves.__name__ in text
+    lines = [line for line in text.splitlines() if line.startswith("|")]
     for row in TABLE:
         kind, _, name = row.counted.partition("_")
         told = f"`{row.counted}`" if kind == "dropped" else f"`{name}`" if name else ""

@@ -13,7 +13,7 @@ import time
 import numpy as np
 import pytest
 from ros_peer import running
-from test_fuzz_node import resident_mb
+from test_fuzz_node import FAULTS, resident_mb
 
 from crnn_snn_ros.core.types import Frame
 from crnn_snn_ros.ros import messages
@@ -29,8 +29,7 @@ FLAT_MB, AGE_MS = 10, 100
 FATES = (
     "answered",
     *(f"dropped_{why}" for why in ("missed", "repeated", "decimated", "voided")),
-    *("count_bad_frame", "count_blind", "count_old_frame", "count_future_frame"),
-    *("count_zero_stamp", "count_time_back", "count_engine_failure"),
+    *FAULTS,
 )
 pytestmark = pytest.mark.timeout(240 + int(SOAK_S))
 
