@@ -57,6 +57,16 @@ def test_signed_float_layer_clips():
     assert out.tolist() == [[[-1.0], [0.75], [1.0]]]
 
 
+def test_rounded_float_layer_by_hand():
+    layer = dense([[1.0]], n_max=2, signed=True, recurrent=torch.full((1,), 0.5))
+    layer.rounds = True  # to multiples of a half: 0.6, then 0.1 + 0.25, then 2 and -2
+    out, last = layer.forward_float(counts([0.6], [0.1], [2.0], [-2.0]), None)
+    assert out.tolist() == [[[0.5], [0.5], [1.0], [-1.0]]]
+    assert last.tolist() == [[-1.0]]
+    out, _ = layer.forward_float(counts([0.1]), torch.tensor([[0.5]]))
+    assert out.tolist() == [[[0.5]]]
+
+
 def test_quantized_forward_by_hand():
     layer = dense([[1.0, -0.5]], n_max=3, recurrent=torch.full((1,), 0.5))
     with torch.no_grad():

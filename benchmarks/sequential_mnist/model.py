@@ -5,7 +5,8 @@ pixel [- convolution over the last pixels] - IndRNN x n - ten accumulators, read
 All IndRNNs are signed, and all activations are whole counts from the first step of training on:
 where a memory is to last for hundreds of steps, rounding in each of them changes what it keeps.
 Memories begin between one step and the whole sequence, evenly on a logarithmic scale, those of the
-last layer with long ones; the longer the memory that adds it up, the less charge a step brings.
+last layer with long ones; the longer the memory that adds it up, the less charge a step brings: a
+layer that begins in its limits, or whose steps are lost in rounding, learns slowly.
 """
 
 from __future__ import annotations
@@ -23,10 +24,7 @@ from crnn_snn_ros.training.network import Network
 HEAD = "digit"
 DIGITS = 10
 KERNEL, STRIDE = 5, 2  # of the convolution
-SHARE = 0.5  # of its range that one step may charge a layer without memory
-# With it, the less the longer: independent charges add up to the same at 1/2, equal ones at 1.
-FALL = 0.75
-LEAST = 0.7  # of a count: what is always less than half of one is never seen
+SHARE = 0.25  # of its range that one step may charge a layer without memory
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class Size:
     """What a network is made of."""
 
     hidden: tuple[int, ...] = (64, 64, 64)
-    bits: int = 5  # of activations, and a sign
+    bits: int = 7  # of activations, and a sign
     window: int = 1  # pixels that a step sees; over more than one goes a convolution
     filters: int = 16
 
@@ -61,8 +59,7 @@ def build(size: Size, steps: int, seed: int) -> Network:
             last = number == len(size.hidden)
             recurrent = _memories(hidden, steps / 8 if last else 1.0, float(steps))
             weight = nn.init.xavier_uniform_(torch.empty(hidden, inputs))
-            spread = SHARE * (1.0 - recurrent.square()) ** FALL
-            spread = spread.clamp(min=LEAST / n_max)
+            spread = SHARE * (1.0 - recurrent.square())
             nodes[f"rnn{number}"] = NeuronLayer(
                 [LinearBranch(source, weight, spread)],
                 hidden,

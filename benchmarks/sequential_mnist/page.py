@@ -88,6 +88,13 @@ def _case(name: str, told: Mapping[str, Any]) -> str:
         (f"**spiking (SNN)**, engine `{spikes['engine']}`", found["snn"], spikes["pictures"]),
     )
     table = "\n".join(f"| {row} | {100 * right:.2f} | {count:,} |" for row, right, count in rows)
+    lines = ["| | time-steps: mean | p99 | most | bound | spikes of a picture |", "|---" * 6 + "|"]
+    for encoding, row in spikes["encodings"].items():
+        lines.append(
+            f"| {encoding} | {row['mean']:.1f} | {row['p99']:.0f} | {row['most']} | {row['bound']} "
+            f"| {row['spikes']:,.0f} |"
+        )
+    steps = "\n".join(lines)
     return f"""## {NAMES[name]}
 
 IndRNN {layers}, signed, {size["bits"]} bits{window}; seed {told["seed"]}; {_progress(told)},
@@ -99,16 +106,15 @@ The paper's figure, {100 * PAPER[name]:.2f} %: {met} ({gap:+.2f} points).
 |---|---|---|
 {table}
 
-Differences between the spiking network, the int64 QANN and training's own arithmetic, of every
-layer at every step of those {spikes["pictures"]:,} pictures: **0** of {spikes["integers"]:,}
-integers. `verify` (spikes, membranes, recurrent spikes and cut frames too; engines
+Differences between the spiking network in both encodings, the int64 QANN and training's own
+arithmetic, of every layer at every step of those {spikes["pictures"]:,} pictures: **0** of
+{spikes["integers"]:,} integers. `verify` (spikes, membranes, recurrent spikes, cut frames; engines
 {", ".join(verify["engines"])}): 0 of {verify["integers"]:,} in {verify["frames"]:,} frames. The
 QANN's accuracy on all {found["pictures"]:,} pictures is therefore the SNN's.
 
-Time-steps of a step: mean {spikes["steps_mean"]:.1f}, p99 {spikes["steps_p99"]:.0f}, most
-{spikes["steps_max"]}, bound {found["bound"]}. Spikes of a picture:
-{spikes["spikes_per_picture"]:,.0f}, of {spikes["neurons"]} neurons. Largest membrane possible:
-{found["accumulator"]:,}, below 2^24.
+{steps}
+
+{spikes["neurons"]} neurons; largest membrane possible: {found["accumulator"]:,}, below 2^24.
 
 {_finish(name, told)}"""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from benchmarks.sequential_mnist.data import Sequences, frames
 from benchmarks.sequential_mnist.model import HEAD, Size
 from benchmarks.sequential_mnist.train import predict
 from crnn_snn_ros.core import qann
-from crnn_snn_ros.core.engines import make_engine
+from crnn_snn_ros.core.engines import ENCODINGS, make_engine
+from crnn_snn_ros.core.engines.base import Engine
 from crnn_snn_ros.core.errors import DataError
 from crnn_snn_ros.core.faults import integers
 from crnn_snn_ros.core.graph import INPUT, Graph
@@ -22,7 +24,8 @@ from crnn_snn_ros.training.convert import convert
 from crnn_snn_ros.training.network import Network
 
 VERIFIED = 1  # pictures for which spikes, membranes and cuts are judged as well
-BATCH = 100
+BATCH = 250
+Integers = Mapping[str, NDArray[np.int64]]  # by layer
 VERIFYING = ("stepwise", "folded")
 
 
@@ -54,7 +57,6 @@ def measure(
         "qann": _right(every, test),
         "snn": _right(torch.from_numpy(told), test),
         "qann_of_the_same": _right(every[:images], test),
-        "bound": conversion.bounds.settling_steps,
         "accumulator": conversion.bounds.accumulator,
         "mismatches": sum(conversion.mismatches.values()),
         "verify": verified(graph, size, test.pixels[:VERIFIED], device),
@@ -83,53 +85,79 @@ def spiking(
     Raises:
         DataError: at the first integer that is not the same, of any layer at any step.
     """
-    steps: list[NDArray[np.int64]] = []
-    digits, compared, spikes = [], 0, 0
-    engine = make_engine("folded" if device == "cuda" else "stepwise", graph, device)
+    kind = "folded" if device == "cuda" else "stepwise"
+    runs = [_Run(make_engine(kind, graph, device, encoding)) for encoding in ENCODINGS]
+    digits, compared = [], 0
     for number, part in enumerate(torch.split(pixels, BATCH)):
         seen = frames(part, size.window)
         with torch.no_grad():
             trained = quantized.eval()(seen.to(device)).activations
-        carry, reference_carry = engine.initial_carry(len(part)), qann.initial_carry(graph)
-        heads: dict[str, NDArray[np.int64]] = {}
+        reference_carry = qann.initial_carry(graph)
+        for run in runs:
+            run.carry = run.engine.initial_carry(len(part))
         for n in range(seen.shape[1]):
             frame = seen[:, n]
             reference, reference_carry = qann.run_frame(graph, frame.numpy(), reference_carry)
-            result, carry = engine.step(frame, carry)
-            for name, want in {**reference.counts, **reference.heads}.items():
-                if name == INPUT:
-                    continue
-                got = result.heads[name] if name in result.heads else result.counts[name]
-                place = f"pictures from {number * BATCH}, step {n}, layer {name}"
-                _require_same(place, "training's arithmetic", trained[name][:, n], want)
-                _require_same(place, f"engine {engine.name}", got, want)
-                compared += want.size
-            if not bool(result.settled.all()):
-                raise DataError(f"pictures from {number * BATCH}, step {n}: not settled")
-            steps.append(result.settle_steps.cpu().numpy())
-            spikes += sum(int(fired.sum()) for fired in result.activity.values())
-            heads = reference.heads
-        digits.append(heads[HEAD].argmax(axis=1))
-    each = np.concatenate(steps)
+            wanted = {**reference.counts, **reference.heads}
+            wanted.pop(INPUT)
+            compared += sum(want.size for want in wanted.values())
+            place = f"pictures from {number * BATCH}, step {n}"
+            told = {name: values[:, n] for name, values in trained.items()}
+            _require_same(f"{place}, training's arithmetic", told, wanted)
+            for run in runs:
+                run.step(place, frame, wanted)
+        digits.append(reference.heads[HEAD].argmax(axis=1))
     return {
         "digits": np.concatenate(digits),
         "pictures": len(pixels),
         "integers": compared,
-        "engine": engine.name,
-        "steps_mean": float(each.mean()),
-        "steps_p99": float(np.percentile(each, 99)),
-        "steps_max": int(each.max()),
-        "spikes_per_picture": spikes / len(pixels),
-        "neurons": sum(math.prod(engine.shapes[node.name]) for node in graph.neurons()),
+        "engine": kind,
+        "neurons": sum(math.prod(runs[0].engine.shapes[node.name]) for node in graph.neurons()),
+        "encodings": {
+            name: run.figures(len(pixels)) for name, run in zip(ENCODINGS, runs, strict=True)
+        },
     }
 
 
-def _require_same(place: str, what: str, got: torch.Tensor, want: NDArray[np.int64]) -> None:
-    values = integers(got)
-    wrong = np.argwhere(values != want) if values.shape == want.shape else [(0,) * want.ndim]
-    if len(wrong):
-        where = tuple(int(axis) for axis in wrong[0])
-        raise DataError(f"{place}, {list(where)}: {what} is not the QANN's {want[where]}")
+class _Run:
+    """One way of charging, picture by picture."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine, self.carry = engine, engine.initial_carry()
+        self._steps: list[NDArray[np.int64]] = []
+        self._spikes = 0
+
+    def step(self, place: str, frame: torch.Tensor, wanted: Integers) -> None:
+        """One step of all pictures, compared."""
+        result, self.carry = self.engine.step(frame, self.carry)
+        place += f", engine {self.engine.name}" + ", incremental" * self.engine.incremental
+        _require_same(place, {**result.counts, **result.heads}, wanted)
+        if not bool(result.settled.all()):
+            raise DataError(f"{place}: not settled")
+        self._steps.append(result.settle_steps.cpu().numpy())
+        self._spikes += sum(int(fired.sum()) for fired in result.activity.values())
+
+    def figures(self, pictures: int) -> dict[str, float]:
+        """Time-steps of a step, spikes of a picture."""
+        each = np.concatenate(self._steps)
+        return {
+            "mean": float(each.mean()),
+            "p99": float(np.percentile(each, 99)),
+            "most": int(each.max()),
+            "bound": self.engine.bounds.settling_steps,
+            "spikes": self._spikes / pictures,
+        }
+
+
+def _require_same(place: str, told: Mapping[str, torch.Tensor], wanted: Integers) -> None:
+    for layer, want in wanted.items():
+        values = integers(told[layer])
+        wrong = np.argwhere(values != want) if values.shape == want.shape else [(0,) * want.ndim]
+        if len(wrong):
+            where = tuple(int(axis) for axis in wrong[0])
+            raise DataError(
+                f"{place}, layer {layer}, {list(where)}: is not the QANN's {want[where]}"
+            )
 
 
 def _right(digits: torch.Tensor, test: Sequences) -> float:
