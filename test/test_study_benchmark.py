@@ -34,11 +34,13 @@ def measured(study, tmp_path, *parts):
 def test_depth_is_exact_and_within_its_bounds(study, tmp_path):
     found, page = measured(study, tmp_path, "depth")
     row = found["depth"]["rows"][0]
-    assert row["max_abs_diff"] == 0 and row["first_difference"] is None
-    assert row["converted"]["mismatches"] == 0 and row["activations"] > 1000
+    assert row["max_abs_diff"] == row["converted"]["mismatches"] == 0
+    assert row["first_difference"] is None
+    assert row["activations"] > 1000
     assert 0 < row["settle_steps"]["max"] <= row["bound"]
     assert all(layer["last"] <= layer["bound"] for layer in row["layers"])
-    assert "| 3 | 0 |" in page and "figures of no worth" in page
+    assert "| 3 | 0 |" in page
+    assert "figures of no worth" in page
 
 
 def test_a_long_stream_stays_exact_and_the_replayed_train_drifts(study, tmp_path):
@@ -70,9 +72,30 @@ def test_no_matplotlib_is_one_line(study, tmp_path, monkeypatch, capsys):
     assert "crnn_snn_ros[bench]" in capsys.readouterr().err
 
 
-def test_a_mirrored_scan_is_the_scan_of_the_mirrored_world(study):
+@pytest.mark.usefixtures("study")
+def test_a_mirrored_scan_is_the_scan_of_the_mirrored_world():
     from benchmarks.study.drives import to_input
 
     ranges = np.random.default_rng(0).uniform(0.0, 8.0, 72).astype(np.float32)
     mirrored = np.roll(ranges[::-1], 1)  # ray i to ray -i
     assert (to_input(mirrored)[0, 0, ::-1] == to_input(ranges)[0, 0]).all()
+
+
+def test_cells_beyond_the_paper_are_exact(study, tmp_path):
+    rows = measured(study, tmp_path, "cells")[0]["cells"]["rows"]
+    assert {row["cell"] for row in rows} == {"minGRU", "GRU", "LSTM"}
+    assert all(row["unequal"] == 0 for row in rows)
+    assert all(row["max"] <= row["bound"] for row in rows)
+    assert any(row["moved"] > 0.3 for row in rows)
+
+
+def test_a_product_of_the_old_tracers_is_found_out(study, monkeypatch):
+    cells = study.PARTS["cells"]
+    right = cells.Product.charge
+
+    def wrong(self, a, b):
+        return right(self, a, b) - a * b
+
+    monkeypatch.setattr(cells.Product, "charge", wrong)
+    rows = cells.measure(cells.TINY, 0, "cpu", None)["rows"]
+    assert any(row["unequal"] for row in rows)

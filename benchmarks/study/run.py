@@ -23,12 +23,17 @@ from typing import Any
 import torch
 
 from benchmarks.command import kept, write
-from benchmarks.study import depth, encodings, long
+from benchmarks.study import cells, depth, encodings, long
 from crnn_snn_ros.core.device import choose_device
 from crnn_snn_ros.core.errors import CrnnSnnError
 from crnn_snn_ros.evaluation.bench import machine
 
-PARTS: dict[str, ModuleType] = {"depth": depth, "long": long, "encodings": encodings}
+PARTS: dict[str, ModuleType] = {
+    "cells": cells,
+    "depth": depth,
+    "long": long,
+    "encodings": encodings,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
