@@ -6,11 +6,13 @@ Not covered: its figures, which take an hour.
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from bag_samples import laser_scan, twist, write_bag
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -99,3 +101,33 @@ def test_a_product_of_the_old_tracers_is_found_out(study, monkeypatch):
     monkeypatch.setattr(cells.Product, "charge", wrong)
     rows = cells.measure(cells.TINY, 0, "cpu", None)["rows"]
     assert any(row["unequal"] for row in rows)
+
+
+def scan_bag(path):
+    """A scanner that sees something come and go, and a turn away from it."""
+    rows = []
+    for number in range(60):
+        at, near = number * 100_000_000, 1.0 + abs(math.sin(number / 6))
+        ranges = [near, *(5.0,) * 30, 0.0, math.inf, *(3.0,) * 57]
+        rows.append(("/cmd_vel", at + 1, twist(0.2, 1.0 / near)))
+        rows.append(("/scan", at + 2, laser_scan(ranges, at + 1, 0.0, 6.28)))
+    return write_bag(path, rows)
+
+
+def test_scans_are_learned_converted_and_verified(study, tmp_path):
+    """Each threshold and sign; the commands are those before the scan."""
+    bag = scan_bag(tmp_path / "bag")
+    drive = study.PARTS["scans"].read(bag)
+    assert drive.steering_rad[:2] == pytest.approx([1.0, 1.0 / (1.0 + math.sin(1 / 6))])
+    assert drive.frames[0, 0, 0, 0] < 0 < drive.frames[0, 0, 0, 1]
+    arguments = ("scans", "--tiny", "--scan-bags", str(bag), "--out", str(tmp_path / "out"))
+    assert study.main(arguments) == 0
+    rows = json.loads((tmp_path / "out" / "scans.json").read_text())["found"]["rows"]
+    assert len(rows) == 6
+    assert all(row["exact"] and row["unequal"] == 0 for row in rows)
+    assert all(row["max"] <= row["bound"] for row in rows)
+
+
+def test_scans_without_a_bag_are_one_line(study, tmp_path, capsys):
+    assert study.main(["scans", "--tiny", "--out", str(tmp_path)]) == 2
+    assert "--scan-bags" in capsys.readouterr().err
