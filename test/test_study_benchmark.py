@@ -6,11 +6,13 @@ Not covered: its figures, which take an hour.
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from bag_samples import laser_scan, twist, write_bag
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -34,11 +36,13 @@ def measured(study, tmp_path, *parts):
 def test_depth_is_exact_and_within_its_bounds(study, tmp_path):
     found, page = measured(study, tmp_path, "depth")
     row = found["depth"]["rows"][0]
-    assert row["max_abs_diff"] == 0 and row["first_difference"] is None
-    assert row["converted"]["mismatches"] == 0 and row["activations"] > 1000
+    assert row["max_abs_diff"] == row["converted"]["mismatches"] == 0
+    assert row["first_difference"] is None
+    assert row["activations"] > 1000
     assert 0 < row["settle_steps"]["max"] <= row["bound"]
     assert all(layer["last"] <= layer["bound"] for layer in row["layers"])
-    assert "| 3 | 0 |" in page and "figures of no worth" in page
+    assert "| 3 | 0 |" in page
+    assert "figures of no worth" in page
 
 
 def test_a_long_stream_stays_exact_and_the_replayed_train_drifts(study, tmp_path):
@@ -70,9 +74,60 @@ def test_no_matplotlib_is_one_line(study, tmp_path, monkeypatch, capsys):
     assert "crnn_snn_ros[bench]" in capsys.readouterr().err
 
 
-def test_a_mirrored_scan_is_the_scan_of_the_mirrored_world(study):
+@pytest.mark.usefixtures("study")
+def test_a_mirrored_scan_is_the_scan_of_the_mirrored_world():
     from benchmarks.study.drives import to_input
 
     ranges = np.random.default_rng(0).uniform(0.0, 8.0, 72).astype(np.float32)
     mirrored = np.roll(ranges[::-1], 1)  # ray i to ray -i
     assert (to_input(mirrored)[0, 0, ::-1] == to_input(ranges)[0, 0]).all()
+
+
+def test_cells_beyond_the_paper_are_exact(study, tmp_path):
+    rows = measured(study, tmp_path, "cells")[0]["cells"]["rows"]
+    assert {row["cell"] for row in rows} == {"minGRU", "GRU", "LSTM"}
+    assert all(row["unequal"] == 0 for row in rows)
+    assert all(row["max"] <= row["bound"] for row in rows)
+    assert any(row["moved"] > 0.3 for row in rows)
+
+
+def test_a_product_of_the_old_tracers_is_found_out(study, monkeypatch):
+    cells = study.PARTS["cells"]
+    right = cells.Product.charge
+
+    def wrong(self, a, b):
+        return right(self, a, b) - a * b
+
+    monkeypatch.setattr(cells.Product, "charge", wrong)
+    rows = cells.measure(cells.TINY, 0, "cpu", None)["rows"]
+    assert any(row["unequal"] for row in rows)
+
+
+def scan_bag(path):
+    """A scanner that sees something come and go, and a turn away from it."""
+    rows = []
+    for number in range(60):
+        at, near = number * 100_000_000, 1.0 + abs(math.sin(number / 6))
+        ranges = [near, *(5.0,) * 30, 0.0, math.inf, *(3.0,) * 57]
+        rows.append(("/cmd_vel", at + 1, twist(0.2, 1.0 / near)))
+        rows.append(("/scan", at + 2, laser_scan(ranges, at + 1, 0.0, 6.28)))
+    return write_bag(path, rows)
+
+
+def test_scans_are_learned_converted_and_verified(study, tmp_path):
+    """Each threshold and sign; the commands are those before the scan."""
+    bag = scan_bag(tmp_path / "bag")
+    drive = study.PARTS["scans"].read(bag)
+    assert drive.steering_rad[:2] == pytest.approx([1.0, 1.0 / (1.0 + math.sin(1 / 6))])
+    assert drive.frames[0, 0, 0, 0] < 0 < drive.frames[0, 0, 0, 1]
+    arguments = ("scans", "--tiny", "--scan-bags", str(bag), "--out", str(tmp_path / "out"))
+    assert study.main(arguments) == 0
+    rows = json.loads((tmp_path / "out" / "scans.json").read_text())["found"]["rows"]
+    assert len(rows) == 6
+    assert all(row["exact"] and row["unequal"] == 0 for row in rows)
+    assert all(row["max"] <= row["bound"] for row in rows)
+
+
+def test_scans_without_a_bag_are_one_line(study, tmp_path, capsys):
+    assert study.main(["scans", "--tiny", "--out", str(tmp_path)]) == 2
+    assert "--scan-bags" in capsys.readouterr().err

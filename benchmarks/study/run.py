@@ -23,12 +23,18 @@ from typing import Any
 import torch
 
 from benchmarks.command import kept, write
-from benchmarks.study import depth, encodings, long
+from benchmarks.study import cells, depth, encodings, long, scans
 from crnn_snn_ros.core.device import choose_device
 from crnn_snn_ros.core.errors import CrnnSnnError
 from crnn_snn_ros.evaluation.bench import machine
 
-PARTS: dict[str, ModuleType] = {"depth": depth, "long": long, "encodings": encodings}
+PARTS: dict[str, ModuleType] = {
+    "cells": cells,
+    "depth": depth,
+    "long": long,
+    "encodings": encodings,
+    "scans": scans,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options().parse_args(arguments)
     torch.set_num_threads(1)
     try:
-        for name in options.parts or PARTS:
+        for name in options.parts or _asked(options):
             print(f"study: {name}", file=sys.stderr, flush=True)
             kept(_result(options, name), partial(_measured, name, options))
         done = {
@@ -56,6 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _asked(options: argparse.Namespace) -> list[str]:
+    return [name for name in PARTS if name != "scans" or options.scan_bags]
+
+
 def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -63,6 +73,8 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="these only")
     parser.add_argument("--out", type=Path, default=Path("out/study"), help="working folder")
     parser.add_argument("--page", type=Path, help="write this Markdown page, pictures beside it")
+    parser.add_argument("--scan-bags", type=Path, nargs="+", default=[], metavar="BAG",
+                        help="with /scan and /cmd_vel, for the part scans")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu", help="auto, cpu or cuda")
     parser.add_argument("--tiny", action="store_true", help="sizes of a test, figures of no worth")
@@ -77,6 +89,8 @@ def _measured(name: str, options: argparse.Namespace) -> str:
     part = PARTS[name]
     device = choose_device(options.device)
     size = part.TINY if options.tiny else part.Size()
+    if name == "scans":
+        size = size._replace(bags=tuple(options.scan_bags))
     begin = time.monotonic()
     found = part.measure(size, options.seed, device.type, options.out)
     told = {
