@@ -43,6 +43,7 @@ def test_depth_is_exact_and_within_its_bounds(study, tmp_path):
     assert all(layer["last"] <= layer["bound"] for layer in row["layers"])
     assert "| 3 | 0 |" in page
     assert "figures of no worth" in page
+    assert "nothing is said of: `cells`, `long`" in page
 
 
 def test_a_long_stream_stays_exact_and_the_replayed_train_drifts(study, tmp_path):

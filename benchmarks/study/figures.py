@@ -80,7 +80,8 @@ def _panel(axes: Any, panel: Panel) -> None:
         axes.set_ylim(bottom=0)
     else:
         axes.set_yscale(panel.y_scale)
-        axes.set_ylim(bottom=0)
+        if panel.y_scale == "linear":
+            axes.set_ylim(bottom=0)
     if panel.names:
         axes.set_xticks(range(len(panel.names)), panel.names, rotation=90)
     axes.grid(True, color="#dddddd", lw=0.6)

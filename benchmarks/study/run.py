@@ -4,8 +4,8 @@
     python -m benchmarks.study.run depth long --out out/study
 
 A part whose result is in ``--out`` is not run again, so that a run may be cut off and repeated
-(``--out`` elsewhere begins anew). Fixed seeds, one thread; all parts take under an hour on one
-core. Drives are recorded in the simulator at the first part that needs them.
+(``--out`` elsewhere begins anew). Fixed seeds, one thread. ``scans`` is run where ``--scan-bags``
+names recordings. Drives are recorded in the simulator at the first part that needs them.
 """
 
 from __future__ import annotations
@@ -112,6 +112,8 @@ def page(done: dict[str, dict[str, Any]]) -> str:
         f"| {told['seconds'] / 60:.1f} |{' tiny: figures of no worth' if told['tiny'] else ''}"
         for name, told in done.items()
     )
+    missing = ", ".join(f"`{name}`" for name in PARTS if name not in done)
+    left = f"Not run yet, so nothing is said of: {missing}.\n\n" if missing else ""
     return f"""# Open questions
 
 Written by `python -m benchmarks.study.run --page docs/results/study.md`; what is asked is in the
@@ -121,7 +123,7 @@ paper (arXiv 2408.09403), every answer is a measurement of the run below, one th
 |---|---|---|---|---|
 {rows}
 
-{sections}"""
+{left}{sections}"""
 
 
 if __name__ == "__main__":
