@@ -81,10 +81,12 @@ def train_verb(
                 for name in ("train", "validation")
             )
         quiet = json or not ranks.first
-        with progress_bar(training.float_epochs + training.qat_epochs, quiet=quiet) as bar:
+        epochs = training.phases
+        with progress_bar(sum(epochs.values()), quiet=quiet) as bar:
 
             def on_epoch(epoch: Epoch) -> None:
-                before = 0 if epoch.phase == "float" else training.float_epochs
+                names = list(epochs)
+                before = sum(epochs[name] for name in names[: names.index(epoch.phase)])
                 bar.update(bar.task_ids[0], completed=before + epoch.number, note=_note(epoch))
 
             origin = Origin(contract, config.frame_rate_hz, _provenance(config, training))

@@ -10,7 +10,7 @@ import torch
 from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.training.layers import NeuronLayer
 from crnn_snn_ros.training.log import Epoch
-from crnn_snn_ros.training.network import Crnn
+from crnn_snn_ros.training.network import Network
 
 
 class Board:
@@ -35,7 +35,7 @@ class Board:
         self._writer: Any = SummaryWriter(str(folder), purge_step=known + 1)
 
     @torch.no_grad()
-    def add(self, epoch: Epoch, rate: float, network: Crnn) -> None:
+    def add(self, epoch: Epoch, rate: float, network: Network) -> None:
         """Draw what is known after an epoch; ``rate`` is its last learning rate."""
         self._epochs += 1
         points: dict[str, float | None] = {

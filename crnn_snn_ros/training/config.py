@@ -123,6 +123,9 @@ class TrainConfig:
     window: int = 8  # frames of back-propagation through time
     streams: int = 32  # pieces of drives that are walked at the same time, by all processes
     piece: int = 4  # windows in a piece of a drive; the fewer, the more drives a step sees
+    memory_epochs: int = 0  # passes after each phase in which the recurrent layers learn alone
+    memory_window: int = 32  # frames of back-propagation through time in these
+    memory_streams: int = 128  # drives that are walked at the same time in these
     learning_rate: float = 2e-3  # of the float phase at its highest
     qat_learning_rate: float = 5e-4  # of the quantized phase at its highest
     weight_decay: float = 1e-3  # of weights, not of biases, scales and recurrent weights
@@ -139,14 +142,16 @@ class TrainConfig:
     tensorboard: bool = False  # write OUT/tensorboard; needs the extra [train]
 
     def __post_init__(self) -> None:
-        if min(self.float_epochs, self.qat_epochs) < 0:
-            epochs = (self.float_epochs, self.qat_epochs)
+        epochs = (self.float_epochs, self.qat_epochs, self.memory_epochs)
+        if min(epochs) < 0:
             raise ConfigError(f"epochs are {epochs}, must not be negative")
-        if min(self.streams, self.piece, self.threads) < 1:
-            counts = (self.streams, self.piece, self.threads)
+        counts = (self.streams, self.memory_streams, self.piece, self.threads)
+        if min(counts) < 1:
             raise ConfigError(f"streams, piece and threads must be at least 1, got {counts}")
-        if self.window < 2:  # batch norm has nothing to normalise over in a single frame
-            raise ConfigError(f"window is {self.window}, must be at least 2 frames")
+        for name in ("window", "memory_window"):
+            frames = getattr(self, name)
+            if frames < 2:  # batch norm has nothing to normalise over in a single frame
+                raise ConfigError(f"{name} is {frames}, must be at least 2 frames")
         for rate in (self.learning_rate, self.qat_learning_rate):
             if not 0.0 < rate < math.inf:
                 raise ConfigError(f"learning rate is {rate}, must be positive")
@@ -165,6 +170,16 @@ class TrainConfig:
             raise ConfigError(f"save-seconds is {self.save_seconds}, must not be negative")
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed is {self.seed}, must be within 0..2^63")
+
+    @property
+    def phases(self) -> dict[str, int]:
+        """Epochs of every phase, in their order."""
+        return {
+            "float": self.float_epochs,
+            "float_memory": self.memory_epochs * (self.float_epochs > 0),
+            "qat": self.qat_epochs,
+            "qat_memory": self.memory_epochs * (self.qat_epochs > 0),
+        }
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
+from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.core.graph import INPUT
 from crnn_snn_ros.training.config import NetworkConfig
 from crnn_snn_ros.training.layers import (
@@ -82,10 +83,12 @@ class Network(nn.Module):
             pixels: Network inputs (pixel - 128), any dtype, (N, T, C, H, W).
             carry: Of the frames before, from the same mode; None at the start of a stream.
         """
-        carry = carry or {}
-        scales = self.scales()
         seen = pixels.float() * (1.0 if self.quantized else INPUT_SCALE)
-        values = {INPUT: _channels_last(seen)}
+        return self.run({INPUT: _channels_last(seen)}, carry or {})
+
+    def run(self, values: dict[str, Tensor], carry: dict[str, Tensor]) -> Output:
+        """Run all layers over what is there already, by name, (N, T, C, H, W)."""
+        scales = self.scales()
         heads, after = {}, {}
         for name, layer in self.layers():
             if isinstance(layer, HeadLayer):
@@ -140,6 +143,24 @@ class Crnn(Network):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__(config.input_shape, _build(config))
         self.config = config
+
+    def take_over(self, start: Crnn) -> None:
+        """Go on from what another one learned; scales of activations belong to the number of bits.
+
+        Raises:
+            ConfigError: it is no float network of this size.
+        """
+        learned = {
+            name: value for name, value in start.state_dict().items() if not name.endswith(".scale")
+        }
+        expected = {name: value.shape for name, value in self.state_dict().items()}
+        expected = {name: shape for name, shape in expected.items() if not name.endswith(".scale")}
+        if start.quantized or {name: value.shape for name, value in learned.items()} != expected:
+            raise ConfigError(
+                "the checkpoint to go on from is not a float network of this size; give "
+                "float.safetensors of a run with the same input and layers"
+            )
+        self.load_state_dict(learned, strict=False)
 
 
 def _channels_last(pixels: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ class _Piece(NamedTuple):
 class _Stream:
     """A place in a piece, seen in one look."""
 
-    def __init__(self, piece: _Piece, look: Look) -> None:
+    def __init__(self, piece: _Piece, look: Look | None) -> None:
         self.piece, self.look = piece, look
         self.at = piece.start
         self.under_way = False
@@ -67,7 +67,10 @@ class _Stream:
             np.where(labelled, labels[index], np.float32(np.nan))
             for labels in (drive.steering_rad, drive.collision)
         )
-        return self.look(drive.frames[index], steering, collision, self.at)
+        seen = drive.frames[index]
+        if self.look is None:
+            return torch.from_numpy(seen), torch.from_numpy(steering), torch.from_numpy(collision)
+        return self.look(seen, steering, collision, self.at)
 
     @property
     def finished(self) -> bool:
@@ -85,7 +88,7 @@ class Streams:
         window: Frames in a chunk; fewer where no drive is so long.
         streams: Pieces N that are walked at the same time; fewer where there are not so many.
         rng: Draws where drives are cut, the order of the pieces, and the look of each.
-        looks: Limits of the look.
+        looks: Limits of the look; None: as they are.
         share: Which part of the streams to see, (number, of so many).
         piece: Windows of a drive after which its stream goes on to another; so long is nothing
             forgotten.
@@ -104,7 +107,7 @@ class Streams:
         window: int,
         streams: int,
         rng: np.random.Generator,
-        looks: AugmentConfig = AugmentConfig(),  # noqa: B008
+        looks: AugmentConfig | None = AugmentConfig(),  # noqa: B008
         share: tuple[int, int] = (0, 1),
         piece: int = 4,
     ) -> None:
@@ -114,7 +117,7 @@ class Streams:
         self._rng, self._looks = rng, looks
         self._window = min(window, max(len(drive) for drive in self._drives))
         total = sum(len(drive) for drive in self._drives)
-        self._piece, self._length = piece, piece * self._window
+        self._length = piece * self._window
         self._queue: list[_Piece] = []
         self._streams: list[_Stream] = []
         pieces = self._cut()
@@ -130,7 +133,8 @@ class Streams:
         if not self._streams:
             self._streams = [self._begin() for _ in range(self.count)]
             for number, stream in enumerate(self._streams):  # not all of them end at once
-                stream.skip(number % self._piece * self._window)
+                windows = -(-(stream.piece.stop - stream.at) // self._window)
+                stream.skip(number % windows * self._window)
         self._streams = [self._begin() if old.finished else old for old in self._streams]
         fresh = torch.tensor([not self._streams[number].under_way for number in self.seen])
         parts = [self._see(self._streams[number]) for number in self.seen]
@@ -142,7 +146,7 @@ class Streams:
     def state(self) -> dict[str, Any]:
         """Where all streams are, and what will be drawn: JSON."""
         streams = [
-            [stream.piece, stream.at, stream.under_way, stream.look._asdict()]
+            [stream.piece, stream.at, stream.under_way, stream.look and stream.look._asdict()]
             for stream in self._streams
         ]
         return {"rng": self._rng.bit_generator.state, "queue": self._queue, "streams": streams}
@@ -153,7 +157,7 @@ class Streams:
         self._queue = [_Piece(*piece) for piece in state["queue"]]
         self._streams = []
         for piece, at, under_way, look in state["streams"]:
-            stream = _Stream(_Piece(*piece), Look.of(look))
+            stream = _Stream(_Piece(*piece), look and Look.of(look))
             stream.at, stream.under_way = at, under_way
             self._streams.append(stream)
 
@@ -164,7 +168,8 @@ class Streams:
         if not self._queue:
             self._queue = self._cut()
             self._rng.shuffle(self._queue)
-        return _Stream(self._queue.pop(), augment(self._rng, self._looks))
+        look = None if self._looks is None else augment(self._rng, self._looks)
+        return _Stream(self._queue.pop(), look)
 
     def _cut(self) -> list[_Piece]:
         """All drives, each cut from another frame on, so that windows do not always meet there."""

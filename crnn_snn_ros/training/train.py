@@ -2,6 +2,7 @@
 
 fresh network --float phase--> fold, calibrate --quantized phase--> ready for conversion
 
+Where ``memory_epochs`` asks for it, the recurrent layers go on alone after each phase (``memory``).
 A process may be killed at any moment: where it stood was written a while before, and a run that
 goes on from there ends with the same weights, bit for bit on a CPU.
 """
@@ -13,31 +14,33 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from shutil import rmtree
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from crnn_snn_ros.core.device import choose_device
 from crnn_snn_ros.core.errors import ConfigError, DataError
 from crnn_snn_ros.data.dataset import Sequence as Drive
 from crnn_snn_ros.io.atomic import remove_unfinished
-from crnn_snn_ros.training import state
+from crnn_snn_ros.training import memory, state
 from crnn_snn_ros.training.board import Board
 from crnn_snn_ros.training.checkpoint import Checkpoint, Origin, load, save
-from crnn_snn_ros.training.config import NetworkConfig, TrainConfig
+from crnn_snn_ros.training.config import AugmentConfig, NetworkConfig, TrainConfig
 from crnn_snn_ros.training.convert.fold import fold_bn
+from crnn_snn_ros.training.drives import calibration_frames, labelled_heads, require_judge
 from crnn_snn_ros.training.evaluate import Figures, evaluate
 from crnn_snn_ros.training.log import Epoch, Log
 from crnn_snn_ros.training.loop import Loop
 from crnn_snn_ros.training.loss import Loss, share_of_collisions
-from crnn_snn_ros.training.network import Crnn
+from crnn_snn_ros.training.network import AnyNetwork, Crnn
 from crnn_snn_ros.training.ranks import ALONE, Ranks, own_device, share_statistics
 from crnn_snn_ros.training.streams import Streams
 
-CALIBRATION_DRIVES = 16
-CALIBRATION_FRAMES = 1024
-PHASES = ("float", "qat")
+FEATURES = "features_"  # folder of what the recurrent layers learn from, while they do
+PHASES = ("float", "qat", "float_memory", "qat_memory")
 
 
 def train(
@@ -87,6 +90,16 @@ def train(
     return result
 
 
+class _Task(NamedTuple):
+    """What one phase learns from."""
+
+    phase: str
+    drives: Sequence[Drive]
+    validation: Sequence[Drive]
+    config: TrainConfig
+    looks: AugmentConfig | None
+
+
 class Trainer:
     """The phases of training on one data set; arguments and errors as for ``train``."""
 
@@ -105,8 +118,8 @@ class Trainer:
         ranks: Ranks = ALONE,
     ) -> None:
         self._device = own_device(choose_device(config.device))
-        self._heads = _labelled_heads(drives, "train")
-        _require_judge(config.metric, validation)
+        self._heads = labelled_heads(drives, "train")
+        require_judge(config.metric, validation)
         self._drives, self._validation = drives, validation
         self._network, self._start = network, start
         self._config, self._origin, self._out, self._ranks = config, origin, out, ranks
@@ -128,24 +141,26 @@ class Trainer:
         if ranks.first:
             names = (state.NAME, "float.safetensors", "qat.safetensors", "log.csv")
             remove_unfinished(out / name for name in names)
+            for folder in out.glob(f"{FEATURES}*"):  # of a run that was killed
+                rmtree(folder)
 
     def float_phase(self) -> Checkpoint:
         """Train in floating point, and write ``float.safetensors``."""
-        if self._saved is not None and self._saved.phase == "qat":
+        if self._stands_at("qat", "qat_memory"):
             return load(self._out / "float.safetensors")
         torch.manual_seed(self._config.seed)
         network = Crnn(self._network)
         if self._start is not None:
-            _continue(network, self._start)
-        return self._save("float", self._fit(network.to(self._device), "float"))
+            network.take_over(self._start)
+        return self._phase(network.to(self._device), "float")
 
     def quantized_phase(self, network: Crnn) -> Checkpoint:
         """Fold, calibrate and train on integers, and write ``qat.safetensors``."""
         quantized = fold_bn(network.eval()).to(self._device)
-        pixels = torch.from_numpy(_calibration_frames(self._drives))
+        pixels = torch.from_numpy(calibration_frames(self._drives))
         quantized.calibrate(pixels.to(self._device))
         quantized.quantized = True
-        return self._save("qat", self._fit(quantized, "qat"))
+        return self._phase(quantized, "qat")
 
     def close(self) -> None:
         """All is done: nothing is left to go on from."""
@@ -153,6 +168,36 @@ class Trainer:
             self._path.unlink(missing_ok=True)
         if self._board is not None:
             self._board.close()
+
+    def _phase(self, network: Crnn, phase: str) -> Checkpoint:
+        """Train the whole network, then its recurrent layers alone, and write the checkpoint."""
+        config, alone = self._config, f"{phase}_memory"
+        if self._stands_at(alone):
+            result = load(self._out / f"{phase}.safetensors")
+        else:
+            task = _Task(phase, self._drives, self._validation, config, config.augment)
+            result = self._save(phase, phase, self._fit(network, task))
+        if config.phases[alone] == 0:
+            return result
+        return self._save(phase, alone, self._remember(result.network.to(self._device), alone))
+
+    def _remember(self, network: Crnn, phase: str) -> Crnn:
+        config = memory.long_windows(self._config)
+        with TemporaryDirectory(prefix=FEATURES, dir=self._out) as folder:
+            learned, judged = (
+                memory.features(network.eval(), drives, Path(folder, name), mirror=mirror)
+                for name, drives, mirror in (
+                    ("train.npy", self._drives, config.augment.mirror),
+                    ("validation.npy", self._validation, False),
+                )
+            )
+            task = _Task(phase, learned, judged, config, None)
+            tail = self._fit(memory.Tail(network), task)
+        network.load_state_dict(tail.state_dict(), strict=False)
+        return network
+
+    def _stands_at(self, *phases: str) -> bool:
+        return self._saved is not None and self._saved.phase in phases
 
     def _cut_off(self, resume: bool) -> state.State | None:
         """The state that a run which was cut off has left, if this one is to go on with it."""
@@ -168,58 +213,58 @@ class Trainer:
             state.require_same(self._path, saved.of, self._of)
         return saved
 
-    def _fit(self, network: Crnn, phase: str) -> Crnn:
-        """Run one phase and return the network at its best epoch."""
-        config, ranks = self._config, self._ranks
-        epochs = config.float_epochs if phase == "float" else config.qat_epochs
+    def _fit(self, network: AnyNetwork, task: _Task) -> AnyNetwork:
+        """Run one task and return the network at its best epoch."""
+        config, ranks = task.config, self._ranks
+        epochs = config.phases[task.phase]
         if epochs == 0:
             return network
         share_statistics(network, ranks)
-        rng = np.random.default_rng((config.seed, PHASES.index(phase)))
+        rng = np.random.default_rng((config.seed, PHASES.index(task.phase)))
         streams = Streams(
-            self._drives, config.window, config.streams, rng, config.augment,
+            task.drives, config.window, config.streams, rng, task.looks,
             (ranks.number, ranks.count), config.piece,
         )  # fmt: skip
         loop = Loop(network, streams, config, epochs, self._loss, ranks)
-        if self._saved is not None and self._saved.phase == phase:
+        if self._stands_at(task.phase):
             self._restore(loop)
         else:
-            self._store(loop, phase)
+            self._store(loop, task.phase)
         while not loop.finished:
             loop.learn()
             if loop.at_end_of_epoch:
-                self._judge(loop, phase)
+                self._judge(loop, task)
             (waited,) = ranks.as_first(time.monotonic() - self._stored_at)
             if waited >= config.save_seconds:
-                self._store(loop, phase)
+                self._store(loop, task.phase)
         return loop.result()
 
-    def _judge(self, loop: Loop[Crnn], phase: str) -> None:
+    def _judge(self, loop: Loop[AnyNetwork], task: _Task) -> None:
         found: list[float | None] = [None] * len(Figures._fields)
         if self._ranks.first:
-            found = list(evaluate(loop.judged, self._validation))
+            found = list(evaluate(loop.judged, task.validation))
         told = self._ranks.as_first(*(math.nan if value is None else value for value in found))
         figures = Figures(told[0], *(None if math.isnan(value) else value for value in told[1:]))
         if not math.isfinite(figures.validation_loss):
             self.close()
             raise DataError(
-                f"the loss is {figures.validation_loss} in {phase} epoch {loop.epoch}; "
+                f"the loss is {figures.validation_loss} in {task.phase} epoch {loop.epoch}; "
                 "lower the learning rate"
             )
-        epoch = Epoch(phase, loop.epoch, loop.epochs, loop.train_loss, *figures)
+        epoch = Epoch(task.phase, loop.epoch, loop.epochs, loop.train_loss, *figures)
         loop.close_epoch(epoch)
         self._log.add(epoch)
         if self._board is not None:
             self._board.add(epoch, loop.rate, loop.judged)
 
-    def _store(self, loop: Loop[Crnn], phase: str) -> None:
+    def _store(self, loop: Loop[AnyNetwork], phase: str) -> None:
         tensors, facts = loop.save()
         facts["epochs"] = self._log.epochs
         if self._ranks.first:
             state.write(self._path, state.State(phase, self._of, facts, tensors))
         self._stored_at = time.monotonic()
 
-    def _restore(self, loop: Loop[Crnn]) -> None:
+    def _restore(self, loop: Loop[AnyNetwork]) -> None:
         assert self._saved is not None
         try:
             loop.restore(self._saved.tensors, self._saved.facts)
@@ -227,11 +272,11 @@ class Trainer:
             raise state.damaged(self._path, error) from error
         self._stored_at = time.monotonic()
 
-    def _save(self, phase: str, network: Crnn) -> Checkpoint:
+    def _save(self, name: str, phase: str, network: Crnn) -> Checkpoint:
         figures = self._log.best(phase, self._config.metric)
         result = Checkpoint(network.eval(), self._origin, self._heads, figures)
         if self._ranks.first:
-            save(self._out / f"{phase}.safetensors", result)
+            save(self._out / f"{name}.safetensors", result)
         return result
 
 
@@ -242,54 +287,3 @@ def _same_run(
     if (checkpoint.network.config, checkpoint.origin) != (network, origin):
         raise ConfigError(f"{path} has been trained already, in another way; choose another folder")
     return checkpoint
-
-
-def _calibration_frames(drives: Sequence[Drive]) -> NDArray[np.int8]:
-    """The beginnings of some drives, (N, T, C, H, W), as long as the shortest of them at most."""
-    count = min(CALIBRATION_DRIVES, len(drives))
-    chosen = [drives[len(drives) * number // count] for number in range(count)]
-    frames = min([CALIBRATION_FRAMES // count, *(len(drive) for drive in chosen)])
-    return np.stack([drive.frames[:frames] for drive in chosen])
-
-
-def _continue(network: Crnn, start: Crnn) -> None:
-    """Take over what was learned; the scales of activations belong to the number of bits."""
-    learned = {
-        name: value for name, value in start.state_dict().items() if not name.endswith(".scale")
-    }
-    expected = {name: value.shape for name, value in network.state_dict().items()}
-    expected = {name: shape for name, shape in expected.items() if not name.endswith(".scale")}
-    if start.quantized or {name: value.shape for name, value in learned.items()} != expected:
-        raise ConfigError(
-            "the checkpoint to go on from is not a float network of this size; give "
-            "float.safetensors of a run with the same input and layers"
-        )
-    network.load_state_dict(learned, strict=False)
-
-
-def _labelled_heads(drives: Sequence[Drive], split: str) -> tuple[str, ...]:
-    heads = []
-    if any(np.isfinite(drive.steering_rad).any() for drive in drives):
-        heads.append("steering")
-    if any(np.isfinite(drive.collision).any() for drive in drives):
-        heads.append("collision")
-    if not heads:
-        raise DataError(
-            f"no frame of the {split} split has a steering or collision label; "
-            "name the label topics in the data file"
-        )
-    return tuple(heads)
-
-
-def _require_judge(metric: str, validation: Sequence[Drive]) -> None:
-    """Refuse a metric that the labels of the validation split cannot give."""
-    heads = _labelled_heads(validation, "validation")
-    if metric == "steering_rmse_rad" and "steering" not in heads:
-        raise DataError(f"metric '{metric}': no frame of the validation split has such a label")
-    if metric == "collision_auroc":
-        labels = np.concatenate([drive.collision for drive in validation])
-        if not ((labels > 0.5).any() and (labels <= 0.5).any()):
-            raise DataError(
-                f"metric '{metric}': the validation split needs frames with a collision and frames "
-                "without one"
-            )

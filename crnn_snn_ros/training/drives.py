@@ -1,0 +1,59 @@
+"""What a data set offers: labels, and frames to calibrate on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crnn_snn_ros.core.errors import DataError
+from crnn_snn_ros.data.dataset import Sequence as Drive
+
+CALIBRATION_DRIVES = 16
+CALIBRATION_FRAMES = 1024
+
+
+def labelled_heads(drives: Sequence[Drive], split: str) -> tuple[str, ...]:
+    """Heads for which some frame has a label.
+
+    Raises:
+        DataError: there is none.
+    """
+    heads = []
+    if any(np.isfinite(drive.steering_rad).any() for drive in drives):
+        heads.append("steering")
+    if any(np.isfinite(drive.collision).any() for drive in drives):
+        heads.append("collision")
+    if not heads:
+        raise DataError(
+            f"no frame of the {split} split has a steering or collision label; "
+            "name the label topics in the data file"
+        )
+    return tuple(heads)
+
+
+def require_judge(metric: str, validation: Sequence[Drive]) -> None:
+    """Refuse a metric that the labels of the validation split cannot give.
+
+    Raises:
+        DataError: for that reason.
+    """
+    heads = labelled_heads(validation, "validation")
+    if metric == "steering_rmse_rad" and "steering" not in heads:
+        raise DataError(f"metric '{metric}': no frame of the validation split has such a label")
+    if metric == "collision_auroc":
+        labels = np.concatenate([drive.collision for drive in validation])
+        if not ((labels > 0.5).any() and (labels <= 0.5).any()):
+            raise DataError(
+                f"metric '{metric}': the validation split needs frames with a collision and frames "
+                "without one"
+            )
+
+
+def calibration_frames(drives: Sequence[Drive]) -> NDArray[np.int8]:
+    """The beginnings of some drives, (N, T, C, H, W), as long as the shortest of them at most."""
+    count = min(CALIBRATION_DRIVES, len(drives))
+    chosen = [drives[len(drives) * number // count] for number in range(count)]
+    frames = min([CALIBRATION_FRAMES // count, *(len(drive) for drive in chosen)])
+    return np.stack([drive.frames[:frames] for drive in chosen])
