@@ -6,7 +6,8 @@ All IndRNNs are signed, and all activations are whole counts from the first step
 where a memory is to last for hundreds of steps, rounding in each of them changes what it keeps.
 Memories begin between one step and the whole sequence, evenly on a logarithmic scale, those of the
 last layer with long ones; the longer the memory that adds it up, the less charge a step brings: a
-layer that begins in its limits, or whose steps are lost in rounding, learns slowly.
+layer that begins in its limits, or whose steps are lost in rounding, learns slowly. (Less by the
+square root: then a memory of the whole sequence is still charged with two counts of 127 a step.)
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from crnn_snn_ros.training.network import Network
 HEAD = "digit"
 DIGITS = 10
 KERNEL, STRIDE = 5, 2  # of the convolution
-SHARE = 0.25  # of its range that one step may charge a layer without memory
+SHARE = 0.2  # of its range: spread of a state, were what comes in noise
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def build(size: Size, steps: int, seed: int) -> Network:
             last = number == len(size.hidden)
             recurrent = _memories(hidden, steps / 8 if last else 1.0, float(steps))
             weight = nn.init.xavier_uniform_(torch.empty(hidden, inputs))
-            spread = SHARE * (1.0 - recurrent.square())
+            spread = SHARE * (1.0 - recurrent.square()).sqrt()
             nodes[f"rnn{number}"] = NeuronLayer(
                 [LinearBranch(source, weight, spread)],
                 hidden,

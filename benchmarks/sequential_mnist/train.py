@@ -39,7 +39,7 @@ class Plan:
     float_epochs: int = 20
     quantized_epochs: int = 8
     batch: int = 32
-    rate: float = 3e-3
+    rate: float = 1e-3  # at 3e-3 half of S-MNIST is right after 1,400 steps, at this one 79 %
     quantized_rate: float = 5e-4
     recurrent_rate: float = 0.1  # of the recurrent weights, as a share
     longest_growth: float = 2.0  # of a recurrent layer's state over the whole sequence, in float
