@@ -55,6 +55,17 @@ def test_a_long_stream_stays_exact_and_the_replayed_train_drifts(study, tmp_path
     assert drift["replayed"][-1] > 10 * max(drift["canonical"])
 
 
+def test_encodings_of_the_shipped_model_end_where_the_quantized_network_does(study, tmp_path):
+    found, page = measured(study, tmp_path, "encodings")
+    found = found["encodings"]
+    assert found["unequal"] == 0
+    assert found["settled"] == 1.0
+    assert 1 < found["longest"] <= found["bound"]
+    assert found["cuts"][0]["settled"] == 0.0
+    assert found["encodings"]["s_analog"][-1] == 0.0 < found["encodings"]["m_analog"][-1]
+    assert "cannot be compared with the\npaper's 0.057" in page
+
+
 def test_a_difference_is_told(study, tmp_path):
     found, _ = measured(study, tmp_path, "long")
     found["long"]["unequal"]["s-analog"] = 7

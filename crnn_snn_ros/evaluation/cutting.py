@@ -95,7 +95,8 @@ def encoding_errors(
         trains: m_analog.Trains = {}
         told: tuple[list[float], list[float]] = [], []
         for frame in frames:
-            result, spiking = engine.step(torch.from_numpy(frame[None]), spiking, num_steps=count)
+            pixels = torch.from_numpy(np.array(frame[None]))  # those of a drive are read-only
+            result, spiking = engine.step(pixels, spiking, num_steps=count)
             told[0].append(float(result.heads[STEERING][0, 0]) * scale)
             heads, trains = m_analog.run_frame(model.graph, frame, trains, count)
             told[1].append(heads[STEERING])
