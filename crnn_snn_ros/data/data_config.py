@@ -9,7 +9,8 @@
     input: {width: 96, height: 64, colour: rgb, crop_top: 0.0, crop_bottom: 0.0}
 
 ``path`` is relative to the file. ``image`` may be left out where a bag has one image topic;
-``steering`` and ``collision`` where there is no such label. A bag whose steering is a velocity
+``steering`` and ``collision`` where there is no such label; ``scan`` names a laser scanner's topic,
+by which an eye may be taught (``train --scan-weight``). A bag whose steering is a velocity
 command may say ``yaw_gain``, or ``wheelbase_m``, and ``max_steering_rad``; ``tolerance_s`` is how
 far a label may be from its frame, half a frame period where nothing is said. A split is a
 contiguous stretch of every bag, in fractions of its frames, or whole bags, where they say
@@ -43,6 +44,7 @@ class BagConfig:
     image: str | None = None  # None: the only image topic of the bag
     steering: str | None = None  # a type that ``steering`` reads; rad, positive to the left
     collision: str | None = None  # std_msgs/Float32, 0..1
+    scan: str | None = None  # sensor_msgs/LaserScan
     split: str | None = None  # the whole bag belongs to this split; None: ``DataConfig.splits``
     tolerance_s: float | None = None  # of a label's stamp; None: half a frame period
     steering_config: SteeringConfig = field(default_factory=SteeringConfig)  # of velocity commands
@@ -127,7 +129,7 @@ def _data_config(content: object, folder: Path) -> DataConfig:
 
 
 def _bag(content: object, where: str, folder: Path) -> BagConfig:
-    texts = ("image", "steering", "collision", "split")
+    texts = ("image", "steering", "collision", "scan", "split")
     numbers = ("tolerance_s", "yaw_gain", "wheelbase_m", "max_steering_rad")
     fields = _mapping(content, where, ("path",), texts + numbers)
     for key in ("path", *(key for key in texts if key in fields)):

@@ -24,6 +24,7 @@ from crnn_snn_ros.core.errors import ConfigError, DataError
 from crnn_snn_ros.data import cache
 from crnn_snn_ros.data.bags import Signal, find_image_topic, read_frames, read_signal
 from crnn_snn_ros.data.data_config import BagConfig, DataConfig, load_data_config
+from crnn_snn_ros.data.scans import BEARINGS, Scans, read_scans
 from crnn_snn_ros.data.steering import read_steering
 from crnn_snn_ros.io.identity import identity
 from crnn_snn_ros.io.preprocess import InputContract, see_all
@@ -47,6 +48,7 @@ class Sequence:
     stamps_ns: Stamps  # (N,), never running back
     steering_rad: Floats  # (N,), positive to the left, NaN where absent
     collision: Floats  # (N,), 0..1, NaN where absent
+    ranges_m: Floats | None = None  # (N, BEARINGS), NaN where absent; None: without a scanner
 
     def __len__(self) -> int:
         """Frames."""
@@ -96,14 +98,21 @@ def synchronise(signal: Signal, stamps_ns: Stamps, tolerance_ns: int) -> Floats:
     """
     if len(signal.stamps_ns) == 0:
         return np.full(len(stamps_ns), np.nan, np.float32)
-    last = len(signal.stamps_ns) - 1
-    after = np.clip(np.searchsorted(signal.stamps_ns, stamps_ns, side="left"), 0, last)
-    before = np.maximum(after - 1, 0)
-    to_before = np.abs(stamps_ns - signal.stamps_ns[before])
-    to_after = np.abs(signal.stamps_ns[after] - stamps_ns)
-    nearest = np.where(to_before <= to_after, before, after)
-    near = np.minimum(to_before, to_after) <= tolerance_ns
+    nearest, near = _nearest(signal.stamps_ns, stamps_ns, tolerance_ns)
     return np.where(near, signal.values[nearest], np.nan).astype(np.float32)
+
+
+def _nearest(
+    recorded_ns: Stamps, stamps_ns: Stamps, tolerance_ns: int
+) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """For each stamp the number of the recorded one nearest to it, and whether that is near."""
+    last = len(recorded_ns) - 1
+    after = np.clip(np.searchsorted(recorded_ns, stamps_ns, side="left"), 0, last)
+    before = np.maximum(after - 1, 0)
+    to_before = np.abs(stamps_ns - recorded_ns[before])
+    to_after = np.abs(recorded_ns[after] - stamps_ns)
+    nearest = np.where(to_before <= to_after, before, after)
+    return nearest, np.minimum(to_before, to_after) <= tolerance_ns
 
 
 def _decode(contract: InputContract, cache_dir: Path, bag: BagConfig) -> None:
@@ -111,6 +120,7 @@ def _decode(contract: InputContract, cache_dir: Path, bag: BagConfig) -> None:
     _frames(bag, contract, cache_dir)
     _steering(bag, cache_dir)
     _collision(bag, cache_dir)
+    _scans(bag, cache_dir)
 
 
 def _load_sequence(config: DataConfig, bag: BagConfig, split: str, cache_dir: Path) -> Sequence:
@@ -134,6 +144,7 @@ def _load_sequence(config: DataConfig, bag: BagConfig, split: str, cache_dir: Pa
         stamps_ns=stamps,
         steering_rad=synchronise(steering, stamps, tolerance_ns),
         collision=synchronise(collision, stamps, tolerance_ns),
+        ranges_m=_ranges(_scans(bag, cache_dir), stamps, tolerance_ns),
     )
 
 
@@ -211,6 +222,30 @@ def _collision(bag: BagConfig, cache_dir: Path) -> Signal:
     if topic is None:
         return _NO_SIGNAL
     return _signal(bag, topic, {}, partial(read_signal, bag.path, topic), (0.0, 1.0), cache_dir)
+
+
+def _scans(bag: BagConfig, cache_dir: Path) -> Scans | None:
+    topic = bag.scan
+    if topic is None:
+        return None
+    key = {"version": CACHE_VERSION, "bag": _identity(bag.path), "scan": topic}
+
+    def build(folder: Path) -> None:
+        for name, values in read_scans(bag.path, topic)._asdict().items():
+            np.save(folder / f"{name}.npy", values)
+
+    folder = cache.entry(cache_dir, key, build)
+    return Scans(
+        cache.load(folder, "stamps_ns", (), np.int64),
+        cache.load(folder, "ranges_m", (BEARINGS,), np.float32),
+    )
+
+
+def _ranges(scans: Scans | None, stamps_ns: Stamps, tolerance_ns: int) -> Floats | None:
+    if scans is None:
+        return None
+    nearest, near = _nearest(scans.stamps_ns, stamps_ns, tolerance_ns)
+    return np.where(near[:, None], scans.ranges_m[nearest], np.float32(np.nan))
 
 
 _NO_SIGNAL = Signal(np.empty(0, np.int64), np.empty(0, np.float64))

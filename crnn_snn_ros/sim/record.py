@@ -45,6 +45,7 @@ from crnn_snn_ros.sim.suites import (
 NOISE_STREAM = 7  # of the seed: noise of the driver, apart from geometry, movers and looks
 NOISE_MEMORY_S = 0.7
 MAX_RAYS = 3600
+SCAN = "/scan"
 SPLIT = "split"  # what a bag notes of what it is for
 
 
@@ -181,6 +182,7 @@ def _write_data_file(recording: Recording, setup: Setup) -> None:
             "path": metadata.parent.name,
             "steering": "/steering",
             "collision": "/collision",
+            **({"scan": SCAN} if recording.scan_rays else {}),
             "split": read_info(metadata.parent).about[SPLIT],
         }
         for metadata in sorted(folder.glob("*/metadata.yaml"))
@@ -211,7 +213,7 @@ def _write_scan(writer: BagWriter, simulator: Simulator, rays: int) -> None:
     frame = simulator.observation.frame
     assert frame is not None
     fields, ranges = scan.circle(simulator.scan(rays), simulator.rate_hz)
-    writer.laser_scan("/scan", frame.stamp_ns, fields, ranges, scan.FRAME)
+    writer.laser_scan(SCAN, frame.stamp_ns, fields, ranges, scan.FRAME)
 
 
 def _png(frame: Frame) -> bytes:

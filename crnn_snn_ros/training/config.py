@@ -130,6 +130,7 @@ class TrainConfig:
     qat_learning_rate: float = 5e-4  # of the quantized phase at its highest
     weight_decay: float = 1e-3  # of weights, not of biases, scales and recurrent weights
     balance: bool = False  # both classes of collision weigh alike; what is learned stays a chance
+    scan_weight: float = 0.0  # of what a laser scanner saw, learned beside in the float phase
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     metric: str = "validation_loss"  # chooses the epoch; or steering_rmse_rad, collision_auroc
     patience: int = 0  # epochs without a better one after which a phase ends; 0: never
@@ -157,6 +158,8 @@ class TrainConfig:
                 raise ConfigError(f"learning rate is {rate}, must be positive")
         if not 0.0 <= self.weight_decay < math.inf:
             raise ConfigError(f"weight decay is {self.weight_decay}, must not be negative")
+        if not 0.0 <= self.scan_weight < math.inf:
+            raise ConfigError(f"scan-weight is {self.scan_weight}, must not be negative")
         if self.metric not in METRICS:
             raise ConfigError(
                 f"metric '{self.metric:.40}'{closest(self.metric, METRICS)} is not one of "
@@ -190,11 +193,13 @@ class DaggerConfig:
         ConfigError: a value is out of range.
     """
 
+    start: str | None = None  # float checkpoint to go on from, which drives from the first round on
     courses: int = 240  # that the teacher drives
     rounds: int = 3  # in which the network drives
     round_courses: int = 180  # in each of them
     round_epochs: int = 2  # of training after each of them, over all drives so far
     noise: float = 0.4  # rad/s, of the teacher's yaw rate, so that it shows how to come back
+    passed_over: int = 0  # courses that the network of ``start`` has driven before, left out
     scan_rays: int = 0  # of a laser scanner that is recorded too, a full circle
     processes: int = 1  # courses that are driven at the same time
     scheduler: str | None = None  # address of a Dask scheduler, whose workers drive instead
@@ -203,10 +208,11 @@ class DaggerConfig:
         least = min(self.courses, self.round_courses, self.round_epochs)
         if least < 1 or self.rounds < 0:
             raise ConfigError("courses and epochs must be at least 1, rounds at least 0")
-        if max(self.courses, self.rounds * self.round_courses) > MAX_COURSES:
+        driven = self.passed_over + self.rounds * self.round_courses
+        if max(self.courses, driven) > MAX_COURSES or self.passed_over < 0:
             raise ConfigError(
                 f"{self.courses} courses and {self.rounds} rounds of {self.round_courses}, "
-                f"there are seeds for {MAX_COURSES} each"
+                f"{self.passed_over} passed over, there are seeds for {MAX_COURSES} each"
             )
         if not 0.0 <= self.noise <= 5.0:
             raise ConfigError(f"noise is {self.noise}, allowed is 0 to 5 rad/s")

@@ -73,7 +73,8 @@ def dagger(
     """Drive and train in turns, then quantize; everything is written below ``out``.
 
     ``drives/`` holds the bags and ``data.yaml``, ``round0/`` to ``roundN/`` the float networks,
-    ``qat.safetensors`` the result.
+    ``qat.safetensors`` the result. A run that has a network to start with has no ``round0/``: the
+    teacher drives for later rounds only.
 
     Args:
         network: Size and number formats.
@@ -96,6 +97,9 @@ def dagger(
     best: Checkpoint | None = None
     for number in range(config.rounds + 1):
         checkpoint = out / f"round{number}" / "float.safetensors"
+        if number == 0 and config.start is not None:
+            run.drive(None, 0)
+            checkpoint = Path(config.start)
         if not checkpoint.exists():
             run.drive(driver, number)
             run.train(number, best)
@@ -122,7 +126,8 @@ class _Run:
         """Record the courses of a round, and a few to validate on."""
         self.told(f"round {number}: {'the network' if number else 'the teacher'} drives")
         count, noise = self.config.round_courses, 0.0
-        seeds: Sequence[int] = DAGGER_SEEDS[(number - 1) * count :][:count]
+        first = self.config.passed_over + (number - 1) * count
+        seeds: Sequence[int] = DAGGER_SEEDS[first:][:count]
         if number == 0:
             count, noise = self.config.courses, self.config.noise
             seeds = [seed for seed in TRAIN_SEEDS if seed not in VALIDATION_SEEDS][:count]

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from crnn_snn_ros.training.config import TrainConfig
 from crnn_snn_ros.training.log import Epoch
 from crnn_snn_ros.training.loss import Loss
-from crnn_snn_ros.training.network import AnyNetwork, Network
+from crnn_snn_ros.training.network import AnyNetwork
+from crnn_snn_ros.training.probe import Probe
 from crnn_snn_ros.training.ranks import Ranks
 from crnn_snn_ros.training.streams import Streams
 
@@ -57,7 +58,11 @@ class Loop(Generic[AnyNetwork]):
         ranks: Ranks,
     ) -> None:
         rate = config.qat_learning_rate if network.quantized else config.learning_rate
-        groups = _parameter_groups(network, rate, config.weight_decay)
+        self._probe: Probe | None = None
+        if config.scan_weight and network.eye and not network.quantized:
+            self._probe = Probe(network, config.scan_weight, ranks)
+        self._learning = nn.ModuleList([network, *([self._probe] if self._probe else [])])
+        groups = _parameter_groups(self._learning, rate, config.weight_decay)
         self._rates = [group["lr"] for group in groups]
         self._optimizer = torch.optim.AdamW(groups)
         self._network, self._streams, self._config = network, streams, config
@@ -97,7 +102,7 @@ class Loop(Generic[AnyNetwork]):
         """One step: a window of all streams."""
         self._network.train()
         chunk = next(self._streams)
-        pixels, steering, collision, fresh = (part.to(self._device) for part in chunk)
+        pixels, steering, collision, ranges, fresh = (part.to(self._device) for part in chunk)
         kept = {
             name: torch.where(fresh[:, None], 0.0, state) for name, state in self._carry.items()
         }
@@ -107,6 +112,9 @@ class Loop(Generic[AnyNetwork]):
         self._carry = {name: state.detach().float() for name, state in output.carry.items()}
         heads = {name: values.float() for name, values in output.heads.items()}
         loss = self._loss(heads, steering, collision)
+        if self._probe is not None:
+            beside = self._probe(output.activations, ranges)
+            loss = beside if loss is None else loss if beside is None else loss + beside
         if loss is not None:
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -137,6 +145,8 @@ class Loop(Generic[AnyNetwork]):
         tensors = _named("network", self._network.state_dict()) | _named("best", self._best)
         if self.judged is not self._network:
             tensors |= _named("average", self.judged.state_dict())
+        if self._probe is not None:
+            tensors |= _named("probe", self._probe.state_dict())
         for number, moments in self._optimizer.state_dict()["state"].items():
             tensors |= _named(f"optimizer.{number}", moments)
         for name, state in self._carry.items():
@@ -158,6 +168,8 @@ class Loop(Generic[AnyNetwork]):
         self._network.load_state_dict(parts["network"])
         if self.judged is not self._network:
             self.judged.load_state_dict(parts["average"])
+        if self._probe is not None:
+            self._probe.load_state_dict(parts["probe"])
         optimizer = self._optimizer.state_dict()
         for name, value in parts.get("optimizer", {}).items():
             number, _, moment = name.partition(".")
@@ -175,7 +187,7 @@ class Loop(Generic[AnyNetwork]):
 
     def _exchange(self, loss: Tensor) -> float:
         """Sum gradients and loss over all processes; the whole loss."""
-        gradients = [p.grad for p in self._network.parameters() if p.grad is not None]
+        gradients = [p.grad for p in self._learning.parameters() if p.grad is not None]
         if self._ranks.count > 1:
             flat = torch.cat([loss.reshape(1), *(gradient.flatten() for gradient in gradients)])
             self._ranks.add_up(flat)
@@ -186,7 +198,7 @@ class Loop(Generic[AnyNetwork]):
         return loss.item()
 
     def _update(self) -> None:
-        nn.utils.clip_grad_norm_(self._network.parameters(), LARGEST_GRADIENT)
+        nn.utils.clip_grad_norm_(self._learning.parameters(), LARGEST_GRADIENT)
         factor = self.rate / self._rates[0]
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
@@ -221,10 +233,10 @@ def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
             kept.copy_(value)
 
 
-def _parameter_groups(network: Network, rate: float, decay: float) -> list[dict[str, Any]]:
+def _parameter_groups(learning: nn.Module, rate: float, decay: float) -> list[dict[str, Any]]:
     """Weights decay; biases, scales and recurrent weights do not; scales learn slowly."""
     weights, plain, scales = [], [], []
-    for name, parameter in network.named_parameters():
+    for name, parameter in learning.named_parameters():
         if name.endswith(".scale"):
             scales.append(parameter)
         elif parameter.ndim > 1:

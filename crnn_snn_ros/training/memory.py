@@ -20,7 +20,6 @@ from torch import Tensor
 
 from crnn_snn_ros.data.dataset import Sequence as Drive
 from crnn_snn_ros.training.config import TrainConfig
-from crnn_snn_ros.training.layers import NeuronLayer
 from crnn_snn_ros.training.network import Network, Output
 
 SEEN_AT_ONCE = 256  # frames
@@ -38,11 +37,11 @@ class Tail(Network):
     """
 
     def __init__(self, network: Network) -> None:
-        names = list(network.nodes)
-        first = names.index(_first_recurrent(network))
-        super().__init__(network.input_shape, {name: network.nodes[name] for name in names[first:]})
+        eye = network.eye
+        rest = {name: layer for name, layer in network.nodes.items() if name not in eye}
+        super().__init__(network.input_shape, rest)
         self.quantized = network.quantized
-        self.source = names[first - 1]
+        self.source = eye[-1]
         self._source_scale = network.scales()[self.source].detach()
 
     def scales(self) -> dict[str, Tensor]:
@@ -70,10 +69,8 @@ def features(network: Network, drives: Sequence[Drive], path: Path, *, mirror: b
         mirror: Give every drive a second time, mirrored, as the network sees that.
     """
     tail = Tail(network)
-    names = list(network.nodes)
     front = Network(
-        network.input_shape,
-        {name: network.nodes[name] for name in names[: names.index(tail.source) + 1]},
+        network.input_shape, {name: network.nodes[name] for name in network.eye}
     ).eval()
     front.quantized = network.quantized
     views = [(drive, mirrored) for drive in drives for mirrored in (False, True)[: 1 + mirror]]
@@ -88,7 +85,8 @@ def features(network: Network, drives: Sequence[Drive], path: Path, *, mirror: b
             kept[at + start : at + start + len(seen)] = seen
         assert kept is not None
         steering = -drive.steering_rad if mirrored else drive.steering_rad
-        found.append(replace(drive, frames=kept[at : at + len(drive)], steering_rad=steering))
+        seen_so = kept[at : at + len(drive)]
+        found.append(replace(drive, frames=seen_so, steering_rad=steering, ranges_m=None))
         at += len(drive)
     return found
 
@@ -98,11 +96,3 @@ def _see(front: Network, source: str, frames: np.ndarray, mirrored: bool) -> np.
     device = next(front.parameters()).device
     seen = front(torch.from_numpy(pixels)[None].to(device)).activations[source]
     return np.asarray(seen[0].cpu().numpy())
-
-
-def _first_recurrent(network: Network) -> str:
-    return next(
-        name
-        for name, layer in network.layers()
-        if isinstance(layer, NeuronLayer) and layer.recurrent is not None
-    )

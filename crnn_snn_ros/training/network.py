@@ -64,6 +64,17 @@ class Network(nn.Module):
             assert isinstance(layer, NeuronLayer | MaxPoolLayer | SumPoolLayer | HeadLayer)
             yield name, layer
 
+    @property
+    def eye(self) -> tuple[str, ...]:
+        """The layers before the first recurrent one: what they give depends on one frame only."""
+        names = list(self.nodes)
+        recurrent = (
+            name
+            for name, layer in self.layers()
+            if isinstance(layer, NeuronLayer) and layer.recurrent is not None
+        )
+        return tuple(names[: names.index(next(recurrent))])
+
     def scales(self) -> dict[str, Tensor]:
         """Real value of one count of every node that is not a head."""
         scales = {INPUT: torch.tensor(INPUT_SCALE, device=next(self.parameters()).device)}

@@ -84,8 +84,8 @@ def described(
     for split, parts in drives.items():
         digest = hashlib.sha256()
         for drive in parts:
-            for labels in (drive.stamps_ns, drive.steering_rad, drive.collision):
-                digest.update(np.ascontiguousarray(labels).tobytes())
+            for labels in (drive.stamps_ns, drive.steering_rad, drive.collision, drive.ranges_m):
+                digest.update(b"" if labels is None else np.ascontiguousarray(labels).tobytes())
         asked[f"the labels of {split}"] = digest.hexdigest()
     digest = hashlib.sha256()
     for value in start.state_dict().values() if start is not None else ():

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from crnn_snn_ros.core.errors import DataError
 from crnn_snn_ros.data.dataset import Sequence as Drive
+from crnn_snn_ros.data.scans import BEARINGS
 from crnn_snn_ros.training.augment import Look, augment
 from crnn_snn_ros.training.config import AugmentConfig
 
@@ -33,6 +34,7 @@ class Chunk(NamedTuple):
     pixels: Tensor  # float, (N, T, C, H, W)
     steering_rad: Tensor  # (N, T), NaN where there is no label
     collision: Tensor  # (N, T), NaN where there is no label
+    ranges_m: Tensor  # (N, T, BEARINGS), NaN where there is no scan
     fresh: Tensor  # bool (N,): a new piece begins here, so nothing is remembered
 
 
@@ -59,7 +61,7 @@ class _Stream:
         self.at += frames
         self.under_way = True
 
-    def window(self, drive: Drive, frames: int) -> tuple[Tensor, Tensor, Tensor]:
+    def window(self, drive: Drive, frames: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The next frames and labels; past the end the last frame stays, without a label."""
         index = np.minimum(np.arange(self.at, self.at + frames), self.piece.stop - 1)
         labelled = index == np.arange(self.at, self.at + frames)
@@ -67,10 +69,15 @@ class _Stream:
             np.where(labelled, labels[index], np.float32(np.nan))
             for labels in (drive.steering_rad, drive.collision)
         )
+        ranges = torch.full((frames, BEARINGS), torch.nan)
+        if drive.ranges_m is not None:
+            ranges[labelled] = torch.from_numpy(drive.ranges_m[index[labelled]])
         seen = drive.frames[index]
-        if self.look is None:
-            return torch.from_numpy(seen), torch.from_numpy(steering), torch.from_numpy(collision)
-        return self.look(seen, steering, collision, self.at)
+        if self.look is not None:
+            told = self.look(seen, steering, collision, self.at)
+            return *told, ranges.flip(1) if self.look.mirrored else ranges
+        pixels, steered, judged = map(torch.from_numpy, (seen, steering, collision))
+        return pixels, steered, judged, ranges
 
     @property
     def finished(self) -> bool:
@@ -140,8 +147,8 @@ class Streams:
         parts = [self._see(self._streams[number]) for number in self.seen]
         for stream in self._streams:
             stream.advance(self._window)
-        pixels, steering, collision = (torch.stack(part) for part in zip(*parts, strict=True))
-        return Chunk(pixels, steering, collision, fresh)
+        pixels, steering, collision, ranges = map(torch.stack, zip(*parts, strict=True))
+        return Chunk(pixels, steering, collision, ranges, fresh)
 
     def state(self) -> dict[str, Any]:
         """Where all streams are, and what will be drawn: JSON."""
@@ -161,7 +168,7 @@ class Streams:
             stream.at, stream.under_way = at, under_way
             self._streams.append(stream)
 
-    def _see(self, stream: _Stream) -> tuple[Tensor, Tensor, Tensor]:
+    def _see(self, stream: _Stream) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         return stream.window(self._drives[stream.piece.drive], self._window)
 
     def _begin(self) -> _Stream:
