@@ -82,4 +82,5 @@ def kept_float_loop(path: str | Path, config: ControlConfig | None = None) -> Fl
 
 @lru_cache(maxsize=2)
 def _kept(path: str, config: ControlConfig | None, _: Identity | None) -> FloatLoop:
+    torch.set_num_threads(1)  # processes that drive beside each other would wait for threads
     return load_float_loop(path, config)
