@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -104,9 +105,31 @@ def test_a_run_cut_off_ends_with_the_same_network(
         assert (tmp_path / name).read_bytes() == (finished / name).read_bytes()
 
 
+@needs_pictures
+def test_it_goes_on_from_a_network(finished: Path, tmp_path: Path) -> None:
+    start = finished / "round1" / "float.safetensors"
+    driven = DaggerConfig(
+        start=str(start), courses=1, rounds=1, round_courses=1, round_epochs=1, passed_over=2,
+        scan_rays=24,
+    )  # fmt: skip
+    training = replace(TRAINING, qat_epochs=0, scan_weight=1.0)
+    dagger(NETWORK, training, driven, ORIGIN, tmp_path, lambda _: None, lambda _: None)
+    assert not (tmp_path / "round0").exists()
+    config = load_data_config(tmp_path / "drives" / "data.yaml")
+    assert {bag.scan for bag in config.bags} == {"/scan"}
+    about = [read_info(bag.path).about for bag in config.bags if bag.split == "train"]
+    assert {int(of["seed"]) for of in about} == {TRAIN_SEEDS[0], DAGGER_SEEDS[2]}
+    before = load(start).network.state_dict()
+    after = load(tmp_path / "round1" / "float.safetensors").network.state_dict()
+    weight = "nodes.stem.branches.0.weight"
+    step = (after[weight] - before[weight]).abs().max()
+    assert 0.0 < step < 0.1  # it began there
+
+
 @pytest.mark.parametrize(
     "changes",
-    [{"courses": 0}, {"rounds": -1}, {"rounds": 30, "round_courses": 200}, {"noise": -0.1}],
+    [{"courses": 0}, {"rounds": -1}, {"rounds": 30, "round_courses": 200}, {"noise": -0.1},
+     {"passed_over": -1}, {"passed_over": 3500, "rounds": 1}],
     ids=str,
 )
 def test_what_cannot_be_driven_is_refused(changes: dict[str, int]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from training_samples import bar_drive, blinded, small_config
+from training_samples import bar_drive, small_config
 
 from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.data.dataset import Sequence
@@ -60,23 +60,27 @@ def test_the_loss_is_the_mean_over_what_was_measured():
     assert all(parameter.grad.isfinite().all() for parameter in probe.parameters())
 
 
-def test_an_eye_learns_of_scans_alone(tmp_path):
-    """The drives bear no other label but the scan (and one steering, or they were refused)."""
-    drives = [blinded(scanned(120, seed), "collision") for seed in range(3)]
-    for drive in drives:
-        drive.steering_rad[1:] = np.nan
-    before = trained(tmp_path / "a", drives, float_epochs=1, scan_weight=0.0)
-    after = trained(tmp_path / "b", drives, float_epochs=30)
-    errors = []
-    for network in (before, after):
-        seen = scanned(200, 7)
-        assert seen.ranges_m is not None
-        features = network(torch.from_numpy(seen.frames[None])).activations[network.eye[-1]]
-        features = features[0].flatten(1).double().numpy()
-        told = np.exp(-seen.ranges_m / 1.5)
-        fit, _, _, _ = np.linalg.lstsq(features[::2], told[::2], rcond=None)
-        errors.append(float(np.square(features[1::2] @ fit - told[1::2]).mean()))
-    assert errors[1] < errors[0]
+def test_scans_teach_the_eye_and_nothing_behind_it():
+    torch.manual_seed(0)
+    network = Crnn(small_config())
+    probe = Probe(network, 1.0, ALONE)
+    network.train()
+    learning = torch.optim.Adam([*network.parameters(), *probe.parameters()], 1e-2)
+    drive = scanned(96)
+    assert drive.ranges_m is not None
+    pixels = torch.from_numpy(drive.frames).reshape(4, 24, *network.input_shape)
+    ranges = torch.from_numpy(drive.ranges_m).reshape(4, 24, BEARINGS)
+    losses = []
+    for _ in range(40):
+        loss = probe(network(pixels).activations, ranges)
+        assert loss is not None
+        learning.zero_grad()
+        loss.backward()
+        learning.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.3 * losses[0]
+    moved = {name.split(".")[1] for name, p in network.named_parameters() if p.grad is not None}
+    assert moved == set(network.eye) - {"stem_pool", "pool"}
 
 
 def test_nothing_of_a_probe_stays(tmp_path):

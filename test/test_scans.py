@@ -65,8 +65,8 @@ def test_a_scan_without_rays_or_without_angles():
 
 
 def record(path: Path, frames: int = 20) -> Path:
-    fields = {"angle_min": -VIEW_RAD / 2, "angle_max": VIEW_RAD / 2, "angle_increment": STEP,
-              "time_increment": 0.0, "scan_time": 0.1, "range_min": 0.1, "range_max": 9.0}  # fmt: skip
+    fields = {"angle_min": -VIEW_RAD / 2, "angle_max": VIEW_RAD / 2, "angle_increment": STEP}
+    fields |= {"time_increment": 0.0, "scan_time": 0.1, "range_min": 0.1, "range_max": 9.0}
     with BagWriter(path) as bag:
         for number in range(frames):
             stamp_ns = START_NS + number * 50_000_000
@@ -87,7 +87,8 @@ def test_scans_belong_to_the_frames_that_they_were_recorded_with(tmp_path):
         assert drive.ranges_m is not None
         assert drive.ranges_m.shape == (10, BEARINGS)
         assert np.isnan(drive.ranges_m[1::2]).all()
-        assert (drive.ranges_m[::2, 0] == np.arange(2.0, 3.0, 0.2, np.float32)).all()
+        recorded = [np.float32(1.0 + number / 10) for number in range(10, 20, 2)]
+        assert drive.ranges_m[::2, 0].tolist() == recorded
     without = dataclasses.replace(data, bags=(dataclasses.replace(bag, scan=None),))
     assert load_sequences(without, "train", tmp_path / "cache")[0].ranges_m is None
 

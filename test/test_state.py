@@ -8,12 +8,16 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from training_samples import CONTRACT, RATE_HZ, bar_bag, bar_drive, small_config
 
 from crnn_snn_ros.core.errors import ConfigError, DataError
+from crnn_snn_ros.data.dataset import Sequence
+from crnn_snn_ros.data.scans import BEARINGS
 from crnn_snn_ros.training import state
 from crnn_snn_ros.training.augment import AugmentConfig
 from crnn_snn_ros.training.checkpoint import Checkpoint, Origin
@@ -75,6 +79,24 @@ def test_cut_after_every_step_it_ends_with_the_same_bytes(tmp_path, monkeypatch)
         assert bytes_of(tmp_path / str(writes)) == expected, f"cut after {writes} states"
         writes += 1
     assert writes == 2 + 2 * 2 * 3  # the beginning of each phase, and steps
+
+
+def test_a_probe_goes_on_where_it_was(tmp_path, monkeypatch):
+    plain = bar_drive
+
+    def scanned(*arguments: int, **named: int) -> Sequence:
+        drive = plain(*arguments, **named)
+        ranges = np.linspace(0.5, 4.0, len(drive) * BEARINGS, dtype=np.float32)
+        return replace(drive, ranges_m=ranges.reshape(len(drive), BEARINGS))
+
+    monkeypatch.setattr(f"{__name__}.bar_drive", scanned)
+    options = {"scan_weight": 3.0, "qat_epochs": 0}
+    run(tmp_path / "whole", **options)
+    assert cut_after(monkeypatch, 3, tmp_path / "cut", **options)
+    kept = state.read(tmp_path / "cut" / state.NAME)
+    assert any(name.startswith("probe.") for name in kept.tensors)
+    run(tmp_path / "cut", resume=True, **options)
+    assert bytes_of(tmp_path / "cut") == bytes_of(tmp_path / "whole")
 
 
 def test_cut_again_and_again(tmp_path, monkeypatch):
