@@ -136,3 +136,25 @@ def test_features_of_a_run_that_was_killed_are_removed(tmp_path):
     (tmp_path / "features_old" / "train.npy").write_bytes(b"old")
     run(tmp_path, [bar_drive(60, seed=1)], float_epochs=1)
     assert not (tmp_path / "features_old").exists()
+
+
+def test_what_was_better_before_is_kept(tmp_path):
+    """Steps that ruin it are judged, and forgotten."""
+    drives = [bar_drive(120, seed=1)]
+    run(tmp_path / "kept", drives, memory_epochs=0, float_epochs=6, qat_epochs=0)
+    kept = checkpoint.load(tmp_path / "kept" / "float.safetensors").network
+    before = {name: value.clone() for name, value in kept.state_dict().items()}
+    epochs = []
+    ruin = {"memory_epochs": 2, "learning_rate": 1.0, "float_epochs": 1, "qat_epochs": 0}
+    config = TrainConfig(window=2, streams=16, memory_streams=4, device="cpu", **ruin)
+    train(drives, [drives[0]], small_config(), config, ORIGIN, tmp_path / "ruined",
+          epochs.append, kept)  # fmt: skip
+    told = [(epoch.phase, epoch.number, epoch.train_loss is None) for epoch in epochs]
+    assert told[:3] == [("float", 0, True), ("float", 1, False), ("float_memory", 0, True)]
+    halves = pytest.approx(epochs[0].validation_loss, rel=1e-3)  # features are half floats
+    assert epochs[2].validation_loss == halves
+    others = [epoch.validation_loss for epoch in epochs if epoch.number > 0]
+    assert epochs[0].validation_loss < min(others)
+    result = checkpoint.load(tmp_path / "ruined" / "float.safetensors").network.state_dict()
+    for name, value in before.items():
+        assert name.endswith(".scale") or torch.equal(value, result[name]), name

@@ -71,8 +71,9 @@ def dagger_verb(
     def on_epoch(epoch: Epoch) -> None:
         error = epoch.steering_rmse_rad
         steering = "" if error is None else f", steering {error:.4f} rad"
+        learned = "" if epoch.train_loss is None else f"loss {epoch.train_loss:.4f}, "
         STDERR.print(
-            f"  {epoch.phase} epoch {epoch.number}/{epoch.of}: loss {epoch.train_loss:.4f}, "
+            f"  {epoch.phase} epoch {epoch.number}/{epoch.of}: {learned}"
             f"on other courses {epoch.validation_loss:.4f}{steering}"
         )
 

@@ -108,7 +108,8 @@ def _note(epoch: Epoch) -> str:
     error, rank = epoch.steering_rmse_rad, epoch.collision_auroc
     steering = "" if error is None else f"  steering {error:.4f} rad"
     collision = "" if rank is None else f"  collision AUROC {rank:.3f}"
-    return f"{epoch.phase} loss {epoch.train_loss:.4f}{steering}{collision}"
+    learned = "" if epoch.train_loss is None else f" loss {epoch.train_loss:.4f}"
+    return f"{epoch.phase}{learned}{steering}{collision}"
 
 
 def _provenance(config: DataConfig, training: TrainConfig) -> dict[str, Any]:

@@ -16,9 +16,9 @@ class Epoch(NamedTuple):
     """Progress after one epoch."""
 
     phase: str  # "float" or "qat"
-    number: int  # from 1, within the phase
+    number: int  # from 1, within the phase; 0: what it began with, where that was trained before
     of: int
-    train_loss: float
+    train_loss: float | None  # None where nothing was learned from
     validation_loss: float
     steering_rmse_rad: float | None  # on the validation split, None where it has no such label
     collision_auroc: float | None  # the same

@@ -131,9 +131,9 @@ class Loop(Generic[AnyNetwork]):
         self._losses = []
 
     @property
-    def train_loss(self) -> float:
+    def train_loss(self) -> float | None:
         """Mean over the steps of this epoch."""
-        return float(np.mean(self._losses)) if self._losses else math.nan
+        return float(np.mean(self._losses)) if self._losses else None
 
     def result(self) -> AnyNetwork:
         """The best network."""

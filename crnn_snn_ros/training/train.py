@@ -196,6 +196,10 @@ class Trainer:
         network.load_state_dict(tail.state_dict(), strict=False)
         return network
 
+    def _trained_before(self, phase: str) -> bool:
+        """Whether a phase begins with a network that may be better than all it makes of it."""
+        return phase.endswith("_memory") or (phase == "float" and self._start is not None)
+
     def _stands_at(self, *phases: str) -> bool:
         return self._saved is not None and self._saved.phase in phases
 
@@ -229,6 +233,8 @@ class Trainer:
         if self._stands_at(task.phase):
             self._restore(loop)
         else:
+            if self._trained_before(task.phase):
+                self._judge(loop, task)
             self._store(loop, task.phase)
         while not loop.finished:
             loop.learn()
