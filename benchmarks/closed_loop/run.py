@@ -35,7 +35,7 @@ FRAMES = 300  # of DRIVE
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what has not been run, and write the page."""
     options = _options().parse_args(arguments)
-    suites = {suite: _judge(suite, options) for suite in SUITES}
+    suites = {suite: _judge(suite, options) for suite in options.suites or SUITES}
     points = [_point(model, options) for model in [options.model, *options.also]]
     text = write_page({"suites": suites, "points": points, "model": options.model.name})
     print(text)
@@ -58,6 +58,8 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("float", type=Path, help="float.safetensors that it was made from")
     parser.add_argument("drive", type=Path, help="bag for time-steps and times")
     parser.add_argument("--also", type=Path, nargs="*", default=[], help="models of other bits")
+    parser.add_argument("--suites", nargs="+", choices=SUITES, help="these only")
+    parser.add_argument("--policies", nargs="+", choices=sum(POLICIES, ()), help="these only")
     parser.add_argument("--seeds", default="test", help="that the suites are judged on")
     parser.add_argument("--courses", type=int, default=100, help="of each suite")
     parser.add_argument("--chosen-on", type=int, default=100, help="validation courses of a point")
@@ -71,9 +73,12 @@ def _options() -> argparse.ArgumentParser:
 def _judge(suite: str, options: argparse.Namespace) -> Any:
     """Every policy on one suite; ends the run where the spiking network drives another way."""
     found = {}
-    for together in POLICIES:
+    for group in POLICIES:
+        together = [name for name in group if name in (options.policies or group)]
+        if not together:
+            continue
         done = kept_json(
-            options.out / f"{suite}_{together[0]}.json",
+            options.out / f"{suite}_{'_'.join(together)}.json",
             *("simulate", options.model, "--float-checkpoint", options.float, "--suite", suite),
             *("--seeds", options.seeds, "--courses", options.courses),
             *("--processes", options.processes, "--policies", *together),
