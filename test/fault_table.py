@@ -218,12 +218,13 @@ def repeat(rig: Rig) -> None:
 
 
 def fast(rig: Rig) -> None:
-    before = len(rig.peer.heard["prediction"])
+    before, begun_s = len(rig.peer.heard["prediction"]), time.monotonic()
     for _ in range(200):
         rig.show(rig.frame())
         time.sleep(0.005)
     answered = len(rig.peer.heard["prediction"]) - before
-    assert 10 <= answered <= 200 * 0.009 * 21 + 2, answered
+    took_s = time.monotonic() - begun_s  # longer on a busy machine, with as many answers more
+    assert 10 <= answered <= 21 * took_s + 4, (answered, took_s)
 
 
 def slow_engine(rig: Rig) -> None:

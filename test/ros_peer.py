@@ -32,16 +32,22 @@ from crnn_snn_ros.core.types import Frame
 from crnn_snn_ros.io.model_file import HeadInfo, Model, save
 from crnn_snn_ros.io.preprocess import InputContract
 from crnn_snn_ros.ros import messages
+from crnn_snn_ros.ros.dds import profile_environment
 
 with warnings.catch_warnings():  # a parser that every message type imports uses an old module
     warnings.simplefilter("ignore", DeprecationWarning)
     import rosidl_generator_py  # noqa: F401
+
+# Fast DDS reads its profile when a process has its first participant, and never again: set by one
+# test for itself it came too late wherever another had run before, and large images were lost.
+os.environ.update(profile_environment())
 
 ROOT = Path(__file__).parents[1]
 SECOND = 1_000_000_000
 # A domain of its own for each test run, so that two on one machine do not meet.
 DOMAIN = int(os.environ.get("ROS_DOMAIN_ID") or 1 + os.getpid() % 100)
 WIDTH, HEIGHT = 32, 24
+GENTLE_S = 3.0  # for a node to end by itself
 
 
 def small_model(path: Path) -> Path:
@@ -128,8 +134,12 @@ class NodeProcess:
         return self.process.wait(timeout_s)
 
     def kill(self) -> None:
+        """End it, gently at first: killed, it would leave its shared memory behind."""
         if self.process.poll() is None:
-            self.process.kill()
+            try:
+                self.end(timeout_s=GENTLE_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
         self.process.wait()
 
 

@@ -46,7 +46,7 @@ def corrupt(message):
 
 
 def older(message):
-    message.header.stamp = messages.stamp(messages.stamp_ns(message.header) - 100_000_000)
+    message.header.stamp = messages.stamp(messages.stamp_ns(message.header) - 400_000_000)
 
 
 def of_another_camera(message):

@@ -171,7 +171,7 @@ def test_simulation_under_launch(lockstep):
 
 
 def segments() -> dict[str, int]:
-    return {f.name: f.stat().st_size for f in Path("/dev/shm").glob("fast*")}
+    return {str(file): file.stat().st_size for file in Path("/dev/shm").glob("fast*")}
 
 
 def start_participant(profile: Path) -> tuple[str, set[int]]:
@@ -193,8 +193,10 @@ def start_participant(profile: Path) -> tuple[str, set[int]]:
         while not said or said[-1] != "up\n":
             said.append(process.stdout.readline())
             assert said[-1], said
-        new = {size for name, size in segments().items() if name not in before}
-        return "".join(said), new
+        # Others may make segments at the same time, or have some that this process has open too.
+        maps = Path(f"/proc/{process.pid}/maps").read_text()
+        own = {size for name, size in segments().items() if name in maps and name not in before}
+        return "".join(said), own
     finally:
         process.communicate("\n", timeout=20)
 

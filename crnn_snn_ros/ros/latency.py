@@ -9,7 +9,6 @@ machine does falls on both alike.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
@@ -28,7 +27,6 @@ from crnn_snn_ros.core.errors import CrnnSnnError
 from crnn_snn_ros.core.types import Frame
 from crnn_snn_ros.pipeline import Pipeline
 from crnn_snn_ros.ros import messages
-from crnn_snn_ros.ros.dds import profile_environment
 from crnn_snn_ros.ros.lockstep import check, started
 from crnn_snn_ros.ros.participant import Participant
 
@@ -131,7 +129,6 @@ def latency(
         CrnnSnnError: a node did not come, or answered nothing.
     """
     pictures = _pictures()
-    os.environ.update(profile_environment())
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
         processes = {}

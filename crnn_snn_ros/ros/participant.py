@@ -1,7 +1,12 @@
-"""A node that listens to others, in a context of its own; it listens while it waits."""
+"""A node that listens to others, in a context of its own; it listens while it waits.
+
+It is on the shipped DDS profile, because it may be the camera. Fast DDS reads the profile when a
+process has its first participant, and never again: this must be the first, or the images are lost.
+"""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,6 +17,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
 from crnn_snn_ros.core.errors import CrnnSnnError
+from crnn_snn_ros.ros.dds import profile_environment
 
 SPIN_S = 0.05
 
@@ -24,6 +30,7 @@ class Participant:
     """
 
     def __init__(self, name: str) -> None:
+        os.environ.update(profile_environment())
         self._context = Context()
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self.node: Any = rclpy.create_node(name, context=self._context)
