@@ -35,7 +35,7 @@ from crnn_snn_ros.core.graph import (
 MAX_CHUNK = 64  # time-steps that one word can say of whether there was a spike
 SPIKE_BYTES = 2**26  # of all spike trains: longer chunks than fit here are not kept
 ROW_BYTES = 2**15  # of a group of rows that is multiplied at once: about a level 1 cache
-QUIET = 127  # largest u8 whose products the AVX2 instruction adds up without saturation
+SUM_BITS = 15  # of a sum that the AVX2 instruction keeps, beside its sign
 KIND_INPUT, KIND_NEURONS, KIND_SUM_POOL, KIND_MAX_POOL, KIND_HEAD = range(5)
 NARROW, WIDE, IDENTITY = range(3)
 
@@ -175,7 +175,7 @@ class Packed(Layout):
             out.width = self._width(synapse.source, channels)
             padding = ((0, 0), (0, 0), (0, 0), (0, out.width - channels))
             narrow.append(np.pad(rows, padding).reshape(len(rows), -1))
-            struct.loud |= top > QUIET
+            struct.top = max(struct.top, top)
             correction[: len(rows)] -= offset * narrow[-1].sum(axis=1, dtype=np.int64)
         self._arrays.append(array)
         struct.synapses, struct.synapse = len(array), ctypes.addressof(array)
@@ -190,6 +190,8 @@ class Packed(Layout):
         correction: NDArray[np.int32],
     ) -> None:
         weight = _side_by_side(narrow, struct.lanes)
+        pair = 2 * struct.top * int(np.abs(weight.astype(np.int32)).max(initial=0))
+        struct.fours = 2**SUM_BITS // (pair + 1)  # the largest sum is below 2^15
         struct.row_bytes = weight.shape[1]
         blocks = weight.reshape(struct.blocks, LANES, struct.row_bytes // 4, 4)
         struct.weight = self._keep(np.ascontiguousarray(blocks.transpose(0, 2, 1, 3)))

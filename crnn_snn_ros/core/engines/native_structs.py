@@ -26,7 +26,7 @@ class NodeStruct(ctypes.Structure):
         *((name, c_int32) for name in ("source", "kernel_h", "kernel_w", "stride", "padding")),
         *((name, c_int32) for name in ("synapses", "blocks")),
         ("synapse", c_void_p),
-        *((name, c_int32) for name in ("row_bytes", "loud")),
+        *((name, c_int32) for name in ("row_bytes", "top", "fours")),
         *((name, c_void_p) for name in ("weight", "correction")),
         *((name, c_int32) for name in ("row_words", "n_min", "n_max", "taps")),
         *((name, c_void_p) for name in ("wide_weight", "threshold", "inverse", "start")),

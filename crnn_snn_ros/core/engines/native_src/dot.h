@@ -14,6 +14,8 @@
 namespace native {
 namespace {
 
+constexpr int QUIET = 127;  // what fits into s8 as well: largest value of a row that is not loud
+
 struct Product {
     const Part* parts;
     const Part* parts_end;
@@ -23,6 +25,7 @@ struct Product {
     int32_t* charge;  // of row `row`
     long lanes;       // of a row of `charge`
     long row;
+    long fours;       // see `Node`
 };
 
 inline int32_t four(const uint8_t* at) {
@@ -85,7 +88,7 @@ void tile(const Product& p) {
 }
 
 #elif defined(NATIVE_AVXVNNI) || defined(NATIVE_AVX2)
-constexpr int TILE_ROWS = 5, TILE_BLOCKS = 1;  // 10 accumulators of 16 registers
+constexpr int TILE_ROWS = 6, TILE_BLOCKS = 1;  // 12 accumulators of 16 registers
 
 template <bool Loud>
 inline __m256i dot(__m256i sum, __m256i x, __m256i w) {
@@ -105,16 +108,17 @@ inline __m256i dot(__m256i sum, __m256i x, __m256i w) {
 #endif
 }
 
-template <int R, int B, bool Loud>
-void tile(const Product& p) {
-    const auto load = [](const void* at) {
-        return _mm256_loadu_si256(static_cast<const __m256i*>(at));
-    };
+NATIVE_INLINE __m256i load256(const void* at) {
+    return _mm256_loadu_si256(static_cast<const __m256i*>(at));
+}
+
+template <int R, bool Loud>
+NATIVE_INLINE void tile_by_fours(const Product& p) {
     __m256i low[R], high[R];
     NATIVE_UNROLL
-    for (int r = 0; r < R; ++r) low[r] = load(p.correction), high[r] = load(p.correction + 8);
+    for (int r = 0; r < R; ++r) low[r] = load256(p.correction), high[r] = load256(p.correction + 8);
     for_each_four(p, [&](const uint8_t* from, long step, const int8_t* weight) {
-        const __m256i w_low = load(weight), w_high = load(weight + 32);
+        const __m256i w_low = load256(weight), w_high = load256(weight + 32);
         NATIVE_UNROLL
         for (int r = 0; r < R; ++r) {
             const __m256i x = _mm256_set1_epi32(four(from + r * step));
@@ -127,6 +131,53 @@ void tile(const Product& p) {
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(p.charge + r * p.lanes), low[r]);
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(p.charge + r * p.lanes + 8), high[r]);
     }
+}
+
+#if !defined(NATIVE_AVXVNNI)
+// Written as the instruction, or GCC 12 takes the sums out of their registers.
+NATIVE_INLINE void add_shorts(__m256i& sum, __m256i more) {
+    asm("vpaddw %1, %0, %0" : "+x"(sum) : "x"(more));
+}
+
+// Pairs of products are summed in int16 as long as they fit there, and only then widened.
+template <int R>
+NATIVE_INLINE void tile_by_pairs(const Product& p) {
+    const __m256i one = _mm256_set1_epi16(1);
+    for (int r = 0; r < R; ++r)
+        std::memcpy(p.charge + r * p.lanes, p.correction, LANES * sizeof *p.charge);
+    for_each_stretch(p, [&](const uint8_t* from, long bytes, long step, const int8_t* weight) {
+        for (long left = bytes; left > 0;) {
+            __m256i low[R] = {}, high[R] = {};
+            const long run = left < 4 * p.fours ? left : 4 * p.fours;
+            for (const uint8_t* end = from + run; from < end; from += 4, weight += 4 * LANES) {
+                const __m256i w_low = load256(weight), w_high = load256(weight + 32);
+                NATIVE_UNROLL
+                for (int r = 0; r < R; ++r) {
+                    const __m256i x = _mm256_set1_epi32(four(from + r * step));
+                    add_shorts(low[r], _mm256_maddubs_epi16(x, w_low));
+                    add_shorts(high[r], _mm256_maddubs_epi16(x, w_high));
+                }
+            }
+            left -= run;
+            NATIVE_UNROLL
+            for (int r = 0; r < R; ++r) {
+                auto* to = reinterpret_cast<__m256i*>(p.charge + r * p.lanes);
+                const __m256i wide[] = {_mm256_madd_epi16(low[r], one),
+                                        _mm256_madd_epi16(high[r], one)};
+                _mm256_storeu_si256(to, _mm256_add_epi32(load256(to), wide[0]));
+                _mm256_storeu_si256(to + 1, _mm256_add_epi32(load256(to + 1), wide[1]));
+            }
+        }
+    });
+}
+#endif
+
+template <int R, int B, bool Loud>
+void tile(const Product& p) {
+#if !defined(NATIVE_AVXVNNI)
+    if constexpr (!Loud) return tile_by_pairs<R>(p);
+#endif
+    tile_by_fours<R, Loud>(p);
 }
 
 #elif defined(NATIVE_NEONDOT)
@@ -223,8 +274,8 @@ void multiply_all(Product p, long rows, int blocks) {
 inline void multiply(const Node& node, const Part* parts, int part_count, long count,
                      int32_t* charge) {
     const Product p{parts, parts + part_count, long(node.row_bytes) * LANES, node.weight,
-                    node.correction, charge, node.lanes, 0};
-    if (node.loud) multiply_all<true>(p, count, node.blocks);
+                    node.correction, charge, node.lanes, 0, node.fours};
+    if (node.top > QUIET) multiply_all<true>(p, count, node.blocks);
     else multiply_all<false>(p, count, node.blocks);
 }
 

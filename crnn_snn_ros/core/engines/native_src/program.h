@@ -52,7 +52,8 @@ struct Node {
     int32_t blocks;    // lanes / LANES
     const Synapse* synapse;
     int32_t row_bytes;        // of one row of all NARROW synapses, multiple of 4
-    int32_t loud;             // a row may hold values above 127
+    int32_t top;              // largest value that a row may hold
+    int32_t fours;            // of inputs, whose products in pairs can be summed in 16 bits
     const int8_t* weight;     // [block][row_bytes / 4][LANES][4]
     const int32_t* correction;   // what the offsets add to every charge, negative
     int32_t row_words;        // of one row of all WIDE synapses
