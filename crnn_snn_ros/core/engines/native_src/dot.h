@@ -241,23 +241,27 @@ void tile(const Product& p) {
 }
 #endif
 
-// The last rows, fewer than a tile has: a tile of exactly that height.
+// A tile of exactly that height.
 template <int R, int B, bool Loud>
-void rest(const Product& p, long rows) {
+void tile_of(const Product& p, long rows) {
     if constexpr (R > 0) {
         if (rows == R) tile<R, B, Loud>(p);
-        else rest<R - 1, B, Loud>(p, rows);
+        else tile_of<R - 1, B, Loud>(p, rows);
     }
 }
 
+// More rows than a tile holds, but fewer than two, are divided evenly.
 template <int B, bool Loud>
 void panel(Product p, long rows) {
-    for (; rows >= TILE_ROWS; rows -= TILE_ROWS) {
-        tile<TILE_ROWS, B, Loud>(p);
-        p.row += TILE_ROWS;
-        p.charge += TILE_ROWS * p.lanes;
+    while (rows > 0) {
+        const long some = rows >= 2 * TILE_ROWS ? TILE_ROWS
+                          : rows > TILE_ROWS   ? (rows + 1) / 2
+                                               : rows;
+        tile_of<TILE_ROWS, B, Loud>(p, some);
+        p.row += some;
+        p.charge += some * p.lanes;
+        rows -= some;
     }
-    rest<TILE_ROWS - 1, B, Loud>(p, rows);
 }
 
 template <bool Loud>
