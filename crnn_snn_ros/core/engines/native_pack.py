@@ -193,6 +193,7 @@ class Packed(Layout):
         pair = 2 * struct.top * int(np.abs(weight.astype(np.int32)).max(initial=0))
         struct.fours = 2**SUM_BITS // (pair + 1)  # the largest sum is below 2^15
         struct.row_bytes = weight.shape[1]
+        struct.group = self._group(struct.row_bytes)
         blocks = weight.reshape(struct.blocks, LANES, struct.row_bytes // 4, 4)
         struct.weight = self._keep(np.ascontiguousarray(blocks.transpose(0, 2, 1, 3)))
         struct.correction = self._keep(correction)
@@ -209,25 +210,25 @@ class Packed(Layout):
 
     def _program(self, graph: Graph) -> ProgramStruct:
         layers = [struct for struct in self.nodes if struct.kind == KIND_NEURONS]
-        row_words = max(struct.row_words for struct in layers)
-        rows, row_bytes = self._group(max(struct.row_bytes for struct in layers))
+        group = max(struct.group for struct in layers)
         lanes = max(struct.lanes for struct in layers)
         program = ProgramStruct()
         program.nodes, program.node_count = ctypes.addressof(self.nodes), len(self.nodes)
         program.whole, program.incremental = self.whole, self.incremental
-        program.chunk, program.row_capacity = self.chunk, rows
-        program.rows = self._zeros(rows * row_bytes, np.uint8)
-        program.wide_rows = self._zeros(rows * row_words, np.int32)
-        program.charge = self._zeros((rows + 1) * lanes, np.int32)  # the scan reads one row ahead
+        program.chunk = self.chunk
+        gathered = 0 if self.whole else max(s.group * s.row_bytes for s in layers)
+        program.rows = self._zeros(gathered, np.uint8)
+        program.wide_rows = self._zeros(max(s.group * s.row_words for s in layers), np.int32)
+        program.charge = self._zeros(group * lanes, np.int32)
         parts = max(struct.synapses for struct in layers)
         program.parts = self._zeros(parts * ctypes.sizeof(PartStruct) // 8, np.int64)
         program.taps = self._zeros(2 * max(struct.taps for struct in layers), np.int64)
         program.vector = self._zeros(self._vector_size(graph), np.int32)
         return program
 
-    def _group(self, row_bytes: int) -> tuple[int, int]:
-        """How many rows are multiplied at once, and the bytes to gather each of them in."""
-        return max(self.chunk, min(64, ROW_BYTES // max(1, row_bytes))), row_bytes
+    def _group(self, row_bytes: int) -> int:
+        """How many rows are multiplied at once."""
+        return max(self.chunk, min(64, ROW_BYTES // max(1, row_bytes)))
 
     def _vector_size(self, graph: Graph) -> int:
         """Counts of a head's source and, behind them, of the chain of pools that it ends."""

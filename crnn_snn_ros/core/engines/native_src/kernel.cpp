@@ -101,7 +101,7 @@ void Stream::run_neurons(const Node& node) {
                     program.wide_rows + rows * node.row_words);
         jobs[waiting++] = {pixel, rows, arrivals};
         rows += needed;
-        if (waiting == 64 || rows + steps > program.row_capacity) {
+        if (waiting == 64 || rows + steps > node.group) {
             fire(node, jobs, waiting, rows);
             waiting = 0, rows = 0;
         }

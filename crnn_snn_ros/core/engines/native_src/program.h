@@ -51,6 +51,7 @@ struct Node {
     int32_t synapses;  // neurons and heads
     int32_t blocks;    // lanes / LANES
     const Synapse* synapse;
+    int32_t group;            // rows that are multiplied at once, at most
     int32_t row_bytes;        // of one row of all NARROW synapses, multiple of 4
     int32_t top;              // largest value that a row may hold
     int32_t fours;            // of inputs, whose products in pairs can be summed in 16 bits
@@ -97,8 +98,7 @@ struct Program {
     int64_t whole;           // counts in one step, not spikes in many
     int64_t incremental;     // nothing is reset between frames: `Call` says where the last one ended
     int64_t chunk;           // time-steps at a time
-    int64_t row_capacity;    // rows that fit into `rows`, `wide_rows` and `charge`
-    uint8_t* rows;
+    uint8_t* rows;           // of a group
     int32_t* wide_rows;
     int32_t* charge;
     Tap* taps;               // of one pixel

@@ -41,9 +41,9 @@ void Stream::run_whole() {
 
 void Stream::count_layer(const Node& node) {
     for (long y = 0; y < node.height; ++y)
-        for (long x = 0; x < node.width; x += program.row_capacity) {
+        for (long x = 0; x < node.width; x += node.group) {
             const long left = node.width - x;
-            const long count = left < program.row_capacity ? left : program.row_capacity;
+            const long count = left < node.group ? left : node.group;
             multiply(node, program.parts, lay_parts(node, y, x), count, program.charge);
             if (node.row_words) {
                 gather_wide(node, y, x, count);
