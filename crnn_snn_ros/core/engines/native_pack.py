@@ -36,6 +36,7 @@ MAX_CHUNK = 64  # time-steps that one word can say of whether there was a spike
 SPIKE_BYTES = 2**26  # of all spike trains: longer chunks than fit here are not kept
 ROW_BYTES = 2**15  # of a group of rows that is multiplied at once: about a level 1 cache
 SUM_BITS = 15  # of a sum that the AVX2 instruction keeps, beside its sign
+MAX_CENTRED = 127  # largest weight of which two products with 128 fit into them
 KIND_INPUT, KIND_NEURONS, KIND_SUM_POOL, KIND_MAX_POOL, KIND_HEAD = range(5)
 NARROW, WIDE, IDENTITY = range(3)
 
@@ -190,13 +191,16 @@ class Packed(Layout):
         correction: NDArray[np.int32],
     ) -> None:
         weight = _side_by_side(narrow, struct.lanes)
-        pair = 2 * struct.top * int(np.abs(weight.astype(np.int32)).max(initial=0))
+        largest = int(np.abs(weight.astype(np.int32)).max(initial=0))
+        pair = 2 * struct.top * largest
         struct.fours = 2**SUM_BITS // (pair + 1)  # the largest sum is below 2^15
         struct.row_bytes = weight.shape[1]
         struct.group = self._group(struct.row_bytes)
         blocks = weight.reshape(struct.blocks, LANES, struct.row_bytes // 4, 4)
         struct.weight = self._keep(np.ascontiguousarray(blocks.transpose(0, 2, 1, 3)))
         struct.correction = self._keep(correction)
+        if largest <= MAX_CENTRED:
+            struct.centred = self._keep(correction + 128 * weight.sum(axis=1, dtype=np.int32))
         weight = _side_by_side(wide, struct.lanes)
         struct.row_words = weight.shape[1]
         struct.wide_weight = self._keep(np.ascontiguousarray(weight.T.astype(np.float32)))

@@ -27,7 +27,7 @@ class NodeStruct(ctypes.Structure):
         *((name, c_int32) for name in ("synapses", "blocks")),
         ("synapse", c_void_p),
         *((name, c_int32) for name in ("group", "row_bytes", "top", "fours")),
-        *((name, c_void_p) for name in ("weight", "correction")),
+        *((name, c_void_p) for name in ("weight", "correction", "centred")),
         *((name, c_int32) for name in ("row_words", "n_min", "n_max", "taps")),
         *((name, c_void_p) for name in ("wide_weight", "threshold", "inverse", "start")),
         *((name, c_void_p) for name in ("recurrent", "before", "v")),

@@ -9,6 +9,8 @@
 #include <immintrin.h>
 #endif
 
+#pragma GCC diagnostic ignored "-Wpsabi"  // of how vectors are passed; all of it is inlined
+
 namespace native {
 namespace {
 
@@ -90,7 +92,6 @@ NATIVE_INLINE ByteBlock to_bytes(const Ints (&values)[PARTS]) {
     return block;
 }
 #endif
-
 
 // WIDTH values of a block.
 NATIVE_INLINE Ints part_of(ByteBlock block, int part) {

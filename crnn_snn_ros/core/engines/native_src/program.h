@@ -57,6 +57,8 @@ struct Node {
     int32_t fours;            // of inputs, whose products in pairs can be summed in 16 bits
     const int8_t* weight;     // [block][row_bytes / 4][LANES][4]
     const int32_t* correction;   // what the offsets add to every charge, negative
+    const int32_t* centred;      // the same of rows that are read as x - 128; null where a weight
+                                 // is -128
     int32_t row_words;        // of one row of all WIDE synapses
     int32_t n_min, n_max;
     int32_t taps;             // of all synapses together
