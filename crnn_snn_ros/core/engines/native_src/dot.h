@@ -1,7 +1,7 @@
 // charge[row][block] = correction + rows x weights: u8 times s8 into int32, exact.
 //
-// With dot_avx2.h the one place with instructions of a particular CPU. A tile keeps R rows of B blocks
-// in registers and goes through the inputs four at a time.
+// With dot_avx2.h the one place where products are a particular CPU's. A tile keeps R rows of B
+// blocks in registers and goes through the inputs four at a time.
 
 #pragma once
 #include "product.h"

@@ -73,7 +73,8 @@ NATIVE_INLINE ByteBlock to_bytes(ShortBlock values) {
                                        _mm256_extracti128_si256(all, 1));
 }
 NATIVE_INLINE ByteBlock to_bytes(const Ints (&values)[PARTS]) {
-    return (ByteBlock)_mm_packus_epi16((__m128i)to_shorts(values[0]), (__m128i)to_shorts(values[1]));
+    const auto first = (__m128i)to_shorts(values[0]), second = (__m128i)to_shorts(values[1]);
+    return (ByteBlock)_mm_packus_epi16(first, second);
 }
 #else
 NATIVE_INLINE Ints widened(Bytes values) { return __builtin_convertvector(values, Ints); }
