@@ -16,6 +16,7 @@ from training_samples import bar_bag, small_config
 
 from crnn_snn_ros.cli import main
 from crnn_snn_ros.core.engines import ENGINES, FoldedEngine, make_engine
+from crnn_snn_ros.core.engines.native import native_paths
 from crnn_snn_ros.core.verify import random_video
 from crnn_snn_ros.evaluation.bench import bench
 from crnn_snn_ros.evaluation.encodings import GIVEN, NOISE, STATIC, compare
@@ -88,6 +89,7 @@ def test_command(more: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*arguments, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert {"machine", "threads", "model", "engines", "settle_steps"} <= result.keys()
+    assert result["machine"]["native"] == next(iter(native_paths()), None)
     cut = ["folded T=3"] if more else []
     names = [*(["folded", *cut] if more else [*ENGINES, "collapsed"]), "float_eager"]
     assert list(result["engines"]) == names

@@ -23,6 +23,7 @@ from strategies import graphs, random_graph
 from crnn_snn_ros.core.engines import ENGINES, make_engine
 from crnn_snn_ros.core.engines.base import Carry, Engine, FrameResult, Trace
 from crnn_snn_ros.core.engines.native import PATH_VARIABLE, NativeEngine, native_paths
+from crnn_snn_ros.core.engines.native_whole import NativeCollapsedEngine
 from crnn_snn_ros.core.engines.stepwise import StepwiseEngine
 from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.core.graph import INPUT, Conv, Graph, Head, Identity, Linear, Neurons, SumPool
@@ -191,6 +192,37 @@ def test_equal_on_a_wide_graph(path: str, chunk: int) -> None:
     run_beside(
         [NativeEngine(graph, path=path, chunk=chunk)], frames_of(graph, 8, streams=2), [None]
     )
+
+
+def extreme_graph(weight: int) -> Graph:
+    """Every input of every row at its end, and as many as a sum in 16 bits holds, and more."""
+    kernel = np.full((20, 4, 3, 3), weight, np.int8)
+    wide = np.full((33, 20, 4, 4), weight, np.int8)
+    loud = Neurons("loud", (Conv(INPUT, kernel, padding=1),), vector(20, 0), vector(20, 2), -7, 7)
+    sums = (
+        Neurons(name, (Conv("loud", sign * wide),), vector(33, 0), vector(33, 2047), -15, 15)
+        for name, sign in (("up", np.int8(1)), ("down", np.int8(-1)))
+    )
+    heads = (
+        Head(name, (Linear(layer, patterned(1, 33 * 15)),), vector(1, 0), 1.0)
+        for name, layer in (("steering", "up"), ("collision", "down"))
+    )
+    return Graph((4, 6, 8), (loud, *sums, *heads))
+
+
+@paths
+@pytest.mark.parametrize("weight", [127, -127, -128])
+def test_equal_where_sums_are_at_their_limits(path: str, weight: int) -> None:
+    graph = extreme_graph(weight)
+    values = np.random.default_rng(0).integers(-128, 128, (1, 4, 6, 8))
+    frames = [torch.full((1, 4, 6, 8), end) for end in (127, -128)] + [torch.from_numpy(values)]
+    frames = [frame.to(torch.int8) for frame in frames]
+    run_beside([NativeEngine(graph, path=path)], frames, [None])
+    whole, spiking = NativeCollapsedEngine(graph, path=path), StepwiseEngine(graph)
+    for frame in frames:
+        got, _ = whole.step(frame, whole.initial_carry())
+        want, _ = spiking.step(frame, spiking.initial_carry())
+        assert_same_tensors({name: got.counts[name] for name in want.counts}, dict(want.counts), "")
 
 
 def test_a_carry_may_lie_anywhere_in_memory() -> None:

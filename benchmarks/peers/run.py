@@ -198,8 +198,9 @@ def _page(result: dict[str, Any]) -> str:
         f"# Beside other projects: {result['network']}",
         "",
         "Written by `python -m benchmarks.peers.run --page`. One thread of "
-        f"{result['machine']['cpu']} ({result['machine']['cores']} cores, shared with other work, "
-        f"so only minima are compared); {result['frames']} generated frames x {result['repeats']}, "
+        f"{result['machine']['cpu']} ({result['machine']['cores']} cores, native: "
+        f"{result['machine']['native'] or 'not built'}; shared with other work, so only minima are "
+        f"compared); {result['frames']} generated frames x {result['repeats']}, "
         f"all in turns; spiking ones run at most {steps} time-steps. {', '.join(installed)}.",
         "",
         f"| | ms, minimum | by float eager | by {fastest} |",

@@ -50,7 +50,8 @@ def markdown(result: dict[str, Any]) -> str:
 def _summary(result: dict[str, Any]) -> str:
     steps, machine = result["settle_steps"], result["machine"]
     text = (
-        f"{result['model']} on {machine['cpu']} ({machine['cores']} cores), torch "
+        f"{result['model']} on {machine['cpu']} ({machine['cores']} cores, native: "
+        f"{machine['native'] or 'not built'}), torch "
         f"{machine['torch']}; {result['frames']} frames x {result['repeats']}, all in turns. "
         f"Settle steps: mean {steps['mean']:.1f}, max {steps['max']}, bound {steps['bound']}."
     )

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crnn_snn_ros.core.engines.base import Engine
+from crnn_snn_ros.core.engines.native import usual_path
 from crnn_snn_ros.core.graph import Graph
 from crnn_snn_ros.core.types import Frame
 from crnn_snn_ros.core.verify import verify
@@ -119,6 +120,7 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": names[0] if names else platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
+        "native": usual_path(),  # instruction set
         "system": platform.system(),
         "python": platform.python_version(),
         "torch": torch.__version__,

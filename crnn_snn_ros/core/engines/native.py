@@ -56,6 +56,11 @@ def native_paths() -> dict[str, int]:
     return {name: number for number, name in enumerate(names) if name}
 
 
+def usual_path() -> str | None:
+    """The instruction set that an engine takes where none is asked for; None: no library."""
+    return os.environ.get(PATH_VARIABLE) or next(iter(native_paths()), None)
+
+
 class NativeMemory(NamedTuple):
     """What ``Memory`` is to other engines, as the library wrote it."""
 
@@ -91,7 +96,7 @@ class LibraryEngine(Engine):
                 f"engine '{self.name}' is not built here; install a C++ compiler (apt-get install "
                 "g++) and then this package again, or choose folded"
             )
-        self.path = path or os.environ.get(PATH_VARIABLE) or next(iter(paths))
+        self.path = path or usual_path() or ""
         if self.path not in paths:
             raise ConfigError(f"native path '{self.path}' is unknown; choose {', '.join(paths)}")
         self._run, self._path = library.native_run, paths[self.path]

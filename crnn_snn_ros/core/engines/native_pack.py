@@ -35,7 +35,8 @@ from crnn_snn_ros.core.graph import (
 MAX_CHUNK = 64  # time-steps that one word can say of whether there was a spike
 SPIKE_BYTES = 2**26  # of all spike trains: longer chunks than fit here are not kept
 ROW_BYTES = 2**15  # of a group of rows that is multiplied at once: about a level 1 cache
-QUIET = 127  # largest u8 whose products the AVX2 instruction adds up without saturation
+SUM_BITS = 15  # of a sum that the AVX2 instruction keeps, beside its sign
+MAX_CENTRED = 127  # largest weight of which two products with 128 fit into them
 KIND_INPUT, KIND_NEURONS, KIND_SUM_POOL, KIND_MAX_POOL, KIND_HEAD = range(5)
 NARROW, WIDE, IDENTITY = range(3)
 
@@ -175,7 +176,7 @@ class Packed(Layout):
             out.width = self._width(synapse.source, channels)
             padding = ((0, 0), (0, 0), (0, 0), (0, out.width - channels))
             narrow.append(np.pad(rows, padding).reshape(len(rows), -1))
-            struct.loud |= top > QUIET
+            struct.top = max(struct.top, top)
             correction[: len(rows)] -= offset * narrow[-1].sum(axis=1, dtype=np.int64)
         self._arrays.append(array)
         struct.synapses, struct.synapse = len(array), ctypes.addressof(array)
@@ -190,10 +191,16 @@ class Packed(Layout):
         correction: NDArray[np.int32],
     ) -> None:
         weight = _side_by_side(narrow, struct.lanes)
+        largest = int(np.abs(weight.astype(np.int32)).max(initial=0))
+        pair = 2 * struct.top * largest
+        struct.fours = 2**SUM_BITS // (pair + 1)  # the largest sum is below 2^15
         struct.row_bytes = weight.shape[1]
+        struct.group = self._group(struct.row_bytes)
         blocks = weight.reshape(struct.blocks, LANES, struct.row_bytes // 4, 4)
         struct.weight = self._keep(np.ascontiguousarray(blocks.transpose(0, 2, 1, 3)))
         struct.correction = self._keep(correction)
+        if largest <= MAX_CENTRED:
+            struct.centred = self._keep(correction + 128 * weight.sum(axis=1, dtype=np.int32))
         weight = _side_by_side(wide, struct.lanes)
         struct.row_words = weight.shape[1]
         struct.wide_weight = self._keep(np.ascontiguousarray(weight.T.astype(np.float32)))
@@ -207,25 +214,25 @@ class Packed(Layout):
 
     def _program(self, graph: Graph) -> ProgramStruct:
         layers = [struct for struct in self.nodes if struct.kind == KIND_NEURONS]
-        row_words = max(struct.row_words for struct in layers)
-        rows, row_bytes = self._group(max(struct.row_bytes for struct in layers))
+        group = max(struct.group for struct in layers)
         lanes = max(struct.lanes for struct in layers)
         program = ProgramStruct()
         program.nodes, program.node_count = ctypes.addressof(self.nodes), len(self.nodes)
         program.whole, program.incremental = self.whole, self.incremental
-        program.chunk, program.row_capacity = self.chunk, rows
-        program.rows = self._zeros(rows * row_bytes, np.uint8)
-        program.wide_rows = self._zeros(rows * row_words, np.int32)
-        program.charge = self._zeros((rows + 1) * lanes, np.int32)  # the scan reads one row ahead
+        program.chunk = self.chunk
+        gathered = 0 if self.whole else max(s.group * s.row_bytes for s in layers)
+        program.rows = self._zeros(gathered, np.uint8)
+        program.wide_rows = self._zeros(max(s.group * s.row_words for s in layers), np.int32)
+        program.charge = self._zeros(group * lanes, np.int32)
         parts = max(struct.synapses for struct in layers)
         program.parts = self._zeros(parts * ctypes.sizeof(PartStruct) // 8, np.int64)
         program.taps = self._zeros(2 * max(struct.taps for struct in layers), np.int64)
         program.vector = self._zeros(self._vector_size(graph), np.int32)
         return program
 
-    def _group(self, row_bytes: int) -> tuple[int, int]:
-        """How many rows are multiplied at once, and the bytes to gather each of them in."""
-        return max(self.chunk, min(64, ROW_BYTES // max(1, row_bytes))), row_bytes
+    def _group(self, row_bytes: int) -> int:
+        """How many rows are multiplied at once."""
+        return max(self.chunk, min(64, ROW_BYTES // max(1, row_bytes)))
 
     def _vector_size(self, graph: Graph) -> int:
         """Counts of a head's source and, behind them, of the chain of pools that it ends."""

@@ -26,8 +26,8 @@ class NodeStruct(ctypes.Structure):
         *((name, c_int32) for name in ("source", "kernel_h", "kernel_w", "stride", "padding")),
         *((name, c_int32) for name in ("synapses", "blocks")),
         ("synapse", c_void_p),
-        *((name, c_int32) for name in ("row_bytes", "loud")),
-        *((name, c_void_p) for name in ("weight", "correction")),
+        *((name, c_int32) for name in ("group", "row_bytes", "top", "fours")),
+        *((name, c_void_p) for name in ("weight", "correction", "centred")),
         *((name, c_int32) for name in ("row_words", "n_min", "n_max", "taps")),
         *((name, c_void_p) for name in ("wide_weight", "threshold", "inverse", "start")),
         *((name, c_void_p) for name in ("recurrent", "before", "v")),
@@ -58,10 +58,7 @@ class ProgramStruct(ctypes.Structure):
 
     _fields_ = [
         ("nodes", c_void_p),
-        *(
-            (name, c_int64)
-            for name in ("node_count", "whole", "incremental", "chunk", "row_capacity")
-        ),
+        *((name, c_int64) for name in ("node_count", "whole", "incremental", "chunk")),
         *((name, c_void_p) for name in ("rows", "wide_rows", "charge", "taps", "parts", "vector")),
     ]
 

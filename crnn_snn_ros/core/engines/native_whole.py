@@ -45,8 +45,8 @@ class WholePacked(Packed):
     def _width(self, source: str, channels: int) -> int:  # noqa: ARG002
         return self.lanes[source]
 
-    def _group(self, row_bytes: int) -> tuple[int, int]:  # noqa: ARG002
-        return ROWS, 0
+    def _group(self, row_bytes: int) -> int:  # noqa: ARG002
+        return ROWS
 
     def _results(self, struct: NodeStruct, name: str) -> None:
         """Bytes where they fit, for that is an eighth to write; floats for a carry."""

@@ -1,12 +1,12 @@
 // charge[row][block] = correction + rows x weights: u8 times s8 into int32, exact.
 //
-// The one place with instructions of a particular CPU. A tile keeps R rows of B blocks in registers
-// and goes through the inputs four at a time.
+// With dot_avx2.h the one place where products are a particular CPU's. A tile keeps R rows of B
+// blocks in registers and goes through the inputs four at a time.
 
 #pragma once
-#include "lanes.h"
-#if defined(NATIVE_AVX512VNNI) || defined(NATIVE_AVXVNNI) || defined(NATIVE_AVX2)
-#include <immintrin.h>
+#include "product.h"
+#if defined(NATIVE_AVXVNNI) || defined(NATIVE_AVX2)
+#include "dot_avx2.h"
 #elif defined(NATIVE_NEONDOT)
 #include <arm_neon.h>
 #endif
@@ -14,45 +14,13 @@
 namespace native {
 namespace {
 
-struct Product {
-    const Part* parts;
-    const Part* parts_end;
-    long panel;            // bytes of one block's weights
-    const int8_t* weight;  // of the first block
-    const int32_t* correction;
-    int32_t* charge;  // of row `row`
-    long lanes;       // of a row of `charge`
-    long row;
-};
-
-inline int32_t four(const uint8_t* at) {
-    int32_t word;
-    std::memcpy(&word, at, sizeof word);
-    return word;
-}
-
-// Call `add(stretch of the tile's first row, its bytes, bytes to the next row, weights)` for each
-// stretch of a row.
-template <class Add>
-NATIVE_INLINE void for_each_stretch(const Product& p, Add add) {
-    const int8_t* weight = p.weight;
-    for (const Part* part = p.parts; part < p.parts_end; ++part) {
-        const long step = part->step, bytes = part->bytes;
-        const uint8_t* from = part->from + p.row * step;
-        for (long left = part->segments; left > 0; --left, from += part->stride) {
-            add(from, bytes, step, weight);
-            weight += bytes * LANES;
-        }
-    }
-}
-
-// Call `add(inputs of the tile's first row, bytes to the next row, weights)` for each four inputs.
-template <class Add>
-NATIVE_INLINE void for_each_four(const Product& p, Add add) {
-    for_each_stretch(p, [&](const uint8_t* from, long bytes, long step, const int8_t* weight) {
-        for (long i = 0; i < bytes; i += 4, weight += 4 * LANES) add(from + i, step, weight);
-    });
-}
+// What fits into s8 as well: the largest value of a row that is not loud.
+constexpr int QUIET = 127;
+#if defined(NATIVE_AVX2)
+constexpr bool CENTRES = true;  // loud rows
+#else
+constexpr bool CENTRES = false;
+#endif
 
 #if defined(NATIVE_AVX512VNNI)
 constexpr int TILE_ROWS = 12, TILE_BLOCKS = 2;  // 24 accumulators of 32 registers
@@ -82,51 +50,6 @@ void tile(const Product& p) {
         NATIVE_UNROLL
         for (int b = 0; b < B; ++b)
             _mm512_storeu_si512(p.charge + r * p.lanes + b * LANES, sum[r][b]);
-}
-
-#elif defined(NATIVE_AVXVNNI) || defined(NATIVE_AVX2)
-constexpr int TILE_ROWS = 5, TILE_BLOCKS = 1;  // 10 accumulators of 16 registers
-
-template <bool Loud>
-inline __m256i dot(__m256i sum, __m256i x, __m256i w) {
-#if defined(NATIVE_AVXVNNI)
-    return _mm256_dpbusd_avx_epi32(sum, x, w);
-#else
-    // maddubs adds two products in int16 and saturates: exact for u8 up to 127. A loud input is
-    // split into its lowest bit and the rest, halved.
-    const __m256i one = _mm256_set1_epi16(1);
-    if (Loud) {
-        const __m256i half = _mm256_and_si256(_mm256_srli_epi16(x, 1), _mm256_set1_epi8(127));
-        const __m256i pairs = _mm256_maddubs_epi16(half, w);
-        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(2)));
-        x = _mm256_and_si256(x, _mm256_set1_epi8(1));
-    }
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(x, w), one));
-#endif
-}
-
-template <int R, int B, bool Loud>
-void tile(const Product& p) {
-    const auto load = [](const void* at) {
-        return _mm256_loadu_si256(static_cast<const __m256i*>(at));
-    };
-    __m256i low[R], high[R];
-    NATIVE_UNROLL
-    for (int r = 0; r < R; ++r) low[r] = load(p.correction), high[r] = load(p.correction + 8);
-    for_each_four(p, [&](const uint8_t* from, long step, const int8_t* weight) {
-        const __m256i w_low = load(weight), w_high = load(weight + 32);
-        NATIVE_UNROLL
-        for (int r = 0; r < R; ++r) {
-            const __m256i x = _mm256_set1_epi32(four(from + r * step));
-            low[r] = dot<Loud>(low[r], x, w_low);
-            high[r] = dot<Loud>(high[r], x, w_high);
-        }
-    });
-    NATIVE_UNROLL
-    for (int r = 0; r < R; ++r) {
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(p.charge + r * p.lanes), low[r]);
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(p.charge + r * p.lanes + 8), high[r]);
-    }
 }
 
 #elif defined(NATIVE_NEONDOT)
@@ -164,7 +87,7 @@ void tile(const Product& p) {
         for (int q = 0; q < QUARTERS; ++q) vst1q_s32(p.charge + r * p.lanes + 4 * q, sum[r][q]);
 }
 
-#else
+#elif !defined(NATIVE_AVXVNNI) && !defined(NATIVE_AVX2)
 constexpr int TILE_ROWS = 4, TILE_BLOCKS = 1;
 
 // A function by itself: inlined into the loops over parts it took a third longer (GCC 12).
@@ -190,23 +113,27 @@ void tile(const Product& p) {
 }
 #endif
 
-// The last rows, fewer than a tile has: a tile of exactly that height.
+// A tile of exactly that height.
 template <int R, int B, bool Loud>
-void rest(const Product& p, long rows) {
+void tile_of(const Product& p, long rows) {
     if constexpr (R > 0) {
         if (rows == R) tile<R, B, Loud>(p);
-        else rest<R - 1, B, Loud>(p, rows);
+        else tile_of<R - 1, B, Loud>(p, rows);
     }
 }
 
+// More rows than a tile holds, but fewer than two, are divided evenly.
 template <int B, bool Loud>
 void panel(Product p, long rows) {
-    for (; rows >= TILE_ROWS; rows -= TILE_ROWS) {
-        tile<TILE_ROWS, B, Loud>(p);
-        p.row += TILE_ROWS;
-        p.charge += TILE_ROWS * p.lanes;
+    while (rows > 0) {
+        const long some = rows >= 2 * TILE_ROWS ? TILE_ROWS
+                          : rows > TILE_ROWS   ? (rows + 1) / 2
+                                               : rows;
+        tile_of<TILE_ROWS, B, Loud>(p, some);
+        p.row += some;
+        p.charge += some * p.lanes;
+        rows -= some;
     }
-    rest<TILE_ROWS - 1, B, Loud>(p, rows);
 }
 
 template <bool Loud>
@@ -222,9 +149,11 @@ void multiply_all(Product p, long rows, int blocks) {
 
 inline void multiply(const Node& node, const Part* parts, int part_count, long count,
                      int32_t* charge) {
+    const bool centred = CENTRES && node.top > QUIET && node.centred;
     const Product p{parts, parts + part_count, long(node.row_bytes) * LANES, node.weight,
-                    node.correction, charge, node.lanes, 0};
-    if (node.loud) multiply_all<true>(p, count, node.blocks);
+                    centred ? node.centred : node.correction, charge, node.lanes, 0, node.fours,
+                    centred};
+    if (node.top > QUIET) multiply_all<true>(p, count, node.blocks);
     else multiply_all<false>(p, count, node.blocks);
 }
 

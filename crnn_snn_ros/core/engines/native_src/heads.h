@@ -32,7 +32,7 @@ inline void add_scaled(int32_t* charge, const int32_t* scale, const Spike* spike
     }
     typedef Spike Spikes __attribute__((vector_size(sizeof(Spike) * WIDTH)));
     for (long c = 0; c < count; c += WIDTH) {
-        const Ints sent = __builtin_convertvector(load<Spikes>(spikes + c), Ints) - offset;
+        const Ints sent = widened(load<Spikes>(spikes + c)) - offset;
         store(charge + c, load<Ints>(charge + c) + load<Ints>(scale + c) * sent);
     }
 }

@@ -8,6 +8,7 @@
 #include "gather.h"
 #include "heads.h"
 #include "pools.h"
+#include "scan.h"
 #include "whole.h"
 
 namespace native {
@@ -100,7 +101,7 @@ void Stream::run_neurons(const Node& node) {
                     program.wide_rows + rows * node.row_words);
         jobs[waiting++] = {pixel, rows, arrivals};
         rows += needed;
-        if (waiting == 64 || rows + steps > program.row_capacity) {
+        if (waiting == 64 || rows + steps > node.group) {
             fire(node, jobs, waiting, rows);
             waiting = 0, rows = 0;
         }
@@ -153,82 +154,6 @@ void Stream::add_identities(const Node& node, const Job& job) {
             add_identity(node, synapse, source, at, charge);
         }
     }
-}
-
-void Stream::scan(const Node& node, const Job& job) {
-    long reach = 0;  // steps of this chunk at which a recurrent spike is pending
-    if (node.recurrent) {
-        const int32_t* before = node.before + job.pixel * node.lanes;
-        for (long c = 0; c < node.channels; ++c) {
-            const long size = before[c] < 0 ? -before[c] : before[c];
-            if (size - start > reach) reach = size - start;
-        }
-        if (!reach && !job.arrivals && !restless(node, job.pixel)) {
-            if (node.mask[job.pixel]) keep_tracer(node, job.pixel);
-            node.mask[job.pixel] = 0;
-            return;
-        }
-    }
-    uint64_t fired = 0;
-    for (long lane = 0; lane < node.lanes; lane += WIDTH)
-        fired |= scan_lanes(node, job, lane, reach);
-    node.mask[job.pixel] = fired;
-    if (fired) {
-        const long last = start + 64 - __builtin_clzll(fired);
-        if (last > settled_at) settled_at = last;
-    }
-}
-
-// The neurons of neuron.py, WIDTH at once, over the chunk. Returns the steps at which any fired.
-uint64_t Stream::scan_lanes(const Node& node, const Job& job, long lane, long reach) {
-    const long at = job.pixel * node.lanes + lane;
-    const long end = steps < node.steps ? steps : node.steps;
-    const Ints threshold = load<Ints>(node.threshold + lane);
-    Ints v = load<Ints>(first() ? node.start + lane : node.v + at);
-    float* const counts = results + node.counts_at + at;
-    float* const activity = results + node.activity_at + at;
-    Ints count = {}, fired = {}, size = {}, recurrent = {};
-    if (!first()) count = to_ints(load<Floats>(counts)), fired = to_ints(load<Floats>(activity));
-    if (reach > 0) {
-        const Ints before = load<Ints>(node.before + at);
-        size = before < 0 ? -before : before;
-        const Ints sign = (before < 0) - (before > 0);  // a true lane is -1
-        recurrent = sign * load<Ints>(node.recurrent + lane);
-    }
-    const int32_t* charge = program.charge + job.first_row * node.lanes + lane;
-    uint8_t* spikes = node.spikes + job.pixel * node.steps * node.lanes + lane;
-    int16_t* tracer = node.tracer ? node.tracer + job.pixel * node.steps * node.lanes + lane
-                                  : nullptr;
-    // Up to the last arrival every step is computed, without asking what happens at it: a branch
-    // that is guessed wrong costs more. After it, only as long as something fires.
-    const long arrived = job.arrivals ? 64 - __builtin_clzll(job.arrivals) : 0;
-    const long expected = arrived > reach ? arrived : reach;
-    uint64_t steps_fired = 0;
-    bool awake = true;  // fired at the step before, so it may fire again without any charge
-    long t = 0;
-    for (; t < end && (t < expected || awake); ++t, spikes += node.lanes) {
-        const long charged = job.arrivals >> t & 1;
-        v += load<Ints>(charge) & -int32_t(charged);
-        charge += charged * node.lanes;
-        if (t < reach) v += recurrent & (size > int32_t(start + t));
-        const Ints rises = (v >= threshold) & (count < node.n_max);
-        const Ints falls = (v < 0) & (count > node.n_min);
-        const Ints spike = falls - rises;
-        v += (threshold & falls) - (threshold & rises);
-        count += spike;
-        fired -= rises | falls;
-        awake = store_spikes(spikes, spike);
-        steps_fired |= uint64_t(awake) << t;
-        if (tracer) store(tracer + t * node.lanes, __builtin_convertvector(count, Shorts));
-    }
-    for (; t < end; ++t, spikes += node.lanes) {
-        std::memset(spikes, 1, WIDTH);
-        if (tracer) store(tracer + t * node.lanes, __builtin_convertvector(count, Shorts));
-    }
-    store(node.v + at, v);
-    store(counts, to_floats(count));
-    store(activity, to_floats(fired));
-    return steps_fired;
 }
 
 bool Stream::would_fire() const {

@@ -87,44 +87,49 @@ inline void add_windows(const Node& pool, const Node& source, const int32_t* in,
 
 // Largest spike count in a window after step t. A source pixel that is silent in this chunk keeps
 // its count in the first entry of its tracer.
-NATIVE_INLINE Shorts largest(const Node& source, const Window& window, long t, long lane) {
-    Shorts most = {};
-    most -= 0x7fff;
+NATIVE_INLINE ShortBlock largest(const Node& source, const Window& window, long t, long lane) {
+    ShortBlock most = ShortBlock{} - 0x7fff;
     for (long y = window.top; y < window.bottom; ++y)
         for (long x = window.left; x < window.right; ++x) {
             const long pixel = y * source.width + x;
             const long step = source.mask[pixel] ? t : 0;
-            const Shorts count =
-                load<Shorts>(source.tracer + (pixel * source.steps + step) * source.lanes + lane);
-            const Shorts more = count > most;
-            most = (count & more) | (most & ~more);
+            const auto count = load<ShortBlock>(
+                source.tracer + (pixel * source.steps + step) * source.lanes + lane);
+            most = count > most ? count : most;
         }
     return most;
 }
 
-// WIDTH lanes of one pixel. Returns the steps at which it fired.
-inline uint64_t max_pool_lanes(const Node& pool, const Node& source, const Window& window,
+// A block of one pixel, from lane `at` of all. Returns the steps at which it fired.
+inline uint64_t max_pool_block(const Node& pool, const Node& source, const Window& window,
                                uint64_t mask, long steps, bool first, long at, long row,
                                float* results) {
     const long lane = at % pool.lanes;
     float* const counts = results + pool.counts_at + at;
     float* const activity = results + pool.activity_at + at;
-    Ints count = {}, fired = {};
-    if (!first) count = to_ints(load<Floats>(counts)), fired = to_ints(load<Floats>(activity));
+    ShortBlock count = {};
+    for (int i = 0; i < PARTS && !first; ++i)
+        store(reinterpret_cast<int16_t*>(&count) + i * WIDTH,
+              to_shorts(to_ints(load<Floats>(counts + i * WIDTH))));
+    ByteBlock fired = {};
     uint64_t steps_fired = 0;
     for (long t = 0; t < steps; ++t, row += pool.lanes) {
-        Ints spike = {};
+        ByteBlock sent = ByteBlock{} + 1;  // spike + 1
         if (mask >> t & 1) {
-            const Ints now = __builtin_convertvector(largest(source, window, t, lane), Ints);
-            spike = now - count;
+            const ShortBlock now = largest(source, window, t, lane);
+            sent = to_bytes(now - count + 1);
             count = now;
-            fired += spike & 1;
         }
-        steps_fired |= uint64_t(store_spikes(pool.spikes + row, spike)) << t;
-        if (pool.tracer) store(pool.tracer + row, __builtin_convertvector(count, Shorts));
+        store(pool.spikes + row, sent);
+        fired -= ByteBlock(sent != 1);  // a true lane is -1
+        steps_fired |= uint64_t(fires(sent)) << t;
+        if (pool.tracer) store(pool.tracer + row, count);
     }
-    store(counts, to_floats(count));
-    store(activity, to_floats(fired));
+    for (int i = 0; i < PARTS; ++i) {
+        const Floats before = first ? Floats{} : load<Floats>(activity + i * WIDTH);
+        store(activity + i * WIDTH, before + to_floats(part_of(fired, i)));
+        store(counts + i * WIDTH, to_floats(part_of(count, i)));
+    }
     return steps_fired;
 }
 
@@ -138,8 +143,8 @@ inline void max_pool(const Node& pool, const Node& source, long steps, bool firs
             const uint64_t mask = window.mask(source);
             if (!mask && !first && !pool.mask[pixel]) continue;  // silent, as in the last chunk
             uint64_t fired = 0;
-            for (long lane = 0; lane < pool.lanes; lane += WIDTH)
-                fired |= max_pool_lanes(pool, source, window, mask, end, first,
+            for (long lane = 0; lane < pool.lanes; lane += LANES)
+                fired |= max_pool_block(pool, source, window, mask, end, first,
                                         pixel * pool.lanes + lane,
                                         pixel * pool.steps * pool.lanes + lane, results);
             pool.mask[pixel] = fired;

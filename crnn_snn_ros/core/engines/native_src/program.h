@@ -51,10 +51,14 @@ struct Node {
     int32_t synapses;  // neurons and heads
     int32_t blocks;    // lanes / LANES
     const Synapse* synapse;
+    int32_t group;            // rows that are multiplied at once, at most
     int32_t row_bytes;        // of one row of all NARROW synapses, multiple of 4
-    int32_t loud;             // a row may hold values above 127
+    int32_t top;              // largest value that a row may hold
+    int32_t fours;            // of inputs, whose products in pairs can be summed in 16 bits
     const int8_t* weight;     // [block][row_bytes / 4][LANES][4]
     const int32_t* correction;   // what the offsets add to every charge, negative
+    const int32_t* centred;      // the same of rows that are read as x - 128; null where a weight
+                                 // is -128
     int32_t row_words;        // of one row of all WIDE synapses
     int32_t n_min, n_max;
     int32_t taps;             // of all synapses together
@@ -96,8 +100,7 @@ struct Program {
     int64_t whole;           // counts in one step, not spikes in many
     int64_t incremental;     // nothing is reset between frames: `Call` says where the last one ended
     int64_t chunk;           // time-steps at a time
-    int64_t row_capacity;    // rows that fit into `rows`, `wide_rows` and `charge`
-    uint8_t* rows;
+    uint8_t* rows;           // of a group
     int32_t* wide_rows;
     int32_t* charge;
     Tap* taps;               // of one pixel

@@ -11,6 +11,8 @@ struct Job {  // a pixel whose rows are gathered
     uint64_t arrivals;  // steps of this chunk at which a source fired
 };
 
+struct NeuronBlock;
+
 // The layers of one frame of one stream.
 class Stream {
 public:
@@ -47,7 +49,9 @@ private:
     void add_wide(const Node& node, long rows);
     void add_identities(const Node& node, const Job& job);
     void scan(const Node& node, const Job& job);
-    uint64_t scan_lanes(const Node& node, const Job& job, long lane, long reach);
+    uint64_t scan_block(const Node& node, const Job& job, long lane, long reach);
+    NeuronBlock begin_block(const Node& node, long at, long lane, long reach) const;
+    void end_block(const Node& node, long at, const NeuronBlock& block);
     void finish_head(const Node& node);
     void read_counts(const Node& node, int32_t* values) const;
     bool would_fire() const;

@@ -25,11 +25,6 @@ NATIVE_INLINE Ints quotient(Ints v, Floats inverse, int32_t n_min, int32_t n_max
     return count > most ? most : count;
 }
 
-typedef uint8_t Block __attribute__((vector_size(LANES)));  // what a pool compares at once
-
-NATIVE_INLINE Ints widened(Bytes bytes) { return __builtin_convertvector(bytes, Ints); }
-NATIVE_INLINE Bytes narrowed(Ints values) { return __builtin_convertvector(values, Bytes); }
-
 void Stream::run_whole() {
     steps = 1;
     for (long i = 0; i < program.node_count; ++i) {
@@ -46,9 +41,9 @@ void Stream::run_whole() {
 
 void Stream::count_layer(const Node& node) {
     for (long y = 0; y < node.height; ++y)
-        for (long x = 0; x < node.width; x += program.row_capacity) {
+        for (long x = 0; x < node.width; x += node.group) {
             const long left = node.width - x;
-            const long count = left < program.row_capacity ? left : program.row_capacity;
+            const long count = left < node.group ? left : node.group;
             multiply(node, program.parts, lay_parts(node, y, x), count, program.charge);
             if (node.row_words) {
                 gather_wide(node, y, x, count);
@@ -113,7 +108,7 @@ void Stream::count_pixels(const Node& node, long y, long x, long count) {
                 store(node.wide_spikes + to + lane + p, counted);
                 continue;
             }
-            const Bytes bytes = narrowed(counted + node.offset);
+            const Bytes bytes = to_bytes(counted + node.offset);
             store(node.spikes + to + lane + p, bytes);
             store(kept + p, bytes);
         }
@@ -183,7 +178,7 @@ void Stream::pool_whole(const Node& node) {
             const long from = stored(source, window.top, window.left) * source.lanes;
             const long to = stored(node, y, x) * node.lanes;
             if (!node.wide)
-                pool_window<Block, uint8_t>(node, source, window, source.spikes + from, node.spikes + to);
+                pool_window<ByteBlock, uint8_t>(node, source, window, source.spikes + from, node.spikes + to);
             else if (source.wide)
                 pool_window<Ints, int32_t>(node, source, window, source.wide_spikes + from,
                                            node.wide_spikes + to);
