@@ -31,7 +31,7 @@ from crnn_snn_ros.core.device import choose_device
 from crnn_snn_ros.core.errors import CrnnSnnError
 from crnn_snn_ros.evaluation.bench import machine
 
-WINDOW = 29  # pixels before a convolution: a row of the picture, and one
+WINDOW = 61  # pixels that a convolution goes over: two rows of the picture, and five
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

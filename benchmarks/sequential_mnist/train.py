@@ -180,7 +180,7 @@ class Training:
                 self.float_average = copy.deepcopy(self._average)
                 self.float_average.load_state_dict(parts["float"])
                 network = fold_bn(self._network)  # its form: the values are in the file
-                network.quantized = True
+                network.requires_grad_(True).quantized = True
                 self._begin(network)
             self._network.load_state_dict(parts["network"])
             self._average.load_state_dict(parts["average"])
@@ -227,6 +227,7 @@ class Training:
 
     def _fresh_quantized(self) -> Network:
         network = fold_bn(self._average)
+        network.requires_grad_(True)
         network.quantized = True
         return network
 
