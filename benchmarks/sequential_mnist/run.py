@@ -68,9 +68,10 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="cpu", help="auto, cpu or cuda")
     parser.add_argument("--minutes", type=float, help="of training in this run, for each case")
     parser.add_argument("--images", type=int, default=500, help="test pictures that run as spikes")
-    parser.add_argument("--hidden", type=int, nargs="+", default=list(size.hidden))
+    parser.add_argument("--hidden", type=int, nargs="+", help="default: so that there are 3 layers")
     parser.add_argument("--bits", type=int, default=size.bits)
     parser.add_argument("--batch", type=int, default=plan.batch)
+    parser.add_argument("--rate", type=float, default=plan.rate, help="of learning, in float")
     parser.add_argument("--float-epochs", type=int, default=plan.float_epochs)
     parser.add_argument("--quantized-epochs", type=int, default=plan.quantized_epochs)
     return parser
@@ -79,14 +80,15 @@ def _options() -> argparse.ArgumentParser:
 def run_case(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Train one case as far as asked, and its figures there."""
     device = choose_device(options.device)
-    size = Size(
-        hidden=tuple(options.hidden),
-        bits=options.bits,
-        window=WINDOW if name.endswith("conv") else 1,
-    )
+    size = Size(bits=options.bits)
+    if name.endswith("conv"):
+        size = replace(size, window=WINDOW, hidden=size.hidden[1:])
+    if options.hidden:
+        size = replace(size, hidden=tuple(options.hidden))
     plan = replace(
         Plan(),
         batch=options.batch,
+        rate=options.rate,
         float_epochs=options.float_epochs,
         quantized_epochs=options.quantized_epochs,
     )

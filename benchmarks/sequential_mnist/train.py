@@ -24,6 +24,7 @@ from benchmarks.sequential_mnist.data import Sequences, frames
 from benchmarks.sequential_mnist.model import HEAD, Size, build
 from crnn_snn_ros.training import state
 from crnn_snn_ros.training.convert.fold import fold_bn
+from crnn_snn_ros.training.layers import NeuronLayer
 from crnn_snn_ros.training.loop import LARGEST_GRADIENT, follow, rate_factor
 from crnn_snn_ros.training.network import Network
 
@@ -36,12 +37,11 @@ EVALUATION_BATCH = 100
 class Plan:
     """How a network is trained."""
 
-    float_epochs: int = 20
-    quantized_epochs: int = 8
-    batch: int = 32
-    rate: float = 1e-3  # at 3e-3 half of S-MNIST is right after 1,400 steps, at this one 79 %
-    quantized_rate: float = 5e-4
-    recurrent_rate: float = 0.1  # of the recurrent weights, as a share
+    float_epochs: int = 4
+    quantized_epochs: int = 1
+    batch: int = 16
+    rate: float = 4e-3
+    quantized_rate: float = 1e-3
     longest_growth: float = 2.0  # of a recurrent layer's state over the whole sequence, in float
     decay: float = 1e-4
     average: float = 0.998
@@ -149,7 +149,7 @@ class Training:
         if self.phase == QUANTIZED:
             assert self.float_average is not None
             return self.float_average, self._average
-        return self._average, self._fresh_quantized()
+        return self._average, quantize(self._average)
 
     def save(self) -> None:
         """Write the state, whole or not at all."""
@@ -179,9 +179,7 @@ class Training:
             if saved.phase == QUANTIZED:
                 self.float_average = copy.deepcopy(self._average)
                 self.float_average.load_state_dict(parts["float"])
-                network = fold_bn(self._network)  # its form: the values are in the file
-                network.requires_grad_(True).quantized = True
-                self._begin(network)
+                self._begin(quantize(self.float_average))
             self._network.load_state_dict(parts["network"])
             self._average.load_state_dict(parts["average"])
             optimizer = self._optimizer.state_dict()
@@ -201,35 +199,21 @@ class Training:
         plan = self.plan
         self._network, self._average = network, copy.deepcopy(network)
         rate = plan.quantized_rate if network.quantized else plan.rate
-        weights: list[nn.Parameter] = []
-        recurrent: list[nn.Parameter] = []
-        plain: list[nn.Parameter] = []
-        for name, parameter in network.named_parameters():
-            if name.endswith((".recurrent", ".scale")):
-                recurrent.append(parameter)
-            else:
-                (weights if parameter.ndim > 1 else plain).append(parameter)
-        slow = rate * plan.recurrent_rate
+        learned = [p for p in network.parameters() if p.requires_grad]
         self._optimizer = torch.optim.AdamW(
             [
-                {"params": weights, "lr": rate, "weight_decay": plan.decay},
-                {"params": plain, "lr": rate, "weight_decay": 0.0},
-                {"params": recurrent, "lr": slow, "weight_decay": 0.0},
-            ]
+                {"params": [p for p in learned if p.ndim > 1], "weight_decay": plan.decay},
+                {"params": [p for p in learned if p.ndim == 1], "weight_decay": 0.0},
+            ],
+            rate,
         )
-        self._rates = [group["lr"] for group in self._optimizer.param_groups]
+        self._rate, self._paces = rate, paces(network)
 
     def _quantize(self) -> None:
         """From the float phase to the quantized one."""
         self.float_average = self._average
-        self._begin(self._fresh_quantized())
+        self._begin(quantize(self._average))
         self.phase, self.step = QUANTIZED, 0
-
-    def _fresh_quantized(self) -> Network:
-        network = fold_bn(self._average)
-        network.requires_grad_(True)
-        network.quantized = True
-        return network
 
     def _learn(self) -> None:
         self._network.train()
@@ -241,9 +225,13 @@ class Training:
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self._network.parameters(), LARGEST_GRADIENT)
         factor = rate_factor(self.step, self.epochs * self.steps)
-        for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
-            group["lr"] = rate * factor
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._rate * factor
+        before = [parameter.detach().clone() for parameter, _ in self._paces]
         self._optimizer.step()
+        with torch.no_grad():
+            for (parameter, pace), old in zip(self._paces, before, strict=True):
+                parameter.copy_(old + pace * (parameter - old))
         self._network.clip_recurrent(self.plan.longest_growth ** (1.0 / pixels.shape[1]))
         follow(self._average, self._network, min(self.plan.average, self.step / (self.step + 10)))
         self._losses.append(loss.item())
@@ -270,6 +258,32 @@ class Training:
             file=sys.stderr,
             flush=True,
         )
+
+
+def quantize(network: Network) -> Network:
+    """The same on the grids of its conversion, not trained there yet."""
+    folded = fold_bn(network)
+    folded.quantized = True
+    return folded
+
+
+def paces(network: Network) -> list[tuple[nn.Parameter, Tensor]]:
+    """Parameters of recurrent neurons, and the share of a step that each of them goes.
+
+    A memory of 1 / (1 - u) frames adds up as often what a step of the optimizer changes: with the
+    pace of other neurons the state would jump from limit to limit. While there is a batch norm, the
+    weights before it have no size of their own, and go their full step.
+    """
+    found = []
+    for _, layer in network.layers():
+        if isinstance(layer, NeuronLayer) and layer.recurrent is not None:
+            pace = 1.0 - layer.recurrent.detach().square().clamp(max=0.9999)
+            for parameter in layer.parameters():
+                if parameter.shape == pace.shape:
+                    found.append((parameter, pace))
+                elif network.quantized and parameter.ndim > 1:
+                    found.append((parameter, pace[:, None]))
+    return found
 
 
 def split(data: Sequences, plan: Plan) -> tuple[Sequences, Sequences]:
