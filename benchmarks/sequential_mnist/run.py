@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -26,10 +27,11 @@ from benchmarks.sequential_mnist.data import load
 from benchmarks.sequential_mnist.model import Size
 from benchmarks.sequential_mnist.page import NAMES, draw, write_page
 from benchmarks.sequential_mnist.prove import measure
-from benchmarks.sequential_mnist.train import Plan, Training
+from benchmarks.sequential_mnist.train import STATE, Plan, Training
 from crnn_snn_ros.core.device import choose_device
 from crnn_snn_ros.core.errors import CrnnSnnError
 from crnn_snn_ros.evaluation.bench import machine
+from crnn_snn_ros.io.atomic import replacing
 
 WINDOW = 61  # pixels that a convolution goes over: two rows of the picture, and five
 
@@ -63,6 +65,7 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("data", type=Path, help="folder of the four files of MNIST")
     parser.add_argument("--cases", nargs="+", choices=list(NAMES), default=list(NAMES))
     parser.add_argument("--out", type=Path, default=Path("out/sequential_mnist"))
+    parser.add_argument("--start", type=Path, help="states to go on from where --out has none")
     parser.add_argument("--page", type=Path, help="write this Markdown page, the picture beside it")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu", help="auto, cpu or cuda")
@@ -93,6 +96,7 @@ def run_case(name: str, options: argparse.Namespace) -> dict[str, Any]:
         quantized_epochs=options.quantized_epochs,
     )
     permuted, folder = name.startswith("ps"), options.out / name
+    _begin_from(options.start, name, folder)
     training = Training(
         folder, load(options.data, "train", permuted=permuted), size, plan, options.seed, device
     )
@@ -115,6 +119,15 @@ def run_case(name: str, options: argparse.Namespace) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU",
         "machine": machine(),
     }
+
+
+def _begin_from(start: Path | None, name: str, folder: Path) -> None:
+    """Copy a state that was kept elsewhere to where there is none yet."""
+    kept_state, own = (part / STATE for part in ((start or folder) / name, folder))
+    if kept_state.exists() and not own.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(own) as temporary:
+            shutil.copyfile(kept_state, temporary)
 
 
 def _clock(minutes: float | None) -> Callable[[], bool]:

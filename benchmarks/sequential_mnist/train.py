@@ -21,16 +21,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.sequential_mnist.data import Sequences, frames
+from benchmarks.sequential_mnist.forms import calibrated, paces, predict, quantize
 from benchmarks.sequential_mnist.model import HEAD, Size, build
 from crnn_snn_ros.training import state
-from crnn_snn_ros.training.convert.fold import fold_bn
-from crnn_snn_ros.training.layers import NeuronLayer
 from crnn_snn_ros.training.loop import LARGEST_GRADIENT, follow, rate_factor
 from crnn_snn_ros.training.network import Network
 
 FLOAT, QUANTIZED = "float", "quantized"
 PHASES = (FLOAT, QUANTIZED)
-EVALUATION_BATCH = 100
+CALIBRATION = 500  # pictures that batch norms are calibrated on
+STATE = "training.safetensors"  # in the folder of a case
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Training:
         device: torch.device,
         save_seconds: float = 120.0,
     ) -> None:
-        self.path, self.plan, self.size = folder / "training.safetensors", plan, size
+        self.path, self.plan, self.size = folder / STATE, plan, size
         self._device, self._seed, self._save_seconds = device, seed, save_seconds
         self._data, self._held = split(data, plan)
         self._asked: dict[str, Any] = {
@@ -149,7 +149,8 @@ class Training:
         if self.phase == QUANTIZED:
             assert self.float_average is not None
             return self.float_average, self._average
-        return self._average, quantize(self._average)
+        judged = self._judged()
+        return judged, quantize(judged)
 
     def save(self) -> None:
         """Write the state, whole or not at all."""
@@ -211,8 +212,8 @@ class Training:
 
     def _quantize(self) -> None:
         """From the float phase to the quantized one."""
-        self.float_average = self._average
-        self._begin(quantize(self._average))
+        self.float_average = self._judged()
+        self._begin(quantize(self.float_average))
         self.phase, self.step = QUANTIZED, 0
 
     def _learn(self) -> None:
@@ -246,9 +247,12 @@ class Training:
         )
         return order[step * self.plan.batch :][: self.plan.batch]
 
+    def _judged(self) -> Network:
+        return calibrated(self._average, self.size, self._data.pixels[:CALIBRATION])
+
     def _judge(self) -> None:
         judged = Sequences(*(part[: self.plan.judged] for part in self._held))
-        right = (predict(self._average, self.size, judged.pixels) == judged.digits).float().mean()
+        right = (predict(self._judged(), self.size, judged.pixels) == judged.digits).float().mean()
         loss = sum(self._losses) / max(1, len(self._losses))
         self.curve.append(Point(self.phase, self.images, self.seconds, loss, float(right)))
         self._losses = []
@@ -260,46 +264,8 @@ class Training:
         )
 
 
-def quantize(network: Network) -> Network:
-    """The same on the grids of its conversion, not trained there yet."""
-    folded = fold_bn(network)
-    folded.quantized = True
-    return folded
-
-
-def paces(network: Network) -> list[tuple[nn.Parameter, Tensor]]:
-    """Parameters of recurrent neurons, and the share of a step that each of them goes.
-
-    A memory of 1 / (1 - u) frames adds up as often what a step of the optimizer changes: with the
-    pace of other neurons the state would jump from limit to limit. While there is a batch norm, the
-    weights before it have no size of their own, and go their full step.
-    """
-    found = []
-    for _, layer in network.layers():
-        if isinstance(layer, NeuronLayer) and layer.recurrent is not None:
-            pace = 1.0 - layer.recurrent.detach().square().clamp(max=0.9999)
-            for parameter in layer.parameters():
-                if parameter.shape == pace.shape:
-                    found.append((parameter, pace))
-                elif network.quantized and parameter.ndim > 1:
-                    found.append((parameter, pace[:, None]))
-    return found
-
-
 def split(data: Sequences, plan: Plan) -> tuple[Sequences, Sequences]:
     """What is learned from, and what it is judged by."""
     held = min(plan.validation, len(data.digits) // 5)
     first = Sequences(*(part[:-held] for part in data))
     return first, Sequences(*(part[-held:] for part in data))
-
-
-@torch.no_grad()
-def predict(network: Network, size: Size, pixels: Tensor) -> Tensor:
-    """Digits (N,) after the last step."""
-    network.eval()
-    device = next(network.parameters()).device
-    told = []
-    for part in torch.split(pixels, EVALUATION_BATCH):
-        out = network(frames(part.to(device), size.window)).heads[HEAD][:, -1]
-        told.append(out.argmax(dim=1).cpu())
-    return torch.cat(told)
