@@ -157,7 +157,7 @@ def exact(row):
 def test_every_level_of_the_collision_task_is_exact(study, driven):
     found, page = measured(study, driven, "collision")
     rows = found["collision"]["rows"]
-    assert len(rows) == 6
+    assert len(rows) == 4
     assert all(exact(row) for row in rows)
     assert {(row["signed"], row["per_layer"]) for row in rows} == {(1, 0), (0, 0), (1, 1)}
     assert "**0** differences" in page

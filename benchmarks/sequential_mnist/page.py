@@ -45,15 +45,16 @@ def write_page(results: Mapping[str, Mapping[str, Any]], picture: str) -> str:
             f"Written by `{COMMAND} MNIST --page docs/results/sequential_mnist.md`. A picture is",
             "784 steps of one pixel (PS-MNIST: in one fixed random order); the answer is read",
             "once, after the last. A step is a frame of the converted network: state crosses from",
-            "one to the next as recurrent spikes. Where a convolution is named, a step sees the",
-            "last pixels as a row, and the convolution goes over them. Accuracy on the test part,",
-            "in %.",
+            "one to the next as recurrent spikes. Where a convolution is named it runs along the",
+            "sequence, over a delay line: **a step then sees the last pixels, not one**. Accuracy",
+            "on the test part, in %, of the networks as far as they were trained.",
             "",
             "| | S-MNIST | PS-MNIST | from |",
             "|---|---|---|---|",
             *rows,
             "",
-            "*Not checked*: from memory of those papers' tables, which could not be read here.",
+            "*Not checked*: from memory of those papers' tables, which could not be read here: of",
+            "the pages that could, only abstracts, which do not give these figures.",
             "",
             f"![validation error while training]({picture})",
             "",
@@ -80,7 +81,9 @@ def _case(name: str, told: Mapping[str, Any]) -> str:
     gap = 100 * (found["qann"] - PAPER[name])
     met = "met" if gap >= 0 else "**not met**"
     layers = " - ".join(str(hidden) for hidden in size["hidden"])
-    window = "" if size["window"] == 1 else f", convolution over the last {size['window']} pixels"
+    window = ""
+    if size["window"] > 1:
+        window = f", under {size['filters']} filters over the last {size['window']} pixels"
     rows = (
         ("float weights, activations rounded as trained", found["float"], found["pictures"]),
         ("quantized (QANN)", found["qann"], found["pictures"]),
@@ -97,9 +100,10 @@ def _case(name: str, told: Mapping[str, Any]) -> str:
     steps = "\n".join(lines)
     return f"""## {NAMES[name]}
 
-IndRNN {layers}, signed, {size["bits"]} bits{window}; seed {told["seed"]}; {_progress(told)},
-{told["minutes"]:.0f} minutes of learning on {told["device"]} ({told["machine"]["cpu"]}, one
-thread).
+IndRNN {layers}, signed, {size["bits"]} bits{window}; seed {told["seed"]}; {_progress(told)}
+({told["phase"]} phase, {told["pictures"]:,} pictures learned from, each as often as it was seen),
+{told["minutes"]:.0f} minutes of learning on {told["device"]} ({told["machine"]["cpu"]}, one thread
+of a machine that others used as well).
 The paper's figure, {100 * PAPER[name]:.2f} %: {met} ({gap:+.2f} points).
 
 | | accuracy, % | pictures |
@@ -123,8 +127,9 @@ def _finish(name: str, told: Mapping[str, Any]) -> str:
     if told["finished"]:
         return ""
     return (
-        "The command that goes on to the end, from the state in the folder that it was begun in:\n"
-        f"`{COMMAND} MNIST --cases {name} --out OUT --page docs/results/sequential_mnist.md`\n"
+        "The command that goes on to the end, from the state in the folder that it was begun in\n"
+        "(`--start benchmarks/sequential_mnist/state` goes on from the state that is kept here):\n"
+        f"`{COMMAND} MNIST --cases {name} --page docs/results/sequential_mnist.md`\n"
     )
 
 

@@ -111,6 +111,8 @@ def run_case(name: str, options: argparse.Namespace) -> dict[str, Any]:
         "figures": kept(path, figures),
         "curve": [list(point) for point in training.curve],
         "finished": training.finished,
+        "phase": training.phase,
+        "pictures": training.images,
         "epochs_done": training.images / (training.steps * plan.batch),
         "epochs": plan.float_epochs + plan.quantized_epochs,
         "minutes": training.seconds / 60.0,

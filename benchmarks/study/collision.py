@@ -33,13 +33,14 @@ class Size(NamedTuple):
     """What is measured."""
 
     courses: Courses = Courses()
-    bits: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 7, 8)
-    plan: Plan = Plan(40, 5e-4)  # on integers
-    frames: int = 250  # of each test course, from its beginning
-    spiking: int = 20  # of them, of two courses, that run as spikes
+    bits: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 7, 8)  # signed, per channel
+    others: tuple[int, ...] = (1, 2, 4, 8)  # unsigned; per layer
+    plan: Plan = Plan(12, 5e-4)  # on integers
+    frames: int = 100  # of each test course, from its beginning
+    spiking: int = 10  # of them, of two courses, that run as spikes
 
 
-TINY = Size(Courses(1, 1, 1), (1, 3), Plan(2, 5e-4, 2, 4), 8, 2)
+TINY = Size(Courses(1, 1, 1), (1, 3), (3,), Plan(2, 5e-4, 2, 4), 8, 2)
 
 
 def measure(size: Size, seed: int, device: str, out: Path) -> dict[str, Any]:
@@ -50,7 +51,7 @@ def measure(size: Size, seed: int, device: str, out: Path) -> dict[str, Any]:
     original = load(MODELS / "default_float.safetensors").network
     truth = runs.labels(test)
     rows = []
-    for setting in levels.settings(size.bits):
+    for setting in levels.settings(size.bits, size.others):
         path = out / "collision" / f"{setting.bits}_{setting.signed}_{setting.per_layer}.json"
         rows.append(kept(path, partial(_row, setting, size, seed, device, original, train, test)))
     return {

@@ -67,7 +67,7 @@ def measure(size: Size, seed: int, device: str, out: Path) -> dict[str, Any]:
         raise ConfigError("part digits needs --mnist FOLDER, with the four files of MNIST")
     train, test = (_rows(size.mnist, part) for part in ("train", "test"))
     rows = []
-    for setting in levels.settings(size.bits):
+    for setting in levels.settings(size.bits, size.bits):
         path = out / "digits" / f"{setting.bits}_{setting.signed}_{setting.per_layer}.json"
         rows.append(kept(path, partial(_row, setting, size, seed, device, train, test)))
     return {

@@ -43,9 +43,13 @@ KINDS = {
 }
 
 
-def settings(bits: Sequence[int]) -> list[Setting]:
-    """All that are measured."""
-    return [Setting(b, *kind) for kind in KINDS.values() for b in bits]
+def settings(bits: Sequence[int], others: Sequence[int]) -> list[Setting]:
+    """The first kind at every number of bits, the other two at ``others``."""
+    first, *rest = KINDS.values()
+    return [
+        *(Setting(b, *first) for b in bits),
+        *(Setting(b, *kind) for kind in rest for b in others),
+    ]
 
 
 class LayerThreshold(NeuronLayer):
