@@ -18,7 +18,7 @@ import torch
 
 from benchmarks.command import kept
 from benchmarks.study import levels, runs
-from benchmarks.study.drives import Courses, pictures, record
+from benchmarks.study.drives import FEW, Courses, pictures, record
 from benchmarks.study.encodings import MODELS, first
 from benchmarks.study.learn import Plan, fit, windows
 from benchmarks.study.levels import Setting
@@ -32,7 +32,7 @@ from crnn_snn_ros.training.network import Crnn, Network
 class Size(NamedTuple):
     """What is measured."""
 
-    courses: Courses = Courses()
+    courses: Courses = FEW
     bits: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 7, 8)  # signed, per channel
     others: tuple[int, ...] = (1, 2, 4, 8)  # unsigned; per layer
     plan: Plan = Plan(12, 5e-4)  # on integers
@@ -45,9 +45,9 @@ TINY = Size(Courses(1, 1, 1), (1, 3), (3,), Plan(2, 5e-4, 2, 4), 8, 2)
 
 def measure(size: Size, seed: int, device: str, out: Path) -> dict[str, Any]:
     """Calibrate, train, convert and run every setting."""
-    record(out / "drives", size.courses)
-    train = pictures(out / "drives", "train")
-    test = [first(drive, size.frames) for drive in pictures(out / "drives", "test")]
+    record(out / "drives_few", size.courses)
+    train = pictures(out / "drives_few", "train")
+    test = [first(drive, size.frames) for drive in pictures(out / "drives_few", "test")]
     original = load(MODELS / "default_float.safetensors").network
     truth = runs.labels(test)
     rows = []
@@ -101,15 +101,15 @@ def section(found: dict[str, Any]) -> str:
     plain, constant = found["float"], found["constant"]
     return f"""## Levels and scales: the collision task
 
-The shipped float network on {found["frames"]} frames of {found["courses"]} courses (those of
-"Encodings"), put on each grid: calibrated, then trained on integers for {found["steps"]} steps,
-{found["learned"]:,} frames of the teacher's drives, one seed. **Short of what the shipped spiking
-network was trained**, and started from signed weights: the unsigned rows say what is lost without
-time to learn it anew, not what unsigned neurons can do. In float: collision loss
+The shipped float network on {found["frames"]} frames of {found["courses"]} courses (suite
+movers, the teacher drives), put on each grid: calibrated, then trained on integers for
+{found["steps"]} steps, {found["learned"]:,} frames of the teacher's drives, one seed. **Far short
+of what the shipped spiking network was trained**, and started from signed weights: the unsigned
+rows say what is lost without time to learn it anew, not what unsigned neurons can do. In float:
+collision loss
 {plain[COLLISION]:.4f}, steering {plain[STEERING]:.4f} rad; the means of other drives, whatever is
 seen: {constant[COLLISION]:.4f} and {constant[STEERING]:.4f} rad. {found["spiking"]} frames run as
-spikes: {levels.exactness(found["rows"])}. The time is that of the fastest frame, engine
-`{found["rows"][0].get("engine", "")}`.
+spikes: {levels.exactness(found["rows"])}. {levels.timing(found["rows"])}
 
 {levels.table(found["rows"], figures)}
 

@@ -154,8 +154,7 @@ beginning: {found["steps"]} steps of {BATCH} pictures in float, {found["integer_
 ({BATCH * (found["steps"] + found["integer_steps"]) / found["pictures"]:.1f} times the
 {found["pictures"]:,} pictures), one seed. Accuracy on all {found["tested"]:,} test pictures in
 training's arithmetic, which is the QANN's; {found["spiking"]} of them, a frame a row, run as
-spikes: {levels.exactness(rows)}. The time is that of the fastest frame, engine
-`{rows[0].get("engine", "")}`.
+spikes: {levels.exactness(rows)}. {levels.timing(rows)}
 
 {levels.table(rows, figures)}
 

@@ -156,6 +156,15 @@ def exactness(rows: Sequence[dict[str, Any]]) -> str:
     )
 
 
+def timing(rows: Sequence[dict[str, Any]]) -> str:
+    """What the times are."""
+    engines = ", ".join(sorted({f"`{row['engine']}`" for row in rows if "engine" in row}))
+    return (
+        f"The time is the least of {TIMED} frames, one stream, engine {engines}; other work ran "
+        "beside it, so that small differences say nothing."
+    )
+
+
 def picture(path: Path, rows: Sequence[dict[str, Any]], title: str, unit: str, figure: str) -> None:
     """The task's figure, settling and spikes against bits, a line a kind."""
     panels: list[list[Line]] = [[], [], []]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from benchmarks.study import drives, levels, runs
-from benchmarks.study.drives import REACH_M, Courses
+from benchmarks.study.drives import FEW, REACH_M, Courses
 from benchmarks.study.figures import Line, Panel, draw
 from benchmarks.study.learn import Plan, fit, windows
 from crnn_snn_ros.core.errors import DataError
@@ -40,7 +40,7 @@ class Size(NamedTuple):
     """What is measured."""
 
     bags: tuple[Path, ...] = ()
-    courses: Courses = Courses()
+    courses: Courses = FEW
     hidden: tuple[int, int] = (48, 32)  # dense and recurrent neurons
     bits: tuple[int, ...] = (3,)
     seeds: int = 3
@@ -125,8 +125,8 @@ def measure(size: Size, seed: int, device: str, out: Path) -> dict[str, Any]:
     Raises:
         DataError: a bag cannot be used.
     """
-    drives.record(out / "drives", size.courses)
-    seen, test = (drives.scans(out / "drives", split) for split in ("train", "test"))
+    drives.record(out / "drives_few", size.courses)
+    seen, test = (drives.scans(out / "drives_few", split) for split in ("train", "test"))
     found = {
         "scans": sum(map(len, seen)), "tested": sum(map(len, test)), "courses": len(test),
         "hidden": size.hidden, "steps": [size.plan.steps, size.on_integers.steps],
