@@ -110,8 +110,8 @@ def _case(name: str, told: Mapping[str, Any]) -> str:
 IndRNN {layers}, signed, {size["bits"]} bits{window}; seed {told["seed"]}.
 {_progress(told)}, in the {told["phase"]}
 phase: {told["pictures"]:,} pictures learned from, each as often as it was seen,
-{told["minutes"]:.0f} minutes on {told["device"]} ({told["machine"]["cpu"]}, one thread, beside other
-work). The paper's figure, {100 * PAPER[name]:.2f} %: {met} ({gap:+.2f} points).
+{told["minutes"]:.0f} minutes on {told["device"]} ({told["machine"]["cpu"]}, one thread, beside
+other work). The paper's figure, {100 * PAPER[name]:.2f} %: {met} ({gap:+.2f} points).
 
 | | accuracy, % | pictures |
 |---|---|---|
