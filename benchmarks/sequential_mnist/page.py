@@ -31,7 +31,10 @@ WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 640, 320, 56, 16, 12, 44
 
 def write_page(results: Mapping[str, Mapping[str, Any]], picture: str) -> str:
     """The whole page; every number of our own networks is out of ``results``."""
-    cases = "\n\n".join(_case(name, told) for name, told in results.items())
+    cases = "\n\n".join(
+        f"{_case(name, told)}\n\n{_finish(results, told)}".rstrip()
+        for name, told in results.items()
+    )
     rows = [
         *(_row(f"**{NAMES[name]}, ours**", name, told) for name, told in results.items()),
         *(
@@ -43,7 +46,8 @@ def write_page(results: Mapping[str, Mapping[str, Any]], picture: str) -> str:
         [
             "# Pixel by pixel: S-MNIST and PS-MNIST",
             "",
-            f"Written by `{COMMAND} MNIST --page docs/results/sequential_mnist.md`. A picture is",
+            f"Written by `{COMMAND} MNIST --cases {' '.join(results)}",
+            "--page docs/results/sequential_mnist.md`. A picture is",
             "784 steps of one pixel (PS-MNIST: in one fixed random order); the answer is read",
             "once, after the last. A step is a frame of the converted network: state crosses from",
             "one to the next as recurrent spikes. Where a convolution is named it runs along the",
@@ -125,18 +129,16 @@ QANN's accuracy on all {found["pictures"]:,} pictures is therefore the SNN's.
 
 {steps}
 
-{spikes["neurons"]} neurons; largest membrane possible: {found["accumulator"]:,}, below 2^24.
-
-{_finish(name, told)}"""
+{spikes["neurons"]} neurons; largest membrane possible: {found["accumulator"]:,}, below 2^24."""
 
 
-def _finish(name: str, told: Mapping[str, Any]) -> str:
+def _finish(results: Mapping[str, Any], told: Mapping[str, Any]) -> str:
     if told["finished"]:
         return ""
     return (
         "The command that goes on to the end, from the state in the folder that it was begun in\n"
         "(`--start benchmarks/sequential_mnist/state` goes on from the state that is kept here):\n"
-        f"`{COMMAND} MNIST --cases {name} --page docs/results/sequential_mnist.md`\n"
+        f"`{COMMAND} MNIST --cases {' '.join(results)} --page docs/results/sequential_mnist.md`\n"
     )
 
 

@@ -105,8 +105,8 @@ The shipped float network on {found["frames"]} frames of {found["courses"]} cour
 movers, the teacher drives), put on each grid: calibrated, then trained on integers for
 {found["steps"]} steps, {found["learned"]:,} frames of the teacher's drives, one seed. **Far short
 of what the shipped spiking network was trained**, and started from signed weights: the unsigned
-rows say what is lost without time to learn it anew, not what unsigned neurons can do. In float:
-collision loss
+rows say what is lost without time to learn it anew, not what unsigned neurons can do. Where so few
+steps made a network worse than its calibration, that is printed too. In float: collision loss
 {plain[COLLISION]:.4f}, steering {plain[STEERING]:.4f} rad; the means of other drives, whatever is
 seen: {constant[COLLISION]:.4f} and {constant[STEERING]:.4f} rad. {found["spiking"]} frames run as
 spikes: {levels.exactness(found["rows"])}. {levels.timing(found["rows"])}

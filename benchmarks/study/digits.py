@@ -2,9 +2,9 @@
 
 row -> IndRNN - IndRNN - ten accumulators, read after the last row
 
-Every setting is trained from the beginning, in float and then on integers, for a short time. (Pixel
-by pixel, 784 steps, a training of that length learns nothing that could be compared;
-``benchmarks/sequential_mnist`` trains that longer, at one setting.)
+Every setting is trained from the beginning, in float and then on integers, for a short time. Pixel
+by pixel, 784 steps, so many trainings would take hours: ``benchmarks/sequential_mnist`` does that,
+at one setting.
 """
 
 from __future__ import annotations
@@ -148,13 +148,14 @@ def section(found: dict[str, Any]) -> str:
     }
     return f"""## Levels and scales: S-MNIST, row by row
 
-A picture is **28 steps of a row of 28 pixels, not 784 of one**: so short a training learns nothing
-pixel by pixel. IndRNN {" - ".join(map(str, found["hidden"]))}, every setting trained from the
-beginning: {found["steps"]} steps of {BATCH} pictures in float, {found["integer_steps"]} on integers
-({BATCH * (found["steps"] + found["integer_steps"]) / found["pictures"]:.1f} times the
-{found["pictures"]:,} pictures), one seed. Accuracy on all {found["tested"]:,} test pictures in
-training's arithmetic, which is the QANN's; {found["spiking"]} of them, a frame a row, run as
-spikes: {levels.exactness(rows)}. {levels.timing(rows)}
+A picture is **28 steps of a row of 28 pixels, not 784 of one**: pixel by pixel, so many trainings
+would take hours. IndRNN {" - ".join(map(str, found["hidden"]))}, every setting trained from the
+beginning, for a short time: {found["steps"]} steps of {BATCH} pictures in float and
+{found["integer_steps"]} on integers, one seed. Signed and unsigned began from the same rate and
+weights and are **not trained to their best**, signed less so. Accuracy on all
+{found["tested"]:,} test pictures in training's arithmetic, which is the QANN's;
+{found["spiking"]} of them, a frame a row, run as spikes: {levels.exactness(rows)}.
+{levels.timing(rows)}
 
 {levels.table(rows, figures)}
 

@@ -160,7 +160,7 @@ def timing(rows: Sequence[dict[str, Any]]) -> str:
     """What the times are."""
     engines = ", ".join(sorted({f"`{row['engine']}`" for row in rows if "engine" in row}))
     return (
-        f"The time is the least of {TIMED} frames, one stream, engine {engines}; other work ran "
+        f"The time is the least of at most {TIMED} frames, one stream, engine {engines}; other work ran "
         "beside it, so that small differences say nothing."
     )
 
@@ -172,7 +172,8 @@ def picture(path: Path, rows: Sequence[dict[str, Any]], title: str, unit: str, f
         of_kind = [r for r in rows if (r["signed"], r["per_layer"]) == kind and "refused" not in r]
         bits = [row["bits"] for row in of_kind]
         for lines, key in zip(panels, (figure, "mean", "spikes"), strict=True):
-            lines.append(Line(name, bits, [row[key] for row in of_kind], "-", "o"))
+            style = "--" if kind[1] else "-"  # one lies upon another
+            lines.append(Line(name, bits, [row[key] for row in of_kind], style, "o"))
     draw(
         path,
         [
