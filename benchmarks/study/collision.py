@@ -33,8 +33,8 @@ class Size(NamedTuple):
     """What is measured."""
 
     courses: Courses = FEW
-    bits: tuple[int, ...] = (1, 2, 3, 4, 6, 8)  # signed, per channel
-    others: tuple[int, ...] = (3,)  # unsigned; per layer
+    bits: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 7, 8)  # signed, per channel
+    others: tuple[int, ...] = (1, 2, 3, 4, 6, 8)  # unsigned; per layer
     plan: Plan = Plan(12, 5e-4)  # on integers
     frames: int = 100  # of each test course, from its beginning
     spiking: int = 10  # of them, of two courses, that run as spikes

@@ -160,8 +160,8 @@ def timing(rows: Sequence[dict[str, Any]]) -> str:
     """What the times are."""
     engines = ", ".join(sorted({f"`{row['engine']}`" for row in rows if "engine" in row}))
     return (
-        f"The time is the least of at most {TIMED} frames, one stream, engine {engines}; other work ran "
-        "beside it, so that small differences say nothing."
+        f"The time is the least of at most {TIMED} frames, one stream, engine {engines}; other "
+        "work ran beside it, so that small differences say nothing."
     )
 
 
