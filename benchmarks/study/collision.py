@@ -120,4 +120,5 @@ spikes: {levels.exactness(found["rows"])}. {levels.timing(found["rows"])}
 def picture(found: dict[str, Any], folder: Path) -> None:
     """See ``levels.picture``."""
     path = folder / "study_collision.svg"
-    levels.picture(path, found["rows"], "Collision loss", "cross entropy", COLLISION)
+    rows = [row | {"loss": row["calibrated"][COLLISION]} for row in found["rows"]]
+    levels.picture(path, rows, "Collision loss, calibrated", "cross entropy", "loss", "log")

@@ -161,11 +161,18 @@ def timing(rows: Sequence[dict[str, Any]]) -> str:
     engines = ", ".join(sorted({f"`{row['engine']}`" for row in rows if "engine" in row}))
     return (
         f"The time is the least of at most {TIMED} frames, one stream, engine {engines}; other "
-        "work ran beside it, so that small differences say nothing."
+        "work ran beside it, so that differences of less than several times say nothing."
     )
 
 
-def picture(path: Path, rows: Sequence[dict[str, Any]], title: str, unit: str, figure: str) -> None:
+def picture(
+    path: Path,
+    rows: Sequence[dict[str, Any]],
+    title: str,
+    unit: str,
+    figure: str,
+    scale: str = "linear",
+) -> None:
     """The task's figure, settling and spikes against bits, a line a kind."""
     panels: list[list[Line]] = [[], [], []]
     for name, kind in KINDS.items():
@@ -177,7 +184,7 @@ def picture(path: Path, rows: Sequence[dict[str, Any]], title: str, unit: str, f
     draw(
         path,
         [
-            Panel(title, "bits", unit, panels[0]),
+            Panel(title, "bits", unit, panels[0], "linear", scale),
             Panel("Settling", "bits", "mean time-steps", panels[1], "linear", "log"),
             Panel("Spikes", "bits", "spikes a frame", panels[2], "linear", "log"),
         ],
