@@ -23,7 +23,7 @@ SHORT = ("--float-epochs", "2", "--quantized-epochs", "1")
 @pytest.fixture
 def benchmark(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT))
-    from benchmarks.sequential_mnist import data, model, page, prove, run, train
+    from benchmarks.sequential_mnist import data, forms, model, page, prove, run, train
 
     class Modules:
         pass
@@ -31,6 +31,7 @@ def benchmark(monkeypatch):
     modules = Modules()
     modules.data, modules.model, modules.page = data, model, page
     modules.prove, modules.run, modules.train = prove, run, train
+    modules.forms = forms
     return modules
 
 
@@ -128,7 +129,7 @@ def test_the_whole_command(benchmark, mnist: Path, tmp_path: Path):
     assert told["snn"] == told["qann_of_the_same"]
     for row in told["spiking"]["encodings"].values():
         assert 1 <= row["most"] <= row["bound"]
-    assert told["verify"]["frames"] == SIDE**2
+    assert told["verify"]["frames"] == SIDE**2 - SIDE**2 // 3
     before = figures.stat().st_mtime_ns
     assert benchmark.run.main([*words, "--cases", "s"]) == 0  # nothing is left to do
     assert figures.stat().st_mtime_ns == before
@@ -161,6 +162,47 @@ def test_what_is_cut_off_is_said(benchmark, mnist: Path, tmp_path: Path, capsys)
     words = [str(mnist), "--out", str(tmp_path), *FEW, *SHORT, "--minutes", "0", "--cases", "s"]
     assert benchmark.run.main(words) == 0
     assert re.search(r"training not finished: 0\.0 of 3 epochs", capsys.readouterr().out)
+
+
+def test_a_state_kept_elsewhere_is_gone_on_from(benchmark, mnist: Path, tmp_path: Path, capsys):
+    words = [str(mnist), *FEW, *SHORT, "--cases", "s"]
+    assert benchmark.run.main([*words, "--out", str(tmp_path / "a")]) == 0
+    state = tmp_path / "a" / "s" / benchmark.train.STATE
+    capsys.readouterr()
+    start = ["--start", str(tmp_path / "a"), "--out", str(tmp_path / "b")]
+    assert benchmark.run.main([*words, *start, "--minutes", "0"]) == 0
+    assert "training finished" in capsys.readouterr().out
+    assert (tmp_path / "b" / "s" / state.name).read_bytes() == state.read_bytes()
+
+
+def test_long_memories_go_small_steps(benchmark):
+    network = benchmark.model.build(benchmark.model.Size(hidden=(8,)), 100, 0)
+    layer = network.nodes["rnn1"]
+    found = dict(benchmark.forms.paces(network))
+    assert {id(p) for p in found} == {
+        id(p) for p in layer.parameters() if p.shape == layer.recurrent.shape
+    }
+    pace = found[layer.recurrent]
+    assert torch.equal(pace.argsort(), layer.recurrent.argsort(descending=True))
+    assert (pace > 0).all()
+    assert (pace < 1).all()
+    folded = benchmark.forms.quantize(network)
+    weight = folded.nodes["rnn1"].branches[0].weight
+    assert dict(benchmark.forms.paces(folded))[weight].shape == (8, 1)
+
+
+def test_norms_are_calibrated_in_the_network_that_is_judged(benchmark):
+    size = benchmark.model.Size(hidden=(8,))
+    network = benchmark.model.build(size, 20, 0)
+    pixels = torch.randint(-128, 128, (6, 20), dtype=torch.int8)
+    norm = network.nodes["rnn1"].branches[0].norm
+    norm.running_mean.fill_(7.0)
+    judged = benchmark.forms.calibrated(network, size, pixels)
+    charge = pixels.float() / 128.0 * network.nodes["rnn1"].branches[0].weight.reshape(8, 1, 1)
+    own = judged.nodes["rnn1"].branches[0].norm
+    torch.testing.assert_close(own.running_mean, charge.mean(dim=(1, 2)).detach())
+    assert (norm.running_mean == 7.0).all()
+    assert not judged.training
 
 
 def test_a_difference_ends_the_run(benchmark, mnist: Path):

@@ -26,6 +26,12 @@ def study(monkeypatch):
     return run
 
 
+@pytest.fixture(scope="module")
+def driven(tmp_path_factory):
+    """A working folder for all that need drives, which are recorded once."""
+    return tmp_path_factory.mktemp("study")
+
+
 def measured(study, tmp_path, *parts):
     """What the parts found, and the page."""
     assert study.main([*parts, "--tiny", "--out", str(tmp_path)]) == 0
@@ -55,8 +61,8 @@ def test_a_long_stream_stays_exact_and_the_replayed_train_drifts(study, tmp_path
     assert drift["replayed"][-1] > 10 * max(drift["canonical"])
 
 
-def test_encodings_of_the_shipped_model_end_where_the_quantized_network_does(study, tmp_path):
-    found, page = measured(study, tmp_path, "encodings")
+def test_encodings_of_the_shipped_model_end_where_the_quantized_network_does(study, driven):
+    found, page = measured(study, driven, "encodings")
     found = found["encodings"]
     assert found["unequal"] == 0
     assert found["settled"] == 1.0
@@ -126,20 +132,82 @@ def scan_bag(path):
     return write_bag(path, rows)
 
 
-def test_scans_are_learned_converted_and_verified(study, tmp_path):
-    """Each threshold and sign; the commands are those before the scan."""
+def test_scans_are_learned_converted_and_verified(study, driven, tmp_path):
+    """Of the simulator and of a bag; the commands are those before the scan."""
     bag = scan_bag(tmp_path / "bag")
     drive = study.PARTS["scans"].read(bag)
     assert drive.steering_rad[:2] == pytest.approx([1.0, 1.0 / (1.0 + math.sin(1 / 6))])
     assert drive.frames[0, 0, 0, 0] < 0 < drive.frames[0, 0, 0, 1]
-    arguments = ("scans", "--tiny", "--scan-bags", str(bag), "--out", str(tmp_path / "out"))
+    arguments = ("scans", "--tiny", "--scan-bags", str(bag), "--out", str(driven))
     assert study.main(arguments) == 0
-    rows = json.loads((tmp_path / "out" / "scans.json").read_text())["found"]["rows"]
-    assert len(rows) == 6
-    assert all(row["exact"] and row["unequal"] == 0 for row in rows)
-    assert all(row["max"] <= row["bound"] for row in rows)
+    found = json.loads((driven / "scans.json").read_text())["found"]
+    rows = [*found["rows"], found["recorded"]]
+    assert len(rows) == 2
+    assert all(exact(row) for row in rows)
+    assert math.isfinite(found["rows"][0]["qann"]["steering"])
+    assert "No recorded bags" in study.PARTS["scans"].section(found | {"recorded": None})
 
 
-def test_scans_without_a_bag_are_one_line(study, tmp_path, capsys):
-    assert study.main(["scans", "--tiny", "--out", str(tmp_path)]) == 2
-    assert "--scan-bags" in capsys.readouterr().err
+def exact(row):
+    """A setting ran, and nothing in it differs from the QANN."""
+    within = 0 < row["max"] <= row["bound"]
+    return row["unequal"] == row["unsettled"] == 0 < row["compared"] and within
+
+
+def test_every_level_of_the_collision_task_is_exact(study, driven):
+    found, page = measured(study, driven, "collision")
+    rows = found["collision"]["rows"]
+    assert len(rows) == 4
+    assert all(exact(row) for row in rows)
+    assert {(row["signed"], row["per_layer"]) for row in rows} == {(1, 0), (0, 0), (1, 1)}
+    assert "**0** differences" in page
+    rows[0]["unequal"] = 3
+    assert "**3** differences" in study.PARTS["collision"].section(found["collision"])
+
+
+def test_every_level_of_the_digits_is_exact(study, tmp_path):
+    folder = tmp_path / "mnist"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for part, count in (("train", 40), ("t10k", 12)):
+        pixels = random.integers(0, 256, (count, 6, 6)).astype(np.uint8)
+        digits = random.integers(0, 10, count).astype(np.uint8)
+        for kind, array in (("images-idx3", pixels), ("labels-idx1", digits)):
+            head = bytes((0, 0, 8, array.ndim)) + np.array(array.shape, ">u4").tobytes()
+            (folder / f"{part}-{kind}-ubyte").write_bytes(head + array.tobytes())
+    arguments = ["digits", "--tiny", "--mnist", str(folder), "--out", str(tmp_path / "out")]
+    assert study.main(arguments) == 0
+    found = json.loads((tmp_path / "out" / "digits.json").read_text())["found"]
+    assert len(found["rows"]) == 6
+    assert all(exact(row) for row in found["rows"])
+    assert len(list((tmp_path / "out" / "digits").iterdir())) == 6
+
+
+@pytest.mark.usefixtures("study")
+def test_one_threshold_is_the_least_of_the_layer():
+    from benchmarks.study import levels, scans
+
+    net = levels.one_threshold(scans.network((6, 5), 3, 8).eval())
+    net.quantized = True
+    for name in ("dense", "rnn1"):
+        thresholds = net.nodes[name].integers(net.scales()).threshold
+        assert len(thresholds.unique()) == 1
+    kept = scans.NeuronLayer.threshold_limit(net.nodes["rnn1"], net.scales())
+    assert thresholds[0] == kept.min() < kept.max()
+
+
+@pytest.mark.usefixtures("study")
+def test_short_training_makes_the_loss_smaller(tmp_path):
+    from benchmarks.study import learn, scans
+
+    drive = scans.read(scan_bag(tmp_path / "bag"))
+    size = scans.TINY._replace(hidden=(16, 8), plan=learn.Plan(200, 1e-2, 4, 16))
+    _, integer = scans.train(size, 3, 0, [drive])
+    losses = learn.fit(integer, [drive], learn.Plan(30, 1e-3, 4, 16), np.random.default_rng(1))
+    spread = 8.0 * float(np.var(drive.steering_rad))
+    assert np.mean(losses[-5:]) < 0.5 * spread
+
+
+def test_digits_without_their_folder_are_one_line(study, tmp_path, capsys):
+    assert study.main(["digits", "--tiny", "--out", str(tmp_path)]) == 2
+    assert "--mnist" in capsys.readouterr().err

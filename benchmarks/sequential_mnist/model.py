@@ -1,6 +1,9 @@
 """The networks of the benchmark, of the package's own layers: ``convert`` takes them as they are.
 
-pixel [- convolution over the last pixels] - IndRNN x n - ten accumulators, read after the last step
+pixel [- convolution along the sequence] - IndRNN x n - ten accumulators, read after the last step
+
+The convolution is causal, over a delay line: a step sees the last pixels, and every filter weighs
+each of them. What it gives is a step's input, so that to the graph it is one dense synapse.
 
 All IndRNNs are signed, and all activations are whole counts from the first step of training on:
 where a memory is to last for hundreds of steps, rounding in each of them changes what it keeps.
@@ -19,12 +22,11 @@ import torch
 from torch import Tensor, nn
 
 from crnn_snn_ros.core.graph import INPUT
-from crnn_snn_ros.training.layers import ConvBranch, HeadLayer, LinearBranch, NeuronLayer
+from crnn_snn_ros.training.layers import HeadLayer, LinearBranch, NeuronLayer
 from crnn_snn_ros.training.network import Network
 
 HEAD = "digit"
 DIGITS = 10
-KERNEL, STRIDE = 5, 2  # of the convolution
 SHARE = 0.2  # of its range: spread of a state, were what comes in noise
 
 
@@ -34,8 +36,8 @@ class Size:
 
     hidden: tuple[int, ...] = (64, 64, 64)
     bits: int = 7  # of activations, and a sign
-    window: int = 1  # pixels that a step sees; over more than one goes a convolution
-    filters: int = 16
+    window: int = 1  # pixels that a step sees; over more than one goes a convolution of that length
+    filters: int = 64
 
 
 def build(size: Size, steps: int, seed: int) -> Network:
@@ -52,10 +54,10 @@ def build(size: Size, steps: int, seed: int) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if size.window > 1:
-            weight = nn.init.kaiming_normal_(torch.empty(size.filters, 1, 1, KERNEL))
-            conv = ConvBranch(INPUT, weight, STRIDE, 0)
+            weight = nn.init.kaiming_normal_(torch.empty(size.filters, size.window))
+            conv = LinearBranch(INPUT, weight, torch.full((size.filters,), SHARE))
             nodes["conv"] = NeuronLayer([conv], size.filters, n_max)
-            source, inputs = "conv", size.filters * ((size.window - KERNEL) // STRIDE + 1)
+            source, inputs = "conv", size.filters
         for number, hidden in enumerate(size.hidden, start=1):
             last = number == len(size.hidden)
             recurrent = _memories(hidden, steps / 8 if last else 1.0, float(steps))
@@ -71,6 +73,7 @@ def build(size: Size, steps: int, seed: int) -> Network:
             source, inputs = f"rnn{number}", hidden
     for layer in nodes.values():
         layer.rounds = True
+        layer.scale.requires_grad_(False)  # the batch norms do for it, at half the time of a step
     head = HeadLayer(source, inputs, "logit", DIGITS)
     return Network((1, 1, size.window), {**nodes, HEAD: head})
 

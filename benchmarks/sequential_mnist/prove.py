@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.sequential_mnist.data import Sequences, frames
+from benchmarks.sequential_mnist.forms import predict
 from benchmarks.sequential_mnist.model import HEAD, Size
-from benchmarks.sequential_mnist.train import predict
 from crnn_snn_ros.core import qann
-from crnn_snn_ros.core.engines import ENCODINGS, make_engine
+from crnn_snn_ros.core.engines import ENCODINGS, engines_on, make_engine
 from crnn_snn_ros.core.engines.base import Engine
 from crnn_snn_ros.core.errors import DataError
 from crnn_snn_ros.core.faults import integers
@@ -23,10 +23,9 @@ from crnn_snn_ros.core.verify import verify
 from crnn_snn_ros.training.convert import convert
 from crnn_snn_ros.training.network import Network
 
-VERIFIED = 1  # pictures for which spikes, membranes and cuts are judged as well
+VERIFIED = 100  # steps of a picture for which spikes, membranes and cuts are judged as well
 BATCH = 250
 Integers = Mapping[str, NDArray[np.int64]]  # by layer
-VERIFYING = ("stepwise", "folded")
 
 
 def measure(
@@ -59,18 +58,19 @@ def measure(
         "qann_of_the_same": _right(every[:images], test),
         "accumulator": conversion.bounds.accumulator,
         "mismatches": sum(conversion.mismatches.values()),
-        "verify": verified(graph, size, test.pixels[:VERIFIED], device),
+        "verify": verified(graph, size, _middle(test.pixels[:1]), device),
         "spiking": found,
     }
 
 
 def verified(graph: Graph, size: Size, pixels: torch.Tensor, device: str) -> dict[str, Any]:
-    """``verify`` on whole pictures: every spike, membrane, recurrent spike, and cut frames.
+    """``verify`` on pictures: every spike, membrane, recurrent spike, and cut frames.
 
     Raises:
         DataError: a difference was found.
     """
-    engines = {name: make_engine(name, graph, device) for name in VERIFYING}
+    names = [name for name in engines_on(device) if name != "stepwise"]  # minutes for a picture
+    engines = {name: make_engine(name, graph, device) for name in names}
     report = verify(graph, engines, frames(pixels, size.window).flatten(0, 1).numpy())
     if report.first_difference is not None:
         raise DataError(f"verify: {report.first_difference}")
@@ -85,8 +85,7 @@ def spiking(
     Raises:
         DataError: at the first integer that is not the same, of any layer at any step.
     """
-    kind = "folded" if device == "cuda" else "stepwise"
-    runs = [_Run(make_engine(kind, graph, device, encoding)) for encoding in ENCODINGS]
+    runs = [_Run(make_engine("auto", graph, device, encoding)) for encoding in ENCODINGS]
     digits, compared = [], 0
     for number, part in enumerate(torch.split(pixels, BATCH)):
         seen = frames(part, size.window)
@@ -111,7 +110,7 @@ def spiking(
         "digits": np.concatenate(digits),
         "pictures": len(pixels),
         "integers": compared,
-        "engine": kind,
+        "engine": runs[0].engine.name,
         "neurons": sum(math.prod(runs[0].engine.shapes[node.name]) for node in graph.neurons()),
         "encodings": {
             name: run.figures(len(pixels)) for name, run in zip(ENCODINGS, runs, strict=True)
@@ -158,6 +157,12 @@ def _require_same(place: str, told: Mapping[str, torch.Tensor], wanted: Integers
             raise DataError(
                 f"{place}, layer {layer}, {list(where)}: is not the QANN's {want[where]}"
             )
+
+
+def _middle(pixels: torch.Tensor) -> torch.Tensor:
+    """Of pictures, where their digit is."""
+    start = pixels.shape[1] // 3
+    return pixels[:, start : start + VERIFIED]
 
 
 def _right(digits: torch.Tensor, test: Sequences) -> float:

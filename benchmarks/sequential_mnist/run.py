@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -26,12 +27,13 @@ from benchmarks.sequential_mnist.data import load
 from benchmarks.sequential_mnist.model import Size
 from benchmarks.sequential_mnist.page import NAMES, draw, write_page
 from benchmarks.sequential_mnist.prove import measure
-from benchmarks.sequential_mnist.train import Plan, Training
+from benchmarks.sequential_mnist.train import STATE, Plan, Training
 from crnn_snn_ros.core.device import choose_device
 from crnn_snn_ros.core.errors import CrnnSnnError
 from crnn_snn_ros.evaluation.bench import machine
+from crnn_snn_ros.io.atomic import replacing
 
-WINDOW = 29  # pixels before a convolution: a row of the picture, and one
+WINDOW = 61  # pixels that a convolution goes over: two rows of the picture, and five
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,14 +65,16 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("data", type=Path, help="folder of the four files of MNIST")
     parser.add_argument("--cases", nargs="+", choices=list(NAMES), default=list(NAMES))
     parser.add_argument("--out", type=Path, default=Path("out/sequential_mnist"))
+    parser.add_argument("--start", type=Path, help="states to go on from where --out has none")
     parser.add_argument("--page", type=Path, help="write this Markdown page, the picture beside it")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu", help="auto, cpu or cuda")
     parser.add_argument("--minutes", type=float, help="of training in this run, for each case")
     parser.add_argument("--images", type=int, default=500, help="test pictures that run as spikes")
-    parser.add_argument("--hidden", type=int, nargs="+", default=list(size.hidden))
+    parser.add_argument("--hidden", type=int, nargs="+", help="default: so that there are 3 layers")
     parser.add_argument("--bits", type=int, default=size.bits)
     parser.add_argument("--batch", type=int, default=plan.batch)
+    parser.add_argument("--rate", type=float, default=plan.rate, help="of learning, in float")
     parser.add_argument("--float-epochs", type=int, default=plan.float_epochs)
     parser.add_argument("--quantized-epochs", type=int, default=plan.quantized_epochs)
     return parser
@@ -79,18 +83,20 @@ def _options() -> argparse.ArgumentParser:
 def run_case(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Train one case as far as asked, and its figures there."""
     device = choose_device(options.device)
-    size = Size(
-        hidden=tuple(options.hidden),
-        bits=options.bits,
-        window=WINDOW if name.endswith("conv") else 1,
-    )
+    size = Size(bits=options.bits)
+    if name.endswith("conv"):
+        size = replace(size, window=WINDOW, hidden=size.hidden[1:])
+    if options.hidden:
+        size = replace(size, hidden=tuple(options.hidden))
     plan = replace(
         Plan(),
         batch=options.batch,
+        rate=options.rate,
         float_epochs=options.float_epochs,
         quantized_epochs=options.quantized_epochs,
     )
     permuted, folder = name.startswith("ps"), options.out / name
+    _begin_from(options.start, name, folder)
     training = Training(
         folder, load(options.data, "train", permuted=permuted), size, plan, options.seed, device
     )
@@ -105,6 +111,8 @@ def run_case(name: str, options: argparse.Namespace) -> dict[str, Any]:
         "figures": kept(path, figures),
         "curve": [list(point) for point in training.curve],
         "finished": training.finished,
+        "phase": training.phase,
+        "pictures": training.images,
         "epochs_done": training.images / (training.steps * plan.batch),
         "epochs": plan.float_epochs + plan.quantized_epochs,
         "minutes": training.seconds / 60.0,
@@ -113,6 +121,15 @@ def run_case(name: str, options: argparse.Namespace) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU",
         "machine": machine(),
     }
+
+
+def _begin_from(start: Path | None, name: str, folder: Path) -> None:
+    """Copy a state that was kept elsewhere to where there is none yet."""
+    kept_state, own = (part / STATE for part in ((start or folder) / name, folder))
+    if kept_state.exists() and not own.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(own) as temporary:
+            shutil.copyfile(kept_state, temporary)
 
 
 def _clock(minutes: float | None) -> Callable[[], bool]:

@@ -21,27 +21,27 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.sequential_mnist.data import Sequences, frames
+from benchmarks.sequential_mnist.forms import calibrated, paces, predict, quantize
 from benchmarks.sequential_mnist.model import HEAD, Size, build
 from crnn_snn_ros.training import state
-from crnn_snn_ros.training.convert.fold import fold_bn
 from crnn_snn_ros.training.loop import LARGEST_GRADIENT, follow, rate_factor
 from crnn_snn_ros.training.network import Network
 
 FLOAT, QUANTIZED = "float", "quantized"
 PHASES = (FLOAT, QUANTIZED)
-EVALUATION_BATCH = 100
+CALIBRATION = 500  # pictures that batch norms are calibrated on
+STATE = "training.safetensors"  # in the folder of a case
 
 
 @dataclass(frozen=True)
 class Plan:
     """How a network is trained."""
 
-    float_epochs: int = 20
-    quantized_epochs: int = 8
-    batch: int = 32
-    rate: float = 1e-3  # at 3e-3 half of S-MNIST is right after 1,400 steps, at this one 79 %
-    quantized_rate: float = 5e-4
-    recurrent_rate: float = 0.1  # of the recurrent weights, as a share
+    float_epochs: int = 4
+    quantized_epochs: int = 1
+    batch: int = 16
+    rate: float = 4e-3
+    quantized_rate: float = 1e-3
     longest_growth: float = 2.0  # of a recurrent layer's state over the whole sequence, in float
     decay: float = 1e-4
     average: float = 0.998
@@ -87,7 +87,7 @@ class Training:
         device: torch.device,
         save_seconds: float = 120.0,
     ) -> None:
-        self.path, self.plan, self.size = folder / "training.safetensors", plan, size
+        self.path, self.plan, self.size = folder / STATE, plan, size
         self._device, self._seed, self._save_seconds = device, seed, save_seconds
         self._data, self._held = split(data, plan)
         self._asked: dict[str, Any] = {
@@ -149,7 +149,8 @@ class Training:
         if self.phase == QUANTIZED:
             assert self.float_average is not None
             return self.float_average, self._average
-        return self._average, self._fresh_quantized()
+        judged = self._judged()
+        return judged, quantize(judged)
 
     def save(self) -> None:
         """Write the state, whole or not at all."""
@@ -179,9 +180,7 @@ class Training:
             if saved.phase == QUANTIZED:
                 self.float_average = copy.deepcopy(self._average)
                 self.float_average.load_state_dict(parts["float"])
-                network = fold_bn(self._network)  # its form: the values are in the file
-                network.quantized = True
-                self._begin(network)
+                self._begin(quantize(self.float_average))
             self._network.load_state_dict(parts["network"])
             self._average.load_state_dict(parts["average"])
             optimizer = self._optimizer.state_dict()
@@ -201,34 +200,21 @@ class Training:
         plan = self.plan
         self._network, self._average = network, copy.deepcopy(network)
         rate = plan.quantized_rate if network.quantized else plan.rate
-        weights: list[nn.Parameter] = []
-        recurrent: list[nn.Parameter] = []
-        plain: list[nn.Parameter] = []
-        for name, parameter in network.named_parameters():
-            if name.endswith((".recurrent", ".scale")):
-                recurrent.append(parameter)
-            else:
-                (weights if parameter.ndim > 1 else plain).append(parameter)
-        slow = rate * plan.recurrent_rate
+        learned = [p for p in network.parameters() if p.requires_grad]
         self._optimizer = torch.optim.AdamW(
             [
-                {"params": weights, "lr": rate, "weight_decay": plan.decay},
-                {"params": plain, "lr": rate, "weight_decay": 0.0},
-                {"params": recurrent, "lr": slow, "weight_decay": 0.0},
-            ]
+                {"params": [p for p in learned if p.ndim > 1], "weight_decay": plan.decay},
+                {"params": [p for p in learned if p.ndim == 1], "weight_decay": 0.0},
+            ],
+            rate,
         )
-        self._rates = [group["lr"] for group in self._optimizer.param_groups]
+        self._rate, self._paces = rate, paces(network)
 
     def _quantize(self) -> None:
         """From the float phase to the quantized one."""
-        self.float_average = self._average
-        self._begin(self._fresh_quantized())
+        self.float_average = self._judged()
+        self._begin(quantize(self.float_average))
         self.phase, self.step = QUANTIZED, 0
-
-    def _fresh_quantized(self) -> Network:
-        network = fold_bn(self._average)
-        network.quantized = True
-        return network
 
     def _learn(self) -> None:
         self._network.train()
@@ -240,9 +226,13 @@ class Training:
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self._network.parameters(), LARGEST_GRADIENT)
         factor = rate_factor(self.step, self.epochs * self.steps)
-        for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
-            group["lr"] = rate * factor
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._rate * factor
+        before = [parameter.detach().clone() for parameter, _ in self._paces]
         self._optimizer.step()
+        with torch.no_grad():
+            for (parameter, pace), old in zip(self._paces, before, strict=True):
+                parameter.copy_(old + pace * (parameter - old))
         self._network.clip_recurrent(self.plan.longest_growth ** (1.0 / pixels.shape[1]))
         follow(self._average, self._network, min(self.plan.average, self.step / (self.step + 10)))
         self._losses.append(loss.item())
@@ -257,9 +247,12 @@ class Training:
         )
         return order[step * self.plan.batch :][: self.plan.batch]
 
+    def _judged(self) -> Network:
+        return calibrated(self._average, self.size, self._data.pixels[:CALIBRATION])
+
     def _judge(self) -> None:
         judged = Sequences(*(part[: self.plan.judged] for part in self._held))
-        right = (predict(self._average, self.size, judged.pixels) == judged.digits).float().mean()
+        right = (predict(self._judged(), self.size, judged.pixels) == judged.digits).float().mean()
         loss = sum(self._losses) / max(1, len(self._losses))
         self.curve.append(Point(self.phase, self.images, self.seconds, loss, float(right)))
         self._losses = []
@@ -276,15 +269,3 @@ def split(data: Sequences, plan: Plan) -> tuple[Sequences, Sequences]:
     held = min(plan.validation, len(data.digits) // 5)
     first = Sequences(*(part[:-held] for part in data))
     return first, Sequences(*(part[-held:] for part in data))
-
-
-@torch.no_grad()
-def predict(network: Network, size: Size, pixels: Tensor) -> Tensor:
-    """Digits (N,) after the last step."""
-    network.eval()
-    device = next(network.parameters()).device
-    told = []
-    for part in torch.split(pixels, EVALUATION_BATCH):
-        out = network(frames(part.to(device), size.window)).heads[HEAD][:, -1]
-        told.append(out.argmax(dim=1).cpu())
-    return torch.cat(told)

@@ -34,6 +34,9 @@ class Courses(NamedTuple):
     motion: int = 2  # as the shipped network sees
 
 
+FEW = Courses(train=12, validation=1, test=4)  # for short training, of many networks
+
+
 def record(folder: Path, courses: Courses) -> None:
     """Drive what has not been driven yet.
 

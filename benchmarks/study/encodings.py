@@ -38,7 +38,7 @@ TINY = Size(Courses(1, 1, 1), 12, (2, 8), 2, (1, 4, 32))
 def measure(size: Size, seed: int, device: str, out: Path) -> dict[str, Any]:  # noqa: ARG001
     """Run the shipped model. Nothing is drawn here: the courses have seeds of their own."""
     record(out / "drives", size.courses)
-    drives = [_first(drive, size.frames) for drive in pictures(out / "drives", "test")]
+    drives = [first(drive, size.frames) for drive in pictures(out / "drives", "test")]
     model = load(MODELS / "default.snn")
     engine = make_engine("auto", model.graph, device)
     truth, mean = runs.labels(drives), runs.labels(pictures(out / "drives", "train"))
@@ -68,7 +68,8 @@ def measure(size: Size, seed: int, device: str, out: Path) -> dict[str, Any]:  #
     }
 
 
-def _first(drive: Drive, frames: int) -> Drive:
+def first(drive: Drive, frames: int) -> Drive:
+    """Its first frames."""
     parts = ("frames", "stamps_ns", "steering_rad", "collision")
     return dataclasses.replace(drive, **{part: getattr(drive, part)[:frames] for part in parts})
 

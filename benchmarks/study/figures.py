@@ -80,7 +80,7 @@ def _panel(axes: Any, panel: Panel) -> None:
         axes.set_ylim(bottom=0)
     else:
         axes.set_yscale(panel.y_scale)
-        if panel.y_scale == "linear":
+        if panel.y_scale == "linear" and min(y for line in panel.lines for y in line.y) >= 0:
             axes.set_ylim(bottom=0)
     if panel.names:
         axes.set_xticks(range(len(panel.names)), panel.names, rotation=90)

@@ -21,7 +21,7 @@ from crnn_snn_ros.training.quantize import (
     round_half_up,
     to_threshold,
 )
-from crnn_snn_ros.training.scan import CLIP, RELU, Activation, scan
+from crnn_snn_ros.training.scan import CLIP, RELU, Activation, memoryless, scan
 
 Values = Mapping[str, Tensor]  # activations by node, (N, T, ...)
 Scales = Mapping[str, Tensor]  # real value of one count by node, scalars
@@ -289,7 +289,7 @@ def _activate(
 ) -> tuple[Tensor, Tensor]:
     """Activate all frames: at once, or one after another where a recurrent weight links them."""
     if recurrent is None:
-        activations = activation(charge)
+        activations = memoryless(charge, activation)
     else:
         activations = scan(charge, recurrent, before, activation)
     return activations, activations[:, -1]
