@@ -46,6 +46,25 @@ def test_a_drive_and_its_labels_come_back_from_the_bag(tmp_path) -> None:
 
 
 @needs_pictures
+def test_looks_change_on_the_way_and_nothing_else(tmp_path) -> None:
+    paths, pictures, labels = [], [], []
+    for frames in (0, 5):
+        recording = Recording(tmp_path / str(frames), look_frames=frames)
+        paths.append(record_course(BLIND["straight"], "static", Setup(), recording, SEED).path)
+        bag = recording.folder / f"static_{SEED}"
+        pictures.append([frame.image for frame in read_frames(bag)])
+        labels.append(read_signal(bag, "/steering"))
+    assert paths[0] == paths[1]
+    assert np.array_equal(labels, labels[::-1])
+    same = [np.array_equal(one, other) for one, other in zip(*pictures, strict=True)]
+    assert same == [number < 5 for number in range(len(same))], "the first five frames only"
+    assert len(same) > 20
+    means = [picture.mean() for picture in pictures[1]]
+    jumps = np.abs(np.diff(means))
+    assert np.median(jumps[4::5]) > 5.0 > np.median(np.delete(jumps, np.s_[4::5]))
+
+
+@needs_pictures
 def test_a_folder_of_drives_is_a_data_set(tmp_path) -> None:
     for split, seeds in (("train", (SEED, SEED + 1)), ("validation", (2000,))):
         recording = Recording(tmp_path, split, noise_radps=0.3)
@@ -104,6 +123,8 @@ def test_a_recorded_scan_is_the_simulators(tmp_path) -> None:
     assert ((labels.collision > 0.5) == known).mean() > 0.9
     with pytest.raises(ConfigError, match="rays of a scan are -1"):
         Recording(tmp_path, scan_rays=-1)
+    with pytest.raises(ConfigError, match="frames of a look are -1"):
+        Recording(tmp_path, look_frames=-1)
 
 
 @needs_pictures

@@ -51,6 +51,23 @@ def test_an_obstacle_is_seen_where_it_stands(y: float) -> None:
 
 
 @needs_pictures
+def test_repainted_is_as_if_made_anew() -> None:
+    hall = course(Shape("box", 1.5, -0.3, 0.5, 0.4, 0.15, 0.6))
+    first, second = (Look.from_seed(seed) for seed in (5, 6))
+    stays = {name: getattr(first, name) for name in ("texture_sizes_m", "ceiling_m", "sky")}
+    with (
+        Scene(hall, first, 96, 64) as scene,
+        Scene(hall, dataclasses.replace(second, **stays), 96, 64) as anew,
+    ):
+        before = scene.render(START, 0.0)
+        scene.repaint(second)
+        assert np.array_equal(scene.render(START, 0.0), anew.render(START, 0.0))
+        scene.repaint(first)
+        assert np.array_equal(scene.render(START, 0.0), before)
+        assert not np.array_equal(anew.render(START, 0.0), before)
+
+
+@needs_pictures
 def test_rays_and_pixels_agree_on_what_is_near() -> None:
     """A box turned by some angle hides the columns that rays to it pass through."""
     look = level_look(8)

@@ -14,9 +14,10 @@ Whoever drives, the labels are the teacher's: a drive by the network itself is a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import cv2
@@ -31,6 +32,7 @@ from crnn_snn_ros.io.atomic import replacing
 from crnn_snn_ros.io.processes import HERE, Workers, spread
 from crnn_snn_ros.sim import scan
 from crnn_snn_ros.sim.expert import Expert
+from crnn_snn_ros.sim.looks import Look
 from crnn_snn_ros.sim.simulator import Observation, Simulator
 from crnn_snn_ros.sim.suites import (
     SUITES,
@@ -45,6 +47,7 @@ from crnn_snn_ros.sim.suites import (
 NOISE_STREAM = 7  # of the seed: noise of the driver, apart from geometry, movers and looks
 NOISE_MEMORY_S = 0.7
 MAX_RAYS = 3600
+OTHER_LOOKS = 1_000_000  # added to a seed for each further look of its course
 SCAN = "/scan"
 SPLIT = "split"  # what a bag notes of what it is for
 
@@ -91,6 +94,8 @@ class Recording:
         split: "train" or "validation": what they are for.
         noise_radps: the driver's yaw rate is disturbed by this much.
         scan_rays: of a laser scanner, a full circle; 0: none.
+        look_frames: after so many frames all looks otherwise, as in another world of the same plan;
+            0: never. The fewer, the less a network can learn a course by its looks.
         motion: for ``data.yaml``, as of an ``InputContract``: how a network is to see the drives.
 
     Raises:
@@ -101,11 +106,14 @@ class Recording:
     split: str = "train"
     noise_radps: float = 0.0
     scan_rays: int = 0
+    look_frames: int = 0
     motion: int = 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.scan_rays <= MAX_RAYS:
             raise ConfigError(f"rays of a scan are {self.scan_rays}, allowed is 0 to {MAX_RAYS}")
+        if self.look_frames < 0:
+            raise ConfigError(f"frames of a look are {self.look_frames}, allowed is 0 or more")
 
 
 def record_suite(
@@ -152,6 +160,8 @@ def record_course(
     about = {"source": "crnn_snn_ros simulator", "licence": "Apache-2.0", "labels": "teacher"}
     about |= {"suite": suite, "seed": str(seed), SPLIT: recording.split}
     about["noise_radps"] = str(recording.noise_radps)
+    if recording.look_frames:
+        about["look_frames"] = str(recording.look_frames)
     with (
         Simulator(course, look, setup.robot, setup.camera, setup.rate_hz) as simulator,
         BagWriter(_bag(recording, suite, seed), about, again=True) as writer,
@@ -160,15 +170,24 @@ def record_course(
         steers = labels if policy is None else policy(simulator)
         driver = Wandering(steers, seed, recording.noise_radps, setup.rate_hz)
         run = Run(course)
+        looks, frames = _other_looks(seed), 0
         seen = simulator.observation
         while seen.finished is None:
             command = driver.act(seen)
             _write(writer, seen, labels, command)
             if recording.scan_rays:
                 _write_scan(writer, simulator, recording.scan_rays)
+            frames += 1
+            if recording.look_frames and frames % recording.look_frames == 0:
+                simulator.change_look(next(looks))
             seen = simulator.step(command)
             run.add(seen)
     return run.outcome(seen)
+
+
+def _other_looks(seed: int) -> Iterator[Look]:
+    """Looks of a course that changes them, none of which is a course's own."""
+    return (Look.from_seed(seed + number * OTHER_LOOKS) for number in count(1))
 
 
 def _bag(recording: Recording, suite: str, seed: int) -> Path:

@@ -25,6 +25,7 @@ NO_GL = (
 )
 NO_MUJOCO = "the simulator needs MuJoCo: pip install 'crnn_snn_ros[sim]'"
 _SIDES = 20  # of the prism that stands for a cylinder
+_SHAPE = "shape"  # begins the name of what has a tint, before its number
 _FLOOR, _CEILING, _WALLS, _OBSTACLES, _MOVERS = 0, 1, (2, 3), (4, 5, 6), 7
 
 
@@ -67,7 +68,6 @@ class Scene:
     def __init__(self, course: Course, look: Look, width: int, height: int) -> None:
         self._mujoco = load_mujoco()
         self._course = course
-        self._look = look
         self.model = _model(self._mujoco, course, look, width, height)
         self._data = self._mujoco.MjData(self.model)
         try:
@@ -77,6 +77,17 @@ class Scene:
         self._renderer.scene.flags[self._mujoco.mjtRndFlag.mjRND_SHADOW] = look.shadows
         # Not mirrored in floors: it doubles the cost, and no texture here reflects.
         self._renderer.scene.flags[self._mujoco.mjtRndFlag.mjRND_REFLECTION] = False
+
+    def repaint(self, look: Look) -> None:
+        """Show the same course in another look, at a small part of what a new scene costs.
+
+        The ceiling or sky, what a texture spans, and whether there are shadows stay.
+        """
+        _paint(self._mujoco, self.model, look, self._renderer.width, self._renderer.height)
+        context = self._renderer._mjr_context  # MuJoCo's Renderer has no way to change a texture
+        self._renderer._gl_context.make_current()
+        for texture in range(self.model.ntex):
+            self._mujoco.mjr_uploadTexture(self.model, context, texture)
 
     def render(self, pose: tuple[float, float, float], time_s: float) -> NDArray[np.uint8]:
         """What an ideal camera sees from the robot.
@@ -134,7 +145,7 @@ def _model(mujoco: Any, course: Course, look: Look, width: int, height: int) -> 
             rgb1=look.sky[0], rgb2=look.sky[1], width=64, height=64,
         )  # fmt: skip
     _add_floor(mujoco, spec, course, look)
-    _add_robot_and_sun(mujoco, spec, look, width, height)
+    _add_robot_and_sun(mujoco, spec, look)
     shapes = [(s, _WALLS[i % 2 if i >= 4 else 0]) for i, s in enumerate(course.walls)]
     shapes += [(s, _OBSTACLES[i % 3]) for i, s in enumerate(course.obstacles)]
     for number, (shape, material) in enumerate(shapes):
@@ -144,10 +155,35 @@ def _model(mujoco: Any, course: Course, look: Look, width: int, height: int) -> 
         body = spec.worldbody.add_body(name=f"mover{number}", mocap=True)
         _add_shape(mujoco, spec, body, mover.shape, (0.0, 0.0, 0.0), number, _MOVERS, look)
     model = spec.compile()
+    _paint(mujoco, model, look, width, height)
+    return model
+
+
+def _paint(mujoco: Any, model: Any, look: Look, width: int, height: int) -> None:
+    """Give a compiled model a look: its textures, tints, light and camera."""
     for number, pixels in enumerate(look.textures):
         first = int(model.tex_adr[model.texture(f"m{number}").id])
         model.tex_data[first : first + pixels.size] = pixels.ravel()
-    return model
+    for name in (model.geom(number).name for number in range(model.ngeom)):
+        if name.startswith(_SHAPE):
+            tint = look.tints[int(name.removeprefix(_SHAPE)) % len(look.tints)]
+            model.geom(name).rgba = (*tint, 1.0)
+    x, y, z = look.light_direction
+    sun, fill = model.light("sun"), model.light("fill")
+    sun.pos, sun.dir, sun.diffuse = (-9 * x, -9 * y, -9 * z), (x, y, z), look.diffuse
+    fill_dir = np.array([-x, -y, -0.3])
+    fill.dir, fill.diffuse, fill.ambient = (
+        fill_dir / np.linalg.norm(fill_dir), look.fill, look.ambient,
+    )  # fmt: skip
+    camera = look.camera
+    # MuJoCo's cameras look along -z with y up; the robot's x is ahead, tilted down by the pitch.
+    sin, cos = math.sin(camera.pitch_rad), math.cos(camera.pitch_rad)
+    axes = np.array([(0.0, -1.0, 0.0), (sin, 0.0, cos), (-cos, 0.0, sin)]).T
+    quat = np.zeros(4)
+    mujoco.mju_mat2Quat(quat, axes.ravel())
+    eye = model.camera("robot")
+    eye.pos, eye.quat = (camera.forward_m, 0.0, camera.height_m), quat
+    eye.fovy = math.degrees(camera.vertical_fov_rad(width, height))
 
 
 def _set_visual(spec: Any, look: Look, width: int, height: int) -> None:
@@ -187,28 +223,17 @@ def _add_floor(mujoco: Any, spec: Any, course: Course, look: Look) -> None:
         )  # fmt: skip
 
 
-def _add_robot_and_sun(mujoco: Any, spec: Any, look: Look, width: int, height: int) -> None:
+def _add_robot_and_sun(mujoco: Any, spec: Any, look: Look) -> None:
     robot = spec.worldbody.add_body(name="robot", mocap=True)
-    camera = look.camera
-    # MuJoCo's cameras look along -z with y up; the robot's x is ahead, tilted down by the pitch.
-    sin, cos = math.sin(camera.pitch_rad), math.cos(camera.pitch_rad)
-    axes = np.array([(0.0, -1.0, 0.0), (sin, 0.0, cos), (-cos, 0.0, sin)]).T
-    quat = np.zeros(4)
-    mujoco.mju_mat2Quat(quat, axes.ravel())
-    robot.add_camera(
-        name="robot", pos=(camera.forward_m, 0.0, camera.height_m), quat=quat,
-        fovy=math.degrees(camera.vertical_fov_rad(width, height)),
-    )  # fmt: skip
+    robot.add_camera(name="robot")
     sun = spec.worldbody.add_body(name="sun", mocap=True, pos=(0.0, 0.0, 0.0))
-    x, y, z = look.light_direction
+    directional = mujoco.mjtLightType.mjLIGHT_DIRECTIONAL
     sun.add_light(
-        name="sun", type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, pos=(-9 * x, -9 * y, -9 * z),
-        dir=look.light_direction, diffuse=look.diffuse, ambient=(0.0, 0.0, 0.0),
-        specular=(0.1, 0.1, 0.1), castshadow=look.shadows,
+        name="sun", type=directional, ambient=(0.0, 0.0, 0.0), specular=(0.1, 0.1, 0.1),
+        castshadow=look.shadows,
     )  # fmt: skip
     sun.add_light(  # ambient light too is of this one: what casts shadows gives none there
-        name="fill", type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, dir=(-x, -y, -0.3),
-        diffuse=look.fill, ambient=look.ambient, specular=(0.0, 0.0, 0.0), castshadow=False,
+        name="fill", type=directional, specular=(0.0, 0.0, 0.0), castshadow=False,
     )  # fmt: skip
 
 
@@ -224,7 +249,7 @@ def _add_shape(
 ) -> None:
     """A prism with its texture wrapped around it at true scale."""
     vertices, normals, texels, faces = _prism(shape, look.texture_sizes_m[material])
-    name = f"shape{number}"
+    name = f"{_SHAPE}{number}"
     spec.add_mesh(
         name=name, uservert=vertices.ravel(), usernormal=normals.ravel(),
         usertexcoord=texels.ravel(), userface=faces.ravel(),
@@ -233,7 +258,7 @@ def _add_shape(
     body.add_geom(
         name=name, type=mujoco.mjtGeom.mjGEOM_MESH, meshname=name, material=f"m{material}",
         pos=placed, quat=(math.cos(shape.yaw_rad / 2), 0.0, 0.0, math.sin(shape.yaw_rad / 2)),
-        rgba=(*look.tints[number % len(look.tints)], 1.0), contype=0, conaffinity=0,
+        contype=0, conaffinity=0,
     )  # fmt: skip
 
 

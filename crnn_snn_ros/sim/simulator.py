@@ -174,6 +174,13 @@ class Simulator:
             return DISTANCE
         return TIMEOUT if self._time_s >= self.course.timeout_s - 1e-9 else None
 
+    def change_look(self, look: Look) -> None:
+        """Let the course look otherwise from the next frame on; see ``Scene.repaint``."""
+        if self._scene is not None:
+            self.look = look
+            self._scene.repaint(look)
+            self._lens = Lens(look.camera, look.seed)
+
     def close(self) -> None:
         """Free what draws; the simulator is of no use afterwards."""
         if self._scene is not None:

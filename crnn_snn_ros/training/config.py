@@ -201,6 +201,7 @@ class DaggerConfig:
     noise: float = 0.4  # rad/s, of the teacher's yaw rate, so that it shows how to come back
     passed_over: int = 0  # courses that the network of ``start`` has driven before, left out
     scan_rays: int = 0  # of a laser scanner that is recorded too, a full circle
+    look_frames: int = 0  # after which a course that is recorded looks otherwise; 0: never
     processes: int = 1  # courses that are driven at the same time
     scheduler: str | None = None  # address of a Dask scheduler, whose workers drive instead
 
@@ -216,6 +217,8 @@ class DaggerConfig:
             )
         if not 0.0 <= self.noise <= 5.0:
             raise ConfigError(f"noise is {self.noise}, allowed is 0 to 5 rad/s")
+        if self.look_frames < 0:
+            raise ConfigError(f"look_frames is {self.look_frames}, allowed is 0 or more")
         _ = self.workers  # refused now, not after hours
 
     @property

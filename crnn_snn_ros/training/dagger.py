@@ -165,8 +165,9 @@ class _Run:
 
     def _recording(self, split: str, noise: float) -> Recording:
         return Recording(
-            self._drives, split, noise, self.config.scan_rays, self.origin.contract.motion
-        )
+            self._drives, split, noise, scan_rays=self.config.scan_rays,
+            look_frames=self.config.look_frames, motion=self.origin.contract.motion,
+        )  # fmt: skip
 
     def _record(
         self, driver: PolicyFactory | None, seeds: Sequence[int], recording: Recording
