@@ -1,5 +1,11 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,6 +14,8 @@ from hypothesis import strategies as st
 from crnn_snn_ros.training import scan as module
 from crnn_snn_ros.training.scan import CLIP, RELU, Activation, frame_by_frame, scan
 
+SHAPES = ((2, 5, 6), (1, 1, 1), (3, 17, 40), (2, 8, 32), (1, 9, 33))  # against blocks of 8 and 32
+KINDS = ("relu", "clip", "unsigned", "signed")
 fused = pytest.mark.skipif(module._library() is None, reason="the library was not built")
 
 
@@ -45,7 +53,7 @@ def both(charge, recurrent, before, activation, grad):
 @given(
     seed=st.integers(0, 2**31),
     shape=st.tuples(st.integers(1, 4), st.integers(1, 20), st.integers(1, 70)),
-    kind=st.sampled_from(["relu", "clip", "unsigned", "signed"]),
+    kind=st.sampled_from(KINDS),
 )
 def test_library_is_the_specification(seed: int, shape: tuple[int, int, int], kind: str):
     (want, *wanted), (states, *grads) = both(*drawn(seed, shape, kind))
@@ -54,6 +62,45 @@ def test_library_is_the_specification(seed: int, shape: tuple[int, int, int], ki
         assert torch.equal(got, expected)
     # Sums over streams and frames, in another order.
     torch.testing.assert_close(grads[1], wanted[1], rtol=1e-4, atol=1e-5)
+
+
+def require_kernels_exact(device: str):
+    """Triton's kernels against the specification, on whatever runs them."""
+    for kind in KINDS:
+        for seed, shape in enumerate(SHAPES):
+            charge, recurrent, before, activation, grad = drawn(seed, shape, kind)
+            if activation.threshold is not None:
+                activation = activation._replace(threshold=activation.threshold.to(device))
+            given = [x.to(device) for x in (charge, recurrent, before)]
+            results = []
+            for function in (frame_by_frame, module._CudaScan.apply):
+                leaves = [x.clone().requires_grad_() for x in given]
+                states = function(*leaves, activation)
+                states.backward(grad.to(device))
+                results.append((states.detach(), *(x.grad for x in leaves)))
+            for number, (want, got) in enumerate(zip(*results, strict=True)):
+                if number == 2:  # sums over streams and frames, in another order
+                    torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
+                else:
+                    assert torch.equal(got, want), (kind, shape, number)
+
+
+@pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
+def test_kernels_are_the_specification_when_they_are_interpreted():
+    result = subprocess.run(
+        [sys.executable, "-c", "import test_scan; test_scan.require_kernels_exact('cpu')"],
+        cwd=Path(__file__).parent,
+        env=os.environ | {"TRITON_INTERPRET": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA here")
+def test_kernels_are_the_specification_on_a_device():
+    require_kernels_exact("cuda")
 
 
 @fused

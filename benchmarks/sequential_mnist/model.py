@@ -34,7 +34,7 @@ SHARE = 0.2  # of its range: spread of a state, were what comes in noise
 class Size:
     """What a network is made of."""
 
-    hidden: tuple[int, ...] = (64, 64, 64)
+    hidden: tuple[int, ...] = (128, 128, 128)
     bits: int = 7  # of activations, and a sign
     window: int = 1  # pixels that a step sees; over more than one goes a convolution of that length
     filters: int = 64

@@ -113,8 +113,8 @@ def _case(name: str, told: Mapping[str, Any]) -> str:
 IndRNN {layers}, signed, {size["bits"]} bits{window}; seed {told["seed"]}.
 {_progress(told)}, in the {told["phase"]}
 phase: {told["pictures"]:,} pictures learned from, each as often as it was seen,
-{told["minutes"]:.0f} minutes on {told["device"]} ({told["machine"]["cpu"]}, one thread, beside
-other work). The paper's figure, {100 * PAPER[name]:.2f} %: {met} ({gap:+.2f} points).
+{told["minutes"]:.0f} minutes, on {" and then ".join(told["devices"])}, beside
+other work. The paper's figure, {100 * PAPER[name]:.2f} %: {met} ({gap:+.2f} points).
 
 | | accuracy, % | pictures |
 |---|---|---|
@@ -122,8 +122,9 @@ other work). The paper's figure, {100 * PAPER[name]:.2f} %: {met} ({gap:+.2f} po
 
 Differences between the spiking network in both encodings, the int64 QANN and training's own
 arithmetic, of every layer at every step of those {spikes["pictures"]:,} pictures: **0** of
-{spikes["integers"]:,} integers. `verify` (spikes, membranes, recurrent spikes, cut frames; engines
-{", ".join(verify["engines"])}): 0 of {verify["integers"]:,} in {verify["frames"]:,} frames. The
+{spikes["integers"]:,} integers ({told["proven_on"]}). `verify` (spikes, membranes, recurrent
+spikes, cut frames; engines {", ".join(verify["engines"])}): 0 of
+{verify["integers"]:,} in {verify["frames"]:,} frames. The
 QANN's accuracy on all {found["pictures"]:,} pictures is therefore the SNN's.
 
 {steps}

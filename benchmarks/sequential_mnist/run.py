@@ -118,8 +118,8 @@ def run_case(name: str, options: argparse.Namespace) -> dict[str, Any]:
         "minutes": training.seconds / 60.0,
         "size": asdict(size),
         "seed": options.seed,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU",
-        "machine": machine(),
+        "devices": training.devices,
+        "proven_on": machine()["cpu"],
     }
 
 

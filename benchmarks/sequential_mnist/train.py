@@ -23,6 +23,7 @@ from torch.nn import functional
 from benchmarks.sequential_mnist.data import Sequences, frames
 from benchmarks.sequential_mnist.forms import calibrated, paces, predict, quantize
 from benchmarks.sequential_mnist.model import HEAD, Size, build
+from crnn_snn_ros.evaluation.bench import machine
 from crnn_snn_ros.training import state
 from crnn_snn_ros.training.loop import LARGEST_GRADIENT, follow, rate_factor
 from crnn_snn_ros.training.network import Network
@@ -37,9 +38,9 @@ STATE = "training.safetensors"  # in the folder of a case
 class Plan:
     """How a network is trained."""
 
-    float_epochs: int = 4
-    quantized_epochs: int = 1
-    batch: int = 16
+    float_epochs: int = 12
+    quantized_epochs: int = 2
+    batch: int = 32
     rate: float = 4e-3
     quantized_rate: float = 1e-3
     longest_growth: float = 2.0  # of a recurrent layer's state over the whole sequence, in float
@@ -96,6 +97,7 @@ class Training:
         self._asked["hidden"] = list(size.hidden)
         self.curve: list[Point] = []
         self.phase, self.step, self.seconds = FLOAT, 0, 0.0
+        self.devices: list[str] = []  # on which it has learned, in order
         self.float_average: Network | None = None  # of the float phase, once that is over
         self._losses: list[float] = []
         self._begin(build(size, data.pixels.shape[1], seed).to(device))
@@ -129,6 +131,8 @@ class Training:
     def run(self, enough: Callable[[], bool]) -> None:
         """Train until the end, or until it is enough for now; the state is on disk afterwards."""
         stored = time.monotonic()
+        if not self.finished and _name(self._device) not in self.devices:
+            self.devices.append(_name(self._device))
         while not self.finished and not enough():
             begin = time.monotonic()
             if self.step >= self.epochs * self.steps:
@@ -165,6 +169,7 @@ class Training:
         facts = {
             "step": self.step,
             "seconds": self.seconds,
+            "devices": self.devices,
             "losses": self._losses,
             "curve": [list(point) for point in self.curve],
         }
@@ -191,7 +196,7 @@ class Training:
             facts = saved.facts
             self.phase, self.step, self.seconds = saved.phase, facts["step"], facts["seconds"]
             self.curve = [Point(*point) for point in facts["curve"]]
-            self._losses = facts["losses"]
+            self._losses, self.devices = facts["losses"], facts["devices"]
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise state.damaged(self.path, error) from error
 
@@ -262,6 +267,13 @@ class Training:
             file=sys.stderr,
             flush=True,
         )
+
+
+def _name(device: torch.device) -> str:
+    """As a page says what it was trained on."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"one thread of {machine()['cpu']}"
 
 
 def split(data: Sequences, plan: Plan) -> tuple[Sequences, Sequences]:

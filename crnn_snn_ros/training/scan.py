@@ -1,9 +1,9 @@
 """The recurrence of an IndRNN layer over a whole sequence: ``h_n = f(charge_n + u h_{n-1})``.
 
 Elementwise, so that all charges can be had from one matrix product before it; but not linear, so
-that no associative scan computes it. On a CPU it is one pass of C++ forward and one backward (the
-library is compiled when the package is installed, if there is a compiler), elsewhere torch, frame
-by frame. Both give the same activations bit for bit.
+that no associative scan computes it. It is one pass forward and one backward: in C++ on a CPU (the
+library is compiled when the package is installed, if there is a compiler), as a Triton kernel on
+CUDA. Elsewhere it is torch, frame by frame. All give the same activations bit for bit.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from __future__ import annotations
 import ctypes
 import math
 from functools import lru_cache
+from importlib import import_module
 from importlib.util import find_spec
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,8 +67,9 @@ def scan(
         (N, T, channels), with gradients to charge, recurrent and before.
     """
     state = torch.zeros_like(charge[:, 0]) if before is None else before
-    if _fused_here(charge, state):
-        fused: Tensor = _Scan.apply(charge, recurrent, state, activation)  # type: ignore[no-untyped-call]
+    way = _way(charge, state)
+    if way is not None:
+        fused: Tensor = way.apply(charge, recurrent, state, activation)  # type: ignore[no-untyped-call]
         return fused
     return frame_by_frame(charge, recurrent, state, activation)
 
@@ -87,7 +90,7 @@ def memoryless(charge: Tensor, activation: Activation) -> Tensor:
 
     Counts take torch eight passes over them, and a scan with recurrent weights of zero one.
     """
-    if activation.threshold is None or not _fused_here(charge, charge):
+    if activation.threshold is None or _way(charge, charge) is not _Scan:
         return activation(charge)
     return scan(charge, torch.zeros_like(charge[0, 0]), None, activation)
 
@@ -113,14 +116,22 @@ def _library() -> ctypes.CDLL | None:
     return library
 
 
-def _fused_here(charge: Tensor, state: Tensor) -> bool:
-    """Whether the library can take these."""
-    return (
-        charge.ndim == 3
-        and charge.device.type == "cpu"
-        and charge.dtype == state.dtype == torch.float32
-        and _library() is not None
-    )
+@lru_cache(maxsize=1)
+def _kernels() -> ModuleType | None:
+    """The kernels, where Triton is installed, as it is with PyTorch for CUDA."""
+    try:
+        return import_module("crnn_snn_ros.training.scan_kernels")
+    except ImportError:
+        return None
+
+
+def _way(charge: Tensor, state: Tensor) -> type[_Scan | _CudaScan] | None:
+    """What can take these, but for torch."""
+    if charge.ndim != 3 or not charge.dtype == state.dtype == torch.float32:
+        return None
+    if charge.device.type == "cuda":
+        return _CudaScan if _kernels() is not None else None
+    return _Scan if charge.device.type == "cpu" and _library() is not None else None
 
 
 class _Scan(torch.autograd.Function):
@@ -158,13 +169,44 @@ class _Scan(torch.autograd.Function):
         return out, grad_recurrent.sum(dim=0), recurrent * out[:, 0], None
 
 
+class _CudaScan(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, charge: Tensor, recurrent: Tensor, before: Tensor, activation: Activation
+    ) -> Tensor:
+        kernels = _kernels()
+        assert kernels is not None
+        charge, recurrent, before = (x.contiguous() for x in (charge, recurrent, before))
+        threshold = _flat(activation.threshold)
+        limits = activation.low, activation.high, activation.below()
+        states, inside = kernels.forward(charge, recurrent, before, threshold, limits)
+        ctx.counts = threshold is not None
+        ctx.save_for_backward(
+            recurrent, before, recurrent if threshold is None else threshold, states, inside
+        )
+        return states  # type: ignore[no-any-return]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        kernels = _kernels()
+        assert kernels is not None
+        recurrent, before, threshold, states, inside = ctx.saved_tensors
+        out, grad_recurrent = kernels.backward(
+            grad.contiguous(), recurrent, before, threshold if ctx.counts else None, states, inside
+        )
+        return out, grad_recurrent.sum(dim=0), recurrent * out[:, 0], None
+
+
+def _flat(threshold: Tensor | None) -> Tensor | None:
+    return None if threshold is None else threshold.detach().flatten().contiguous()
+
+
 def _struct(
     charge: Tensor, recurrent: Tensor, activation: Activation
 ) -> tuple[_ScanStruct, Tensor | None]:
     """What the library is told, and what must live as long as it runs."""
-    threshold = activation.threshold
-    if threshold is not None:
-        threshold = threshold.detach().flatten().contiguous()
+    threshold = _flat(activation.threshold)
     struct = _ScanStruct(
         *charge.shape,
         recurrent.data_ptr(),
