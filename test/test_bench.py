@@ -12,13 +12,14 @@ import pytest
 import torch
 from exercise_model import exercise_graph
 from model_samples import golden_model
+from test_cuda import repeated
 from training_samples import bar_bag, small_config
 
 from crnn_snn_ros.cli import main
 from crnn_snn_ros.core.engines import ENGINES, FoldedEngine, make_engine
 from crnn_snn_ros.core.engines.native import native_paths
 from crnn_snn_ros.core.verify import random_video
-from crnn_snn_ros.evaluation.bench import bench
+from crnn_snn_ros.evaluation.bench import bench, recorded
 from crnn_snn_ros.evaluation.encodings import GIVEN, NOISE, STATIC, compare
 from crnn_snn_ros.evaluation.float_network import FloatNetwork
 from crnn_snn_ros.evaluation.synops import OperationCounter
@@ -31,7 +32,7 @@ from crnn_snn_ros.training.random_network import LARGE, quantized, untrained
 EXERCISE = Path(__file__).parent / "data" / "exercise.snn"
 KEYS = {
     *("ms_min", "ms_median", "ms_p99"),
-    *("ratio_to_float_eager", "ratio_to_float_compiled", "exact"),
+    *("ratio_to_float_eager", "ratio_to_float_compiled", "ratio_to_float_graph", "exact"),
 }
 
 
@@ -48,6 +49,20 @@ def test_float_network_is_the_quantized_one_but_for_rounding() -> None:
         assert set(state) == {node.name for node, _ in graph.recurrent()}
     assert all(one != other for one, other in pairs)
     assert np.corrcoef(np.transpose(pairs))[0, 1] > 0.5
+
+
+def test_recorded_network_is_the_network() -> None:
+    """The state stays in the buffers of the graph, and begins anew where it is asked to."""
+    graph = exercise_graph()
+    network = FloatNetwork(graph)
+    step = recorded(network, graph.input_shape, repeated)
+    for _ in range(2):
+        state, kept = {}, None
+        for frame in random_video(graph.input_shape, 5):
+            pixels = torch.from_numpy(frame[None])
+            want, state = network(pixels, state)
+            heads, kept = step(pixels, kept)
+            assert all(torch.equal(heads[name], value) for name, value in want.items())
 
 
 class Inexact(FoldedEngine):

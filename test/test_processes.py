@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 import pytest
 from process_samples import die, fail_at, square
@@ -46,8 +47,9 @@ except KeyboardInterrupt:
 """
 
 
-def test_ctrl_c_does_not_wait_for_what_is_running(tmp_path):
-    program = tmp_path / "program.py"
+def begun(folder: Path) -> subprocess.Popen[str]:
+    """The program, when its first item is done and others are not."""
+    program = folder / "program.py"
     program.write_text(
         f"if __name__ == '__main__':\n    {PROGRAM.replace(chr(10), chr(10) + '    ')}"
     )
@@ -56,6 +58,19 @@ def test_ctrl_c_does_not_wait_for_what_is_running(tmp_path):
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "one\n"
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_children_end_with_a_parent_that_is_killed(tmp_path, number):
+    process = begun(tmp_path)
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=30)  # whose pipes the children hold open
+    assert (out, process.returncode) == ("", -number)
+
+
+def test_ctrl_c_does_not_wait_for_what_is_running(tmp_path):
+    process = begun(tmp_path)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert (out, err) == ("interrupted\n", "")

@@ -27,16 +27,19 @@ class PeerEngine(FoldedEngine):
         graph: The integer network.
         peer: Its neurons.
         steps: Time-steps of every frame.
+        device: Where it runs.
     """
 
     name = "peer"
 
-    def __init__(self, graph: Graph, peer: Peer, steps: int) -> None:
-        super().__init__(graph)
+    def __init__(
+        self, graph: Graph, peer: Peer, steps: int, device: str | torch.device = "cpu"
+    ) -> None:
+        super().__init__(graph, device)
         self._peer, self._steps = peer, steps
         for node in graph.neurons():
             threshold = self._params[node.name].threshold
-            start = torch.zeros(()) if peer.half else torch.full((), 0.5)
+            start = 0.0 if peer.half else 0.5
             self._biases[node.name] = self._biases[node.name] / threshold + start
             self._charges[node.name] = [
                 (synapse.source, make_charge(_scaled(synapse, node), self.device))
@@ -71,7 +74,7 @@ class PeerEngine(FoldedEngine):
     def _step_by_step(self, node: Neurons, trains: dict[str, Tensor]) -> Tensor:
         length = max(len(trains[source]) for source, _ in self._charges[node.name])
         batch = trains[INPUT].shape[1]
-        total = torch.zeros(length, batch, *self.shapes[node.name])
+        total = torch.zeros(length, batch, *self.shapes[node.name], device=self.device)
         for source, charge in self._charges[node.name]:
             for t, spikes in enumerate(trains[source]):
                 total[t] += charge(spikes)

@@ -41,16 +41,16 @@ def _spikingjelly() -> dict[str, Peer]:
     """STBIFNode, of SpikingJelly 2.0: ours, but for arithmetic in fractions of the threshold."""
     node = import_module("spikingjelly.activation_based.neuron.spikezip").STBIFNode
 
-    def neuron_of(n_min: int, n_max: int, mode: str) -> Any:
+    def neuron_of(n_min: int, n_max: int, mode: str, device: torch.device) -> Any:
         levels = n_max - n_min + 1
-        return node(1.0, levels, pos_max=n_max, neg_min=n_min, step_mode=mode)
+        return node(1.0, levels, pos_max=n_max, neg_min=n_min, step_mode=mode).to(device)
 
     def multi(charges: Tensor, n_min: int, n_max: int) -> Tensor:
-        spikes: Tensor = neuron_of(n_min, n_max, "m")(charges)
+        spikes: Tensor = neuron_of(n_min, n_max, "m", charges.device)(charges)
         return spikes
 
     def single(charges: Tensor, n_min: int, n_max: int) -> Tensor:
-        neuron = neuron_of(n_min, n_max, "s")
+        neuron = neuron_of(n_min, n_max, "s", charges.device)
         return torch.stack([neuron(charge) for charge in charges])
 
     return {

@@ -2,7 +2,8 @@
 
     python -m benchmarks.peers.run models/donkeycar_mit.snn --page docs/results/peers.md
 
-All take the same frames in turns, on one thread; ratios of minima are printed. Of a peer whose
+All take the same frames in turns, on one thread or on a GPU (``--device cuda``: SpikingJelly then
+runs kernels of its own); ratios of minima are printed. Of a peer whose
 neuron is the same as ours, spike counts are compared after the same number of time-steps. What is
 not installed (pip install spikingjelly==2.0.0 snntorch norse sinabs onnx onnxruntime openvino) is
 left out, with a line that says so.
@@ -28,19 +29,18 @@ from benchmarks.peers import int8_network
 from benchmarks.peers.engine import PeerEngine
 from benchmarks.peers.neurons import Peer, peers
 from crnn_snn_ros.core.bounds import prove
-from crnn_snn_ros.core.engines import ENGINES, make_engine
+from crnn_snn_ros.core.device import choose_device
+from crnn_snn_ros.core.engines import engines_on, make_engine
 from crnn_snn_ros.core.graph import MAX_THRESHOLD, Graph, Neurons, validate
 from crnn_snn_ros.core.verify import random_video
 from crnn_snn_ros.evaluation.bench import (
-    COMPILED,
-    EAGER,
     Contender,
+    float_contenders,
     machine,
     spiking,
     summary,
     take_turns,
 )
-from crnn_snn_ros.evaluation.float_network import FloatNetwork
 from crnn_snn_ros.io.model_file import Model, load
 from crnn_snn_ros.training.convert import to_graph
 from crnn_snn_ros.training.random_network import LARGE, untrained
@@ -59,11 +59,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found, missing = peers()
     for package, reason in missing.items():
         print(f"left out: {package} is not installed ({reason})", file=sys.stderr)
-    contenders = _contenders(graph, found, options.steps, options.compiled)
-    if model is not None:
-        contenders |= _exported(model)
+    device = choose_device(options.device)
+    contenders = float_contenders(graph, options.compiled, device)
+    contenders |= _spiking(graph, found, options.steps, options.compiled, device)
     frames = list(random_video(graph.input_shape, options.frames))
-    contenders |= _quantized(graph, frames)
+    if device.type == "cpu":
+        contenders |= {} if model is None else _exported(model)
+        contenders |= _quantized(graph, frames)
     take_turns(
         list(contenders.values()), [torch.from_numpy(f[None]) for f in frames], options.repeats
     )
@@ -74,10 +76,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "frames": len(frames),
         "repeats": options.repeats,
         "machine": machine(),
+        "device": device.type,
         "versions": {name: _version(name) for name in PACKAGES},
         "left_out": sorted(missing),
         "times": summary(contenders),
-        "equal_counts": {name: _equal(graph, peer, options.steps) for name, peer in same.items()},
+        "equal_counts": {
+            name: _equal(graph, peer, options.steps, device) for name, peer in same.items()
+        },
     }
     text = _page(result)
     if options.page is not None:
@@ -94,24 +99,23 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--frames", type=int, default=6)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--compiled", action="store_true", help="also what inductor compiles")
+    parser.add_argument("--device", default="cpu", help="auto, cpu or cuda")
     parser.add_argument("--page", type=Path, help="write the table to this Markdown file")
     parser.add_argument("--json", action="store_true")
     return parser
 
 
-def _contenders(
-    graph: Graph, found: dict[str, Peer], steps: int, compiled: bool
+def _spiking(
+    graph: Graph, found: dict[str, Peer], steps: int, compiled: bool, device: torch.device
 ) -> dict[str, Contender]:
-    eager = FloatNetwork(graph).eval()
-    contenders = {EAGER: Contender(eager, {}, None)}
-    if compiled:
-        contenders[COMPILED] = Contender(torch.compile(eager, dynamic=False), {}, None)
-    for name in (*ENGINES, *(["compiled"] if compiled else []), "collapsed"):
-        engine = make_engine(name, graph)
+    contenders = {}
+    more = {"cuda": device.type == "cuda", "compiled": compiled, "collapsed": True}
+    for name in (*engines_on(device.type), *(name for name, wanted in more.items() if wanted)):
+        engine = make_engine(name, graph, str(device))
         cut = steps if engine.spikes else None
         contenders[f"ours, {name}"] = Contender(spiking(engine, cut), engine.initial_carry(), True)
     for name, peer in found.items():
-        peer_engine = PeerEngine(graph, peer, steps)
+        peer_engine = PeerEngine(graph, peer, steps, device)
         start = peer_engine.initial_carry()
         contenders[name] = Contender(spiking(peer_engine, None), start, None)
     return contenders
@@ -142,18 +146,18 @@ def _quantized(graph: Graph, frames: list[Any]) -> dict[str, Contender]:
         return {}
 
 
-def _equal(graph: Graph, peer: Peer, steps: int) -> dict[str, float]:
+def _equal(graph: Graph, peer: Peer, steps: int, device: torch.device) -> dict[str, float]:
     """Share of spike counts that equal ours at the same time-step, over some frames with state.
 
     Peers divide charges by the threshold, so that ties may round otherwise; where all thresholds
     are powers of two nothing is rounded.
     """
     graphs = {"this network": graph, "powers of two": _powers(graph)}
-    return {name: _share(version, peer, steps) for name, version in graphs.items()}
+    return {name: _share(version, peer, steps, device) for name, version in graphs.items()}
 
 
-def _share(graph: Graph, peer: Peer, steps: int) -> float:
-    ours, theirs = make_engine("folded", graph), PeerEngine(graph, peer, steps)
+def _share(graph: Graph, peer: Peer, steps: int, device: torch.device) -> float:
+    ours, theirs = make_engine("folded", graph, str(device)), PeerEngine(graph, peer, steps, device)
     carry, other = ours.initial_carry(), theirs.initial_carry()
     equal: list[Tensor] = []
     for frame in random_video(graph.input_shape, COMPARED):
@@ -180,6 +184,16 @@ def _powers(graph: Graph) -> Graph:
     return powers
 
 
+def _place(result: dict[str, Any]) -> str:
+    machine = result["machine"]
+    if result["device"] == "cuda":
+        return f"On {machine['gpu']}, until the answer is on the host"
+    return (
+        f"One thread of {machine['cpu']} ({machine['cores']} cores, native: "
+        f"{machine['native'] or 'not built'}; shared with other work, so only minima are compared)"
+    )
+
+
 def _version(package: str) -> str | None:
     try:
         return version(package)
@@ -197,10 +211,8 @@ def _page(result: dict[str, Any]) -> str:
     lines = [
         f"# Beside other projects: {result['network']}",
         "",
-        "Written by `python -m benchmarks.peers.run --page`. One thread of "
-        f"{result['machine']['cpu']} ({result['machine']['cores']} cores, native: "
-        f"{result['machine']['native'] or 'not built'}; shared with other work, so only minima are "
-        f"compared); {result['frames']} generated frames x {result['repeats']}, "
+        f"Written by `python -m benchmarks.peers.run --page`. {_place(result)}; "
+        f"{result['frames']} generated frames x {result['repeats']}, "
         f"all in turns; spiking ones run at most {steps} time-steps. {', '.join(installed)}.",
         "",
         f"| | ms, minimum | by float eager | by {fastest} |",

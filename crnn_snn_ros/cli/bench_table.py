@@ -9,7 +9,7 @@ from rich.table import Table
 
 from crnn_snn_ros.cli.output import STDOUT
 
-HEADINGS = ("min", "median", "p99", "/ eager", "/ compiled", "exact")
+HEADINGS = ("min", "median", "p99", "/ eager", "/ compiled", "/ graph", "exact")
 ENCODINGS_TITLE = (
     "Cost of a frame by encoding, and its share of that of s-analog (the frames as given, the "
     "first of them standing still, and noise)"
@@ -50,8 +50,7 @@ def markdown(result: dict[str, Any]) -> str:
 def _summary(result: dict[str, Any]) -> str:
     steps, machine = result["settle_steps"], result["machine"]
     text = (
-        f"{result['model']} on {machine['cpu']} ({machine['cores']} cores, native: "
-        f"{machine['native'] or 'not built'}), torch "
+        f"{result['model']} on {_place(result['device'], machine)}, torch "
         f"{machine['torch']}; {result['frames']} frames x {result['repeats']}, all in turns. "
         f"Settle steps: mean {steps['mean']:.1f}, max {steps['max']}, bound {steps['bound']}."
     )
@@ -69,6 +68,13 @@ def _summary(result: dict[str, Any]) -> str:
     if result["node"] is not None:
         text += _of_node(result["node"])
     return text
+
+
+def _place(device: str, machine: dict[str, Any]) -> str:
+    if device == "cuda":
+        return f"{machine['gpu']} (until the answer is on the host)"
+    native = machine["native"] or "not built"
+    return f"{machine['cpu']} ({machine['cores']} cores, native: {native})"
 
 
 def _of_node(node: dict[str, Any]) -> str:
@@ -126,11 +132,11 @@ def _times(node: dict[str, Any]) -> Rows:
 
 
 def _row(name: str, entry: dict[str, Any]) -> tuple[str, ...]:
-    compiled = entry["ratio_to_float_compiled"]
+    others = (entry["ratio_to_float_compiled"], entry["ratio_to_float_graph"])
     return (
         name,
         *(f"{entry[key]:.3f}" for key in ("ms_min", "ms_median", "ms_p99")),
         f"{entry['ratio_to_float_eager']:.2f}",
-        "" if compiled is None else f"{compiled:.2f}",
+        *("" if other is None else f"{other:.2f}" for other in others),
         EXACT[entry["exact"]],
     )

@@ -11,6 +11,8 @@ from crnn_snn_ros.cli.bench_table import markdown, print_bench
 from crnn_snn_ros.cli.output import print_json, progress_bar
 
 if TYPE_CHECKING:
+    import torch
+
     from crnn_snn_ros.core.engines.base import Engine
     from crnn_snn_ros.core.graph import Graph
     from crnn_snn_ros.io.model_file import Model
@@ -50,7 +52,7 @@ def bench_verb(
         steps: Time every engine also when cut at these time-steps, and say what is lost.
         compiled: Also the float network and the engine compiled by inductor; needs a C++ compiler
             and minutes.
-        device: auto, cpu or cuda: of the engines, the float network being on the CPU.
+        device: auto, cpu or cuda, of all that is timed but the node.
         threads: Threads of torch; of several numbers the first is the main result.
         node: Also send so many 640x480 images to a running node over DDS, at 30 Hz, and as many to
             one that computes nothing; needs ROS.
@@ -60,6 +62,7 @@ def bench_verb(
     """
     import torch
 
+    from crnn_snn_ros.core.device import choose_device
     from crnn_snn_ros.core.errors import ConfigError
     from crnn_snn_ros.evaluation.bench import bench, machine
 
@@ -72,7 +75,8 @@ def bench_verb(
             raise ConfigError(f"--{name} has {min(values)}, must be at least 1")
     loaded, graph = _network(model, network)
     torch.set_num_threads(threads[0])
-    chosen = _engines(graph, engines, device, compiled)
+    place = choose_device(device)
+    chosen = _engines(graph, engines, place, compiled)
     video = _video(graph, loaded, bag, image_topic, frames)
     results: list[dict[str, Any]] = []
     with progress_bar(len(video) * repeats * len(threads), quiet=json) as bar:
@@ -86,16 +90,18 @@ def bench_verb(
                     repeats=repeats,
                     compiled=compiled,
                     steps=steps,
+                    device=place,
                     progress=lambda _: bar.advance(bar.task_ids[0]),
                 )
             )
     result = {
         "machine": machine(),
         "threads": threads[0],
+        "device": place.type,
         "model": str(model) if loaded is not None else f"network {network}",
         **results[0],
         "more_threads": {n: r["engines"] for n, r in zip(threads[1:], results[1:], strict=True)},
-        "encodings": _encodings(graph, chosen, video, device, repeats),
+        "encodings": _encodings(graph, chosen, video, place, repeats),
         "replay": None
         if model is None or bag is None
         else _replay(model, bag, image_topic, frames),
@@ -128,15 +134,15 @@ def _network(model: Path | None, network: str) -> tuple[Model | None, Graph]:
 
 
 def _engines(
-    graph: Graph, names: tuple[str, ...], device: str, compiled: bool
+    graph: Graph, names: tuple[str, ...], device: torch.device, compiled: bool
 ) -> dict[str, Engine]:
-    from crnn_snn_ros.core.device import choose_device
     from crnn_snn_ros.core.engines import engines_on, make_engine
 
-    chosen = list(names or (*engines_on(choose_device(device).type), "collapsed"))
+    fused = ("cuda",) if device.type == "cuda" else ()
+    chosen = list(names or (*engines_on(device.type), *fused, "collapsed"))
     if compiled and "compiled" not in chosen:
         chosen.append("compiled")
-    return {name: make_engine(name, graph, device) for name in chosen}
+    return {name: make_engine(name, graph, str(device)) for name in chosen}
 
 
 def _video(
@@ -157,17 +163,16 @@ def _video(
 
 
 def _encodings(
-    graph: Graph, engines: dict[str, Engine], video: list[Any], device: str, repeats: int
+    graph: Graph, engines: dict[str, Engine], video: list[Any], device: torch.device, repeats: int
 ) -> dict[str, Any] | None:
     """By the fastest of the engines that knows both, if there is one and a change to be charged."""
-    from crnn_snn_ros.core.device import choose_device
     from crnn_snn_ros.core.engines import engines_on
     from crnn_snn_ros.evaluation.encodings import compare
 
-    known = [name for name in engines_on(choose_device(device).type) if name in engines]
+    known = [name for name in engines_on(device.type) if name in engines]
     if not known or len(video) < 2:
         return None
-    return compare(graph, known[-1], video, device=device, repeats=repeats)
+    return compare(graph, known[-1], video, device=str(device), repeats=repeats)
 
 
 def _node(model: Path | None, frames: int) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crnn_snn_ros.core.engines.base import Engine
+from crnn_snn_ros.core.engines.cuda import record_graph
 from crnn_snn_ros.core.engines.native import usual_path
 from crnn_snn_ros.core.graph import Graph
 from crnn_snn_ros.core.types import Frame
@@ -26,12 +27,13 @@ from crnn_snn_ros.core.verify import verify
 from crnn_snn_ros.evaluation.float_network import FloatNetwork
 from crnn_snn_ros.pipeline import Pipeline
 
-EAGER, COMPILED = "float_eager", "float_compiled"
+EAGER, COMPILED, GRAPH = "float_eager", "float_compiled", "float_graph"
 CHECKED_FRAMES = 12  # compared with the int64 reference, apart from the timing
 WARM_UP = 5
 
 Heads = dict[str, Tensor]
 Step = Callable[[Tensor, Any], tuple[Heads, Any]]  # frame, state -> heads, state
+Record = Callable[[Callable[[], Any]], tuple[Callable[[], None], Any]]
 
 
 @dataclass
@@ -45,9 +47,11 @@ class Contender:
     times_s: list[float] = field(default_factory=list)
 
     def run(self, frame: Tensor) -> None:
-        """Take one frame, and the time."""
+        """Take one frame, and the time until the answer is on the host."""
         begin = time.perf_counter()
-        _, self.state = self.step(frame, self.state)
+        heads, self.state = self.step(frame, self.state)
+        for head in heads.values():
+            head.cpu()
         self.times_s.append(time.perf_counter() - begin)
 
 
@@ -59,6 +63,7 @@ def bench(
     repeats: int = 3,
     compiled: bool = False,
     steps: Sequence[int] = (),
+    device: str | torch.device = "cpu",
     progress: Callable[[int], object] | None = None,
 ) -> dict[str, Any]:
     """Time the engines and the float network on the same stream of frames.
@@ -69,6 +74,7 @@ def bench(
         frames: A stream of inputs, int8 (C, H, W) each; at least one.
         repeats: How often the stream is run, from empty state each time.
         compiled: Time the float network compiled by inductor as well, which takes a minute.
+        device: Where the float network runs; on CUDA it is also timed recorded as a CUDA graph.
         steps: Time each engine that spikes also when cut at these time-steps; exact there means
             that every frame had settled.
         progress: Called after each frame with the number done.
@@ -77,7 +83,8 @@ def bench(
         ``engines`` (time and ratio of each contender, by name), ``settle_steps``, and ``sweep``:
         what is lost at each of ``steps``.
     """
-    contenders = _contenders(graph, engines, frames, compiled, steps)
+    contenders = _contenders(graph, engines, frames, steps)
+    contenders |= float_contenders(graph, compiled, torch.device(device))
     inputs = [torch.from_numpy(frame[None]) for frame in frames]
     take_turns(list(contenders.values()), inputs, repeats, progress)
     return {
@@ -124,6 +131,7 @@ def machine() -> dict[str, Any]:
         "system": platform.system(),
         "python": platform.python_version(),
         "torch": torch.__version__,
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
 
 
@@ -131,7 +139,6 @@ def _contenders(
     graph: Graph,
     engines: Mapping[str, Engine],
     frames: Sequence[NDArray[np.int8]],
-    compiled: bool,
     steps: Sequence[int],
 ) -> dict[str, Contender]:
     found: dict[str, Contender] = {}
@@ -143,11 +150,58 @@ def _contenders(
             settled = _settles(engine, frames, cut)
             start = engine.initial_carry()
             found[f"{name} T={cut}"] = Contender(spiking(engine, cut), start, exact and settled)
-    eager = FloatNetwork(graph).eval()
-    found[EAGER] = Contender(eager, {}, None)
+    return found
+
+
+def float_contenders(graph: Graph, compiled: bool, device: torch.device) -> dict[str, Contender]:
+    """The ordinary network, as fast as torch runs it.
+
+    Args:
+        graph: The integer network, of which it has the shapes and weights.
+        compiled: By inductor as well.
+        device: Where; on CUDA also recorded as a CUDA graph.
+    """
+    eager = FloatNetwork(graph, device).eval()
+    found = {EAGER: Contender(eager, {}, None)}
     if compiled:
         found[COMPILED] = Contender(torch.compile(eager, dynamic=False), {}, None)
+    if device.type == "cuda":
+        found[GRAPH] = Contender(recorded(eager, graph.input_shape), None, None)
     return found
+
+
+def recorded(
+    network: FloatNetwork, shape: Sequence[int], record: Record = record_graph
+) -> Step:
+    """A float network as one CUDA graph, whose state stays on the device from frame to frame.
+
+    Args:
+        network: What is recorded.
+        shape: Of a frame, (C, H, W).
+        record: As of ``CudaEngine``.
+    """
+    given = torch.zeros(1, *shape, dtype=torch.int8, device=network.device)
+    with torch.no_grad():
+        _, state = network(given, {})
+
+        def run() -> Heads:
+            heads: Heads
+            heads, after = network(given, state)
+            for name, value in after.items():
+                state[name].copy_(value)
+            return heads
+
+        replay, heads = record(run)
+
+    def step(frame: Tensor, before: Any) -> tuple[Heads, Any]:
+        if before is None:
+            for value in state.values():
+                value.zero_()
+        given.copy_(frame)
+        replay()
+        return heads, state
+
+    return step
 
 
 def spiking(engine: Engine, cut: int | None) -> Step:
@@ -228,6 +282,7 @@ def summary(contenders: Mapping[str, Contender]) -> dict[str, dict[str, Any]]:
             "ms_p99": float(np.percentile(contender.times_s, 99)) * 1e3,
             "ratio_to_float_eager": best[name] / best[EAGER],
             "ratio_to_float_compiled": best[name] / best[COMPILED] if COMPILED in best else None,
+            "ratio_to_float_graph": best[name] / best[GRAPH] if GRAPH in best else None,
             "exact": contender.exact,
         }
         for name, contender in contenders.items()

@@ -43,13 +43,17 @@ class FloatNetwork(nn.Module):
 
     Args:
         graph: A valid graph.
+        device: Where it runs.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, device: str | torch.device = "cpu") -> None:
         super().__init__()
         self._graph = graph
+        self.device = torch.device(device)
         self._layers = {
-            node.name: _layer(node) for node in graph.nodes if isinstance(node, Neurons | Head)
+            node.name: _on(self.device, _layer(node))
+            for node in graph.nodes
+            if isinstance(node, Neurons | Head)
         }
 
     def forward(self, frame: Tensor, state: State) -> tuple[dict[str, Tensor], State]:
@@ -62,7 +66,7 @@ class FloatNetwork(nn.Module):
         Returns:
             Heads in units of charge, float (N, outputs), and the state for the next frame.
         """
-        values = {INPUT: frame.to(torch.float32)}
+        values = {INPUT: frame.to(self.device, torch.float32)}
         heads, after = {}, {}
         for node in self._graph.nodes:
             if isinstance(node, SumPool):
@@ -99,6 +103,12 @@ def _layer(node: Neurons | Head) -> _Layer:
     if isinstance(node, Neurons) and node.recurrent is not None:
         recurrent = _tensor(node.recurrent * scale).reshape((-1,) + (1,) * (ndim - 2))
     return _Layer(node, weights, _tensor(node.bias * scale), recurrent)
+
+
+def _on(device: torch.device, layer: _Layer) -> _Layer:
+    recurrent = layer.recurrent if layer.recurrent is None else layer.recurrent.to(device)
+    weights = [weight.to(device) for weight in layer.weights]
+    return layer._replace(weights=weights, bias=layer.bias.to(device), recurrent=recurrent)
 
 
 def _tensor(values: NDArray[np.generic]) -> Tensor:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass
-from multiprocessing import active_children, get_context
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from typing import TypeVar
 
@@ -103,14 +105,26 @@ def _results(
     return on_cluster(workers.scheduler, run, items)
 
 
+def _begin() -> None:
+    """What a child does first."""
+    # Ctrl-C reaches the children too, who end without a word: their parent speaks for them.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed tells nobody, and its children would wait for work for ever."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
 def _in_processes(
     run: Callable[[Item], Result], items: list[Item], processes: int
 ) -> Generator[Result, None, None]:
-    # Not forked: a copy of a process that has drawn, or started threads, may hang. Ctrl-C reaches
-    # the children too, who end without a word: this process speaks for them.
-    pool = ProcessPoolExecutor(
-        processes, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_DFL)
-    )
+    # Not forked: a copy of a process that has drawn, or started threads, may hang.
+    pool = ProcessPoolExecutor(processes, get_context("spawn"), _begin)
     try:
         yield from pool.map(run, items)
     except BrokenProcessPool:

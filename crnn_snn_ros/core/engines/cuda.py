@@ -55,7 +55,7 @@ class CudaEngine(ChunkedEngine):
     ) -> None:
         if torch.device(device).type != "cuda" and record is None:
             raise ConfigError(f"engine 'cuda' runs on CUDA only, got device '{device}'")
-        self._record = record or _cuda_graph
+        self._record = record or record_graph
         self._fused = fused if record is not None else _fused_scan()
         super().__init__(graph, device, chunk)
 
@@ -92,7 +92,7 @@ class CudaEngine(ChunkedEngine):
         return found
 
 
-def _cuda_graph(run: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
+def record_graph(run: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
     """Record what a function does on the device; what it returns is written anew by each replay."""
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
