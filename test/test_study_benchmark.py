@@ -165,8 +165,8 @@ def test_every_level_of_the_collision_task_is_exact(study, driven):
     assert "**3** differences" in study.PARTS["collision"].section(found["collision"])
 
 
-def test_every_level_of_the_digits_is_exact(study, tmp_path):
-    folder = tmp_path / "mnist"
+def mnist(folder):
+    """The four files, of few small pictures of nothing."""
     folder.mkdir()
     random = np.random.default_rng(0)
     for part, count in (("train", 40), ("t10k", 12)):
@@ -175,12 +175,40 @@ def test_every_level_of_the_digits_is_exact(study, tmp_path):
         for kind, array in (("images-idx3", pixels), ("labels-idx1", digits)):
             head = bytes((0, 0, 8, array.ndim)) + np.array(array.shape, ">u4").tobytes()
             (folder / f"{part}-{kind}-ubyte").write_bytes(head + array.tobytes())
+    return folder
+
+
+def test_every_level_of_the_digits_is_exact(study, tmp_path):
+    folder = mnist(tmp_path / "mnist")
     arguments = ["digits", "--tiny", "--mnist", str(folder), "--out", str(tmp_path / "out")]
     assert study.main(arguments) == 0
     found = json.loads((tmp_path / "out" / "digits.json").read_text())["found"]
     assert len(found["rows"]) == 6
     assert all(exact(row) for row in found["rows"])
     assert len(list((tmp_path / "out" / "digits").iterdir())) == 6
+
+
+def test_every_level_of_the_pixels_is_exact(study, tmp_path, monkeypatch):
+    from benchmarks.sequential_mnist import run, train
+    from benchmarks.study import pixels
+
+    folder, trained = str(mnist(tmp_path / "mnist")), tmp_path / "trained"
+    size, plan = run.Size((8, 8), 3, 61), train.Plan(1, 1, batch=8)
+    words = [folder, "--cases", "s_conv", "--out", str(trained), "--images", "1"]
+    words += ["--hidden", "8", "8", "--bits", "3", "--batch", "8"]
+    assert run.main([*words, "--float-epochs", "1", "--quantized-epochs", "1"]) == 0
+    monkeypatch.setattr(pixels, "size_of", lambda _: size)
+    monkeypatch.setattr(pixels, "PLAN", plan)
+    monkeypatch.setattr(pixels, "TINY", pixels.TINY._replace(trained=trained))
+    arguments = ["pixels", "--tiny", "--mnist", folder, "--out", str(tmp_path / "out")]
+    assert study.main(arguments) == 0
+    found = json.loads((tmp_path / "out" / "pixels.json").read_text())["found"]
+    assert [(row["bits"], row["per_layer"]) for row in found["rows"]] == [
+        (2, False), (2, True), (3, False), (3, True)
+    ]  # fmt: skip
+    assert all(exact(row) for row in found["rows"])
+    monkeypatch.setattr(pixels, "TINY", pixels.TINY._replace(trained=tmp_path))
+    assert study.main([*arguments[:-1], str(tmp_path / "other")]) == 2
 
 
 @pytest.mark.usefixtures("study")

@@ -80,12 +80,18 @@ def _options() -> argparse.ArgumentParser:
     return parser
 
 
+def size_of(name: str) -> Size:
+    """Of the network of a case."""
+    size = Size()
+    if name.endswith("conv"):
+        return replace(size, window=WINDOW, hidden=size.hidden[1:])
+    return size
+
+
 def run_case(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Train one case as far as asked, and its figures there."""
     device = choose_device(options.device)
-    size = Size(bits=options.bits)
-    if name.endswith("conv"):
-        size = replace(size, window=WINDOW, hidden=size.hidden[1:])
+    size = replace(size_of(name), bits=options.bits)
     if options.hidden:
         size = replace(size, hidden=tuple(options.hidden))
     plan = replace(

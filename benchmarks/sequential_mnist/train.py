@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
-from benchmarks.sequential_mnist.data import Sequences, frames
-from benchmarks.sequential_mnist.forms import calibrated, paces, predict, quantize
-from benchmarks.sequential_mnist.model import HEAD, Size, build
+from benchmarks.sequential_mnist.data import Sequences
+from benchmarks.sequential_mnist.forms import calibrated, predict, quantize
+from benchmarks.sequential_mnist.learner import Learner
+from benchmarks.sequential_mnist.model import Size, build
 from crnn_snn_ros.evaluation.bench import machine
 from crnn_snn_ros.training import state
-from crnn_snn_ros.training.loop import LARGEST_GRADIENT, follow, rate_factor
+from crnn_snn_ros.training.loop import follow, rate_factor
 from crnn_snn_ros.training.network import Network
 
 FLOAT, QUANTIZED = "float", "quantized"
@@ -159,12 +159,12 @@ class Training:
     def save(self) -> None:
         """Write the state, whole or not at all."""
         tensors: dict[str, Tensor] = {}
-        networks = {"network": self._network, "average": self._average}
+        networks = {"network": self._learner.network, "average": self._average}
         if self.float_average is not None:
             networks["float"] = self.float_average
         for part, network in networks.items():
             tensors |= {f"{part}.{name}": value for name, value in network.state_dict().items()}
-        for number, moments in self._optimizer.state_dict()["state"].items():
+        for number, moments in self._learner.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{name}": value for name, value in moments.items()}
         facts = {
             "step": self.step,
@@ -186,13 +186,13 @@ class Training:
                 self.float_average = copy.deepcopy(self._average)
                 self.float_average.load_state_dict(parts["float"])
                 self._begin(quantize(self.float_average))
-            self._network.load_state_dict(parts["network"])
+            self._learner.network.load_state_dict(parts["network"])
             self._average.load_state_dict(parts["average"])
-            optimizer = self._optimizer.state_dict()
+            optimizer = self._learner.optimizer.state_dict()
             for name, value in parts.get("optimizer", {}).items():
                 number, _, moment = name.partition(".")
                 optimizer["state"].setdefault(int(number), {})[moment] = value
-            self._optimizer.load_state_dict(optimizer)
+            self._learner.optimizer.load_state_dict(optimizer)
             facts = saved.facts
             self.phase, self.step, self.seconds = saved.phase, facts["step"], facts["seconds"]
             self.curve = [Point(*point) for point in facts["curve"]]
@@ -203,17 +203,9 @@ class Training:
     def _begin(self, network: Network) -> None:
         """A phase with this network."""
         plan = self.plan
-        self._network, self._average = network, copy.deepcopy(network)
         rate = plan.quantized_rate if network.quantized else plan.rate
-        learned = [p for p in network.parameters() if p.requires_grad]
-        self._optimizer = torch.optim.AdamW(
-            [
-                {"params": [p for p in learned if p.ndim > 1], "weight_decay": plan.decay},
-                {"params": [p for p in learned if p.ndim == 1], "weight_decay": 0.0},
-            ],
-            rate,
-        )
-        self._rate, self._paces = rate, paces(network)
+        self._learner = Learner(network, rate, plan.decay, plan.longest_growth)
+        self._average = copy.deepcopy(network)
 
     def _quantize(self) -> None:
         """From the float phase to the quantized one."""
@@ -222,25 +214,12 @@ class Training:
         self.phase, self.step = QUANTIZED, 0
 
     def _learn(self) -> None:
-        self._network.train()
         rows = self._order()
-        pixels = self._data.pixels[rows].to(self._device)
-        out = self._network(frames(pixels, self.size.window)).heads[HEAD][:, -1]
-        loss = functional.cross_entropy(out, self._data.digits[rows].to(self._device))
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self._network.parameters(), LARGEST_GRADIENT)
+        pixels, digits = (part[rows].to(self._device) for part in self._data)
         factor = rate_factor(self.step, self.epochs * self.steps)
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._rate * factor
-        before = [parameter.detach().clone() for parameter, _ in self._paces]
-        self._optimizer.step()
-        with torch.no_grad():
-            for (parameter, pace), old in zip(self._paces, before, strict=True):
-                parameter.copy_(old + pace * (parameter - old))
-        self._network.clip_recurrent(self.plan.longest_growth ** (1.0 / pixels.shape[1]))
-        follow(self._average, self._network, min(self.plan.average, self.step / (self.step + 10)))
-        self._losses.append(loss.item())
+        self._losses.append(self._learner.learn(pixels, digits, self.size.window, factor))
+        average = min(self.plan.average, self.step / (self.step + 10))
+        follow(self._average, self._learner.network, average)
         self.step += 1
 
     def _order(self) -> Tensor:

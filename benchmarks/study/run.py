@@ -4,9 +4,9 @@
     python -m benchmarks.study.run depth long --out out/study
 
 A part whose result is in ``--out`` is not run again, so that a run may be cut off and repeated
-(``--out`` elsewhere begins anew). Fixed seeds, one thread. ``digits`` is run where ``--mnist`` is
-the folder of its files; ``scans`` says something of recorded scans where ``--scan-bags`` names
-bags. Drives are recorded in the simulator at the first part that needs them.
+(``--out`` elsewhere begins anew). Fixed seeds, one thread. ``digits`` and ``pixels`` are run where
+``--mnist`` is the folder of its files; ``scans`` says something of recorded scans where
+``--scan-bags`` names bags. Drives are recorded in the simulator at the first part that needs them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 import torch
 
 from benchmarks.command import kept, write
-from benchmarks.study import cells, collision, depth, digits, encodings, long, scans
+from benchmarks.study import cells, collision, depth, digits, encodings, long, pixels, scans
 from crnn_snn_ros.core.device import choose_device
 from crnn_snn_ros.core.errors import CrnnSnnError
 from crnn_snn_ros.evaluation.bench import machine
@@ -35,9 +35,11 @@ PARTS: dict[str, ModuleType] = {
     "long": long,
     "encodings": encodings,
     "digits": digits,
+    "pixels": pixels,
     "collision": collision,
     "scans": scans,
 }
+OF_MNIST = ("digits", "pixels")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _asked(options: argparse.Namespace) -> list[str]:
-    return [name for name in PARTS if name != "digits" or options.mnist]
+    return [name for name in PARTS if name not in OF_MNIST or options.mnist]
 
 
 def _options() -> argparse.ArgumentParser:
@@ -78,7 +80,7 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--page", type=Path, help="write this Markdown page, pictures beside it")
     parser.add_argument("--scan-bags", type=Path, nargs="+", default=[], metavar="BAG",
                         help="with /scan and /cmd_vel, for the part scans")  # fmt: skip
-    parser.add_argument("--mnist", type=Path, help="its folder, for the part digits")
+    parser.add_argument("--mnist", type=Path, help="its folder, for digits and pixels")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu", help="auto, cpu or cuda")
     parser.add_argument("--tiny", action="store_true", help="sizes of a test, figures of no worth")
@@ -95,7 +97,7 @@ def _measured(name: str, options: argparse.Namespace) -> str:
     size = part.TINY if options.tiny else part.Size()
     if name == "scans":
         size = size._replace(bags=tuple(options.scan_bags))
-    if name == "digits":
+    if name in OF_MNIST:
         size = size._replace(mnist=options.mnist)
     begin = time.monotonic()
     found = part.measure(size, options.seed, device.type, options.out)
