@@ -31,7 +31,7 @@ demo: setup ## drive simulated courses: camera frames over DDS -> spiking networ
 	$(BIN)/python -m crnn_snn_ros.ros.demo $(DEMO)
 
 test: lint ## run the linters and the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 matrix: ## run the tests that need ROS on Python 3.10 to 3.12, ROS 2 Jazzy and Kilted; takes an hour
 	$(PYTHON) scripts/matrix.py out/matrix $(MATRIX)

@@ -40,6 +40,7 @@ DEV = [
     "colcon-common-extensions",
     "import-linter>=2",
     "mypy>=1.10",
+    "pytest-xdist>=3",  # two tests at a time, in `make test`
     "ruff>=0.6",
     "setuptools<80",  # later ones dropped `setup.py develop --editable`, which colcon calls
     "types-PyYAML",

@@ -25,7 +25,8 @@ from setup_venv import EXTRAS, REQUIREMENTS, ROOT
 PYTHONS = ("3.10", "3.11", "3.12")
 DISTRIBUTIONS = ("jazzy", "kilted")
 PINNED = "jazzy"  # whose wheels are in the constraints; of others the newest are taken
-NEEDS_ROS = re.compile(r"^(from|import) (ros_peer|rclpy|crnn_snn_ros\.ros)\b", re.MULTILINE)
+ROS = r"rclpy|crnn_snn_ros\.ros|ros_peer|node_here|fault_table|malformed_messages"  # and helpers
+NEEDS_ROS = re.compile(rf"^\s*(from|import) ({ROS})\b", re.MULTILINE)
 TOTALS = re.compile(r"^=*\s*((?:\d+ \w+(?:, )?)+) in [\d.]+s", re.MULTILINE)
 WHEELS = """
 from importlib.metadata import distributions

@@ -5,6 +5,8 @@ Not covered: CUDA, where there is none; and engines that know no such mode, whic
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -28,6 +30,7 @@ from crnn_snn_ros.io.resources import resource_path
 
 LONG = 10_000
 SEEDS = 100
+CHUNKS = [1, 3, 16, 64]  # of time-steps
 
 Int8 = NDArray[np.int8]
 every = pytest.mark.parametrize("name", list(ENGINES))
@@ -143,15 +146,28 @@ def assert_all_but_length(got: FrameResult, want: FrameResult) -> None:
 
 @pytest.mark.skipif("native" not in ENGINES, reason="the native library is not built")
 @pytest.mark.parametrize("path", native_paths())
-@pytest.mark.parametrize("chunk", [1, 3, 16, 64])
+@pytest.mark.parametrize("chunk", CHUNKS)
 def test_native_paths_and_chunks(path: str, chunk: int) -> None:
-    for graph in (exercise_graph(), *(random_graph(np.random.default_rng(s)) for s in range(20))):
-        engines: dict[str, Engine] = {
-            "native": NativeEngine(graph, incremental=True, path=path, chunk=chunk),
-            "stepwise": make_engine("stepwise", graph, encoding=INCREMENTAL),
-        }
-        frames = random_video(graph.input_shape, 6, seed=chunk)
-        assert verify(graph, engines, frames).first_difference is None
+    for graph in many_graphs():
+        engine = NativeEngine(graph, incremental=True, path=path, chunk=chunk)
+        assert_verified(engine, seed=chunk)
+
+
+@pytest.mark.parametrize("seed", CHUNKS)
+def test_stepwise_on_the_videos_of_native(seed: int) -> None:
+    """The slow one, once for all paths."""
+    for graph in many_graphs():
+        assert_verified(make_engine("stepwise", graph, encoding=INCREMENTAL), seed)
+
+
+def many_graphs() -> Iterator[Graph]:
+    yield exercise_graph()
+    yield from (random_graph(np.random.default_rng(seed)) for seed in range(20))
+
+
+def assert_verified(engine: Engine, seed: int) -> None:
+    frames = random_video(engine.graph.input_shape, 6, seed)
+    assert verify(engine.graph, {engine.name: engine}, frames).first_difference is None
 
 
 @every

@@ -6,18 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matrix
 import pytest
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture
-def matrix(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    import matrix
-
-    yield matrix
-    del sys.modules["matrix"], sys.modules["setup_venv"]
 
 
 def test_a_python_that_is_not_here_is_told(tmp_path):
@@ -29,7 +21,7 @@ def test_a_python_that_is_not_here_is_told(tmp_path):
     assert "3.10" not in done.stdout
 
 
-def test_it_takes_the_tests_that_need_ros(matrix):
+def test_it_takes_the_tests_that_need_ros():
     taken = {Path(name).name for name in matrix._tests()}
     assert {"test_node.py", "test_failsafes.py", "test_process_replay.py", "test_soak.py"} <= taken
     assert not {"test_gate.py", "test_supervisor.py", "test_install.py"} & taken
@@ -43,5 +35,5 @@ def test_it_takes_the_tests_that_need_ros(matrix):
         ("2 passed, 1 warning in 0.50s", "2 passed, 1 warning"),
     ],
 )
-def test_it_reads_what_pytest_says_last(matrix, line, told):
+def test_it_reads_what_pytest_says_last(line, told):
     assert matrix.TOTALS.findall(f"....\n{line}\n") == [told]

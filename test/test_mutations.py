@@ -10,16 +10,16 @@ that engine and reference share (both read ``graph``).
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from exercise_model import EXERCISE, exercise_model
 from mutations import MUTATIONS, Mutation
+from preloaded import Preloaded, preloaded
 
 import crnn_snn_ros
 from crnn_snn_ros.core.verify import NETWORK
@@ -29,21 +29,18 @@ FRAMES = 40
 PACKAGE = Path(crnn_snn_ros.__file__).parent
 
 
-def verify_from(package: Path, *options: str) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(scope="module")
+def process() -> Iterator[Preloaded]:
+    with preloaded() as found:
+        yield found
+
+
+def verify_from(
+    package: Path, process: Preloaded, *options: str
+) -> subprocess.CompletedProcess[str]:
     """The user's command, with the package in this folder."""
-    environment = os.environ | {"PYTHONPATH": str(package.parent), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [
-            *(sys.executable, "-m", "crnn_snn_ros.cli", "verify", str(EXERCISE)),
-            *("--frames", str(FRAMES), "--device", "cpu", *options),
-        ],
-        cwd=package.parent,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+    fixed = ("verify", str(EXERCISE), "--frames", str(FRAMES), "--device", "cpu")
+    return process.run(package.parent, [*fixed, *options])
 
 
 @pytest.fixture
@@ -59,8 +56,8 @@ def test_exercise_file_is_what_its_generator_writes(tmp_path: Path) -> None:
     assert EXERCISE.stat().st_size < 60_000
 
 
-def test_sound_copy_passes(copy: Path) -> None:
-    sound = verify_from(copy, "--json")
+def test_sound_copy_passes(copy: Path, process: Preloaded) -> None:
+    sound = verify_from(copy, process, "--json")
     assert sound.returncode == 0, sound.stdout + sound.stderr
     result = json.loads(sound.stdout)
     assert result["max_abs_diff"] == 0
@@ -68,13 +65,13 @@ def test_sound_copy_passes(copy: Path) -> None:
     assert result["first_difference"] is None
 
 
-def test_it_is_the_copy_that_runs(copy: Path) -> None:
+def test_it_is_the_copy_that_runs(copy: Path, process: Preloaded) -> None:
     (copy / "core" / "verify.py").write_text("raise SystemExit(99)")
-    assert verify_from(copy).returncode == 99
+    assert verify_from(copy, process).returncode == 99
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
-def test_fault_is_caught(mutation: Mutation, copy: Path) -> None:
+def test_fault_is_caught(mutation: Mutation, copy: Path, process: Preloaded) -> None:
     file = copy / "core" / mutation.file
     text = file.read_text()
     for old, new in mutation.replacements:
@@ -86,7 +83,7 @@ def test_fault_is_caught(mutation: Mutation, copy: Path) -> None:
         options = ["--engines", "collapsed"]
         for library in (copy / "core" / "engines").glob("_native*"):
             library.unlink()
-    faulty = verify_from(copy, *options)
+    faulty = verify_from(copy, process, *options)
     assert "Traceback" not in faulty.stderr, faulty.stderr
     assert faulty.returncode == 1, faulty.stdout
     fault = re.search(
