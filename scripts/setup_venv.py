@@ -75,7 +75,7 @@ def main() -> int:
     python = _make(target, ros, system_packages=ros or bool(outside.get("accelerated")))
     _install(python, ros)
     _install_osmesa()
-    _install_chromium()
+    _install_for_tests()
     return 0
 
 
@@ -120,8 +120,10 @@ def _install_osmesa() -> None:
         print(f"setup: the simulator cannot draw yet; run: sudo apt-get install {OSMESA}")
 
 
-def _install_chromium() -> None:
-    """Install the browser that a test opens reports in, in CI only; elsewhere say how."""
+def _install_for_tests() -> None:
+    """Install a browser, which a test opens reports in, and ccache: in CI only; else say how."""
+    if os.environ.get("CI") == "true" and not shutil.which("ccache"):
+        _apt("with which tests compile the same sources once", "ccache")
     if not sys.platform.startswith("linux") or shutil.which("chromedriver"):
         return
     if os.environ.get("CI") == "true":  # 200 MB, which nobody wants for a demo

@@ -72,6 +72,18 @@ class Installed:
     share: Path  # where the ROS tools look; not made by an editable install
 
 
+@pytest.fixture(autouse=True)
+def compiled_once(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same sources are not compiled again for every way of installing, where ccache is."""
+    if which("ccache") is not None:
+        monkeypatch.setenv("CC", "ccache gcc")
+        monkeypatch.setenv("CXX", "ccache g++")
+        monkeypatch.setenv("CCACHE_NOHASHDIR", "1")
+        monkeypatch.setenv("CCACHE_DIR", str(tmp_path_factory.getbasetemp() / "ccache"))
+
+
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """A copy of what git holds, and one file of each kind, a nested one among them."""
