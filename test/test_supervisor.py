@@ -72,6 +72,24 @@ def test_a_busy_engine_is_stopped_for_and_its_answer_discarded():
     assert answered(status, 800, 810)[1] == GO
 
 
+def test_an_answer_exactly_at_the_timeout_is_in_time():
+    status, command = answered(driving(), 100, 600)
+    assert (status.mode, command, status.recent[-1]) == (Mode.DRIVING, GO, False)
+
+
+def test_the_rate_is_that_of_the_last_ten_intervals():
+    """The eleventh back is forgotten, the tenth is not; a gap of the timeout is an interval."""
+    times = TIMES._replace(period_ns=100)
+    for slow, moves in ((10, False), (11, True)):
+        status, now_ns = sv.activate(INITIAL, 0, times)[0], 0
+        status = sv.answer(sv.begin(status, now_ns), GOOD, GO, now_ns, times)[0]
+        for number in range(11):
+            now_ns += 500 if 11 - number == slow else 61
+            status, command = sv.answer(sv.begin(status, now_ns), GOOD, GO, now_ns, times)
+        assert len(status.arrivals) == sv.RATE_FRAMES + 1
+        assert command == (GO if moves else STOP), slow
+
+
 def test_a_late_answer_is_discarded_even_if_the_watchdog_slept():
     status, command = answered(driving(), 100, 601)
     assert (status.reason, command, status.counts) == (Reason.LATE, STOP, {Reason.LATE: 1})
