@@ -52,7 +52,7 @@ def record(folder: Path, courses: Courses) -> None:
     }
     for split in SPLITS:
         noise = NOISE_RADPS if split == "train" else 0.0
-        recording = Recording(folder / split, "train", noise, RAYS, courses.motion)
+        recording = Recording(folder / split, "train", noise, scan_rays=RAYS, motion=courses.motion)
         record_suite(None, SUITE, seeds[split], setup, recording)
 
 

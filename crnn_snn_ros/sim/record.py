@@ -94,9 +94,9 @@ class Recording:
         split: "train" or "validation": what they are for.
         noise_radps: the driver's yaw rate is disturbed by this much.
         scan_rays: of a laser scanner, a full circle; 0: none.
+        motion: for ``data.yaml``, as of an ``InputContract``: how a network is to see the drives.
         look_frames: after so many frames all looks otherwise, as in another world of the same plan;
             0: never. The fewer, the less a network can learn a course by its looks.
-        motion: for ``data.yaml``, as of an ``InputContract``: how a network is to see the drives.
 
     Raises:
         ConfigError: so many rays are not allowed.
@@ -106,8 +106,8 @@ class Recording:
     split: str = "train"
     noise_radps: float = 0.0
     scan_rays: int = 0
-    look_frames: int = 0
     motion: int = 0
+    look_frames: int = 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.scan_rays <= MAX_RAYS:
