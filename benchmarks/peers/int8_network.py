@@ -77,7 +77,8 @@ def _contender(flat: _Flat, infer: Any) -> Contender:
 
     def step(frame: Tensor, state: Arrays) -> tuple[Any, Arrays]:
         values = infer({"frame": frame.numpy().astype(np.float32), **state})
-        return values[:heads], dict(zip(names, values[heads:], strict=True))
+        told = zip(flat.heads, map(torch.from_numpy, values), strict=False)
+        return dict(told), dict(zip(names, values[heads:], strict=True))
 
     return Contender(step, flat.start, None)
 
