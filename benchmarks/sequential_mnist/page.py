@@ -172,7 +172,8 @@ def draw(curves: Mapping[str, Sequence[Sequence[Any]]]) -> str:
         ticks += [
             f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="#ddd"/>',
             f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{25 * tick} %</text>',
-            f'<text x="{x:.1f}" y="{_y(0) + 16:.1f}" text-anchor="middle">'
+            f'<text x="{x:.1f}" y="{_y(0) + 16:.1f}" '
+            f'text-anchor="{"end" if tick == 4 else "middle"}">'
             f"{most * tick / 4000:.0f}k</text>",
         ]
     return "\n".join(

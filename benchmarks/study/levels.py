@@ -177,6 +177,8 @@ def picture(
     panels: list[list[Line]] = [[], [], []]
     for name, kind in KINDS.items():
         of_kind = [r for r in rows if (r["signed"], r["per_layer"]) == kind and "refused" not in r]
+        if not of_kind:
+            continue
         bits = [row["bits"] for row in of_kind]
         for lines, key in zip(panels, (figure, "mean", "spikes"), strict=True):
             style = "--" if kind[1] else "-"  # one lies upon another

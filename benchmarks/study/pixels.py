@@ -133,8 +133,9 @@ The network of [sequential_mnist](sequential_mnist.md) (convolution and IndRNN
 {" - ".join(map(str, found["hidden"]))}, signed; trained with activations of
 {found["trained_bits"]} bits, {100 * found["float"]:.2f} % of the pictures below), its weights on
 other grids: batch norms calibrated, then {found["steps"]} steps of {found["batch"]} pictures of
-training on integers, one seed. A state is rounded 784 times, so that few levels lose a long memory
-and **so short a training does not bring it back**. Accuracy on {found["tested"]:,} test pictures in
+training on integers, one seed. A state is rounded 784 times, so that few levels lose a long memory.
+So short a training is no repair of that, and no gain where calibration alone was nearly enough: the
+two columns. Accuracy on {found["tested"]:,} test pictures in
 training's arithmetic, which is the QANN's; {found["spiking"]} of them, a frame a pixel, run as
 spikes: {levels.exactness(rows)}.
 {levels.timing(rows)}
