@@ -15,6 +15,7 @@ import torch
 from exercise_model import EXERCISE, exercise_graph
 
 ROOT = Path(__file__).resolve().parents[1]
+CPU = torch.device("cpu")
 
 
 @pytest.fixture
@@ -52,13 +53,13 @@ def test_the_same_neuron_counts_the_same(benchmark, folded, half):
 
     peer = neurons.Peer(fire, True, half, folded)
     for steps in (2, 16, 60):
-        assert run._equal(exercise_graph(), peer, steps)["powers of two"] == 1.0
+        assert run._equal(exercise_graph(), peer, steps, CPU)["powers of two"] == 1.0
 
 
 def test_another_neuron_is_found_out(benchmark):
     run, _, neurons = benchmark
     peer = neurons.Peer(lambda charges, low, high: fractions(charges, low, high - 1), True, True)
-    assert run._equal(exercise_graph(), peer, 16)["powers of two"] < 1.0
+    assert run._equal(exercise_graph(), peer, 16, CPU)["powers of two"] < 1.0
 
 
 def test_missing_peers_are_left_out_with_a_line(benchmark, tmp_path, capsys):

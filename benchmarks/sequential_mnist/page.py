@@ -19,7 +19,8 @@ PAPER = {"s": 0.9916, "ps": 0.9495, "s_conv": 0.9916, "ps_conv": 0.9495}
 OTHERS = (
     ("CRNN-SNN conversion (the paper)", 99.16, 94.95, "arXiv 2408.09403"),
     ("IndRNN, not spiking", None, None, "arXiv 1803.04831"),
-    ("BRF (resonate and fire)", None, None, "ICML 2024"),
+    ("TC-LIF (two compartments)", 99.20, None, "AAAI 2024, as a later project quotes it"),
+    ("BRF (resonate and fire)", None, 95.20, "ICML 2024, as a later project quotes it"),
     ("PRF (parallel resonate and fire)", None, None, "arXiv 2410.03530"),
     ("SpikingSSM", None, None, "arXiv 2408.14909"),
     ("P-SpikeSSM", None, None, "arXiv 2406.02923"),
