@@ -104,3 +104,20 @@ def test_a_restored_place_goes_on_to_the_same_windows(steps):
     for _ in range(20):
         for expected, found in zip(next(streams), next(other), strict=True):
             assert torch.equal(expected.nan_to_num(-9.0), found.nan_to_num(-9.0))
+
+
+def test_threads_see_the_same_and_leave_the_same_state():
+    drives = [numbered(40, drive) for drive in range(1, 6)]
+    alone, together, later = (
+        Streams(drives, 8, 4, np.random.default_rng(3), LOOKS, piece=2, threads=threads)
+        for threads in (1, 3, 3)
+    )
+    for step in range(12):
+        assert json.dumps(alone.state()) == json.dumps(together.state())
+        if step == 5:
+            next(later)  # what it has begun to look at is of no use any more
+            later.restore(json.loads(json.dumps(together.state())))
+        chunks = [next(streams) for streams in (alone, together, *([later] if step >= 5 else []))]
+        for chunk in chunks[1:]:
+            for ours, theirs in zip(chunks[0], chunk, strict=True):
+                assert torch.equal(ours.nan_to_num(-9.0), theirs.nan_to_num(-9.0))

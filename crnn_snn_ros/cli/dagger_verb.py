@@ -12,7 +12,7 @@ import tyro
 
 from crnn_snn_ros.cli.output import STDERR, print_json, print_table
 from crnn_snn_ros.core.errors import ConfigError
-from crnn_snn_ros.training.config import DaggerConfig, NetworkConfig, TrainConfig
+from crnn_snn_ros.training.config import DaggerConfig, NetworkConfig, SizeConfig, TrainConfig
 
 
 def dagger_verb(
@@ -20,6 +20,7 @@ def dagger_verb(
     bits: int = 3,
     relu_hidden: bool = False,
     motion: int = 2,
+    size: Annotated[SizeConfig, tyro.conf.arg(name="")] = SizeConfig(),  # noqa: B008
     driving: Annotated[DaggerConfig, tyro.conf.arg(name="")] = DaggerConfig(),  # noqa: B008
     training: Annotated[TrainConfig, tyro.conf.arg(name="")] = TrainConfig(  # noqa: B008
         float_epochs=6, qat_epochs=2
@@ -37,6 +38,7 @@ def dagger_verb(
         bits: Activation bits: a layer counts to 2^bits - 1 spikes.
         relu_hidden: Recurrent layers count in [0, L] instead of [-L, L].
         motion: Frames over which a channel of its own tells the network what has changed; 0: none.
+        size: Layers, and how wide they are.
         driving: How much is driven.
         training: How to train: epochs of the first round (float) and of the last phase (qat).
         json: One JSON object on stdout.
@@ -59,7 +61,7 @@ def dagger_verb(
     width, height = setup.camera
     contract = InputContract(width, height, "rgb", motion=motion)
     network = NetworkConfig(
-        (contract.channels, height, width), bits=bits, signed_hidden=not relu_hidden
+        (contract.channels, height, width), bits=bits, signed_hidden=not relu_hidden, **asdict(size)
     )
     provenance = {
         "command": shlex.join(["crnn-snn", *sys.argv[1:]]),

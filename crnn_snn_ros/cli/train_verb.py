@@ -13,7 +13,7 @@ import tyro
 from tyro.conf import Positional
 
 from crnn_snn_ros.cli.output import print_json, print_table, progress_bar
-from crnn_snn_ros.training.config import NetworkConfig, TrainConfig
+from crnn_snn_ros.training.config import NetworkConfig, SizeConfig, TrainConfig
 
 if TYPE_CHECKING:
     from crnn_snn_ros.data.data_config import DataConfig
@@ -28,6 +28,7 @@ def train_verb(
     layer_bits: tuple[tuple[str, int], ...] = (),
     start: Annotated[Path | None, tyro.conf.arg(name="from")] = None,
     resume: bool = False,
+    size: Annotated[SizeConfig, tyro.conf.arg(name="")] = SizeConfig(),  # noqa: B008
     training: Annotated[TrainConfig, tyro.conf.arg(name="")] = TrainConfig(),  # noqa: B008
     jobs: int = 1,
     scheduler: str | None = None,
@@ -51,6 +52,7 @@ def train_verb(
         start: float.safetensors to go on from; with --float-epochs 0 it is only quantized, to any
             number of bits.
         resume: Go on where the same command was cut off; from the beginning where it was not.
+        size: Layers, and how wide they are.
         training: How to train.
         jobs: Number of processes to spread the decoding of the bags over.
         scheduler: Address of a Dask scheduler, whose workers decode instead (docs/scale_out.md).
@@ -73,6 +75,7 @@ def train_verb(
         bits=bits,
         signed_hidden=not relu_hidden,
         layer_bits=layer_bits,
+        **asdict(size),
     )
     with joined() as ranks:
         with ranks.one_before_others():  # the first one decodes

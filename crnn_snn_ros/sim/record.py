@@ -14,11 +14,12 @@ Whoever drives, the labels are the teacher's: a drive by the network itself is a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -116,6 +117,19 @@ class Recording:
             raise ConfigError(f"frames of a look are {self.look_frames}, allowed is 0 or more")
 
 
+class Drive(NamedTuple):
+    """A course that is to be recorded."""
+
+    recording: Recording
+    suite: str  # a key of ``SUITES``
+    seed: int
+
+    @property
+    def bag(self) -> Path:
+        """Where it goes."""
+        return self.recording.folder / f"{self.suite}_{self.seed}"
+
+
 def record_suite(
     policy: PolicyFactory | None,
     suite: str,
@@ -125,17 +139,27 @@ def record_suite(
     workers: Workers = HERE,
     progress: Callable[[Outcome], object] | None = None,
 ) -> list[Outcome]:
-    """Record many courses, and write ``data.yaml`` of all bags in the folder, for ``train``.
+    """Record many courses of one suite: ``record_drives`` of its seeds."""
+    drives = [Drive(recording, suite, seed) for seed in seeds]
+    return record_drives(policy, drives, setup, workers, progress)
+
+
+def record_drives(
+    policy: PolicyFactory | None,
+    drives: Sequence[Drive],
+    setup: Setup,
+    workers: Workers = HERE,
+    progress: Callable[[Outcome], object] | None = None,
+) -> list[Outcome]:
+    """Record many courses, and write ``data.yaml`` of all bags in their folders, for ``train``.
 
     A course that was recorded before is not driven again, so that a run may be cut off and
     repeated; it is left out of the outcomes.
 
     Args:
         policy: makes the driver of a course, as for ``suites.run_suite``; None: the teacher drives.
-        suite: a key of ``SUITES``.
-        seeds: of the courses.
+        drives: which courses, where to, and how.
         setup: robot and camera.
-        recording: where to, and how.
         workers: who drives.
         progress: called with each outcome.
 
@@ -143,13 +167,16 @@ def record_suite(
         DataError: a bag cannot be written.
         ConfigError: nothing can be drawn on this machine.
     """
-    new = [seed for seed in seeds if not _bag(recording, suite, seed).exists()]
-    run = partial(record_course, policy, suite, setup, recording)
-    outcomes = spread(
-        run, new, workers, progress, made=lambda seed: (_bag(recording, suite, seed),)
-    )
-    _write_data_file(recording, setup)
+    new = [drive for drive in drives if not drive.bag.exists()]
+    run = partial(_record, policy, setup)
+    outcomes = spread(run, new, workers, progress, made=lambda drive: (drive.bag,))
+    for recording in {drive.recording.folder: drive.recording for drive in drives}.values():
+        _write_data_file(recording, setup)
     return outcomes
+
+
+def _record(policy: PolicyFactory | None, setup: Setup, drive: Drive) -> Outcome:
+    return record_course(policy, drive.suite, setup, drive.recording, drive.seed)
 
 
 def record_course(
@@ -164,7 +191,7 @@ def record_course(
         about["look_frames"] = str(recording.look_frames)
     with (
         Simulator(course, look, setup.robot, setup.camera, setup.rate_hz) as simulator,
-        BagWriter(_bag(recording, suite, seed), about, again=True) as writer,
+        BagWriter(Drive(recording, suite, seed).bag, about, again=True) as writer,
     ):
         labels = teacher(simulator)
         steers = labels if policy is None else policy(simulator)
@@ -188,10 +215,6 @@ def record_course(
 def _other_looks(seed: int) -> Iterator[Look]:
     """Looks of a course that changes them, none of which is a course's own."""
     return (Look.from_seed(seed + number * OTHER_LOOKS) for number in count(1))
-
-
-def _bag(recording: Recording, suite: str, seed: int) -> Path:
-    return recording.folder / f"{suite}_{seed}"
 
 
 def _write_data_file(recording: Recording, setup: Setup) -> None:

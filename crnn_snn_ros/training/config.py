@@ -32,6 +32,7 @@ class NetworkConfig:
     bits: int = 3  # a layer counts to 2^bits - 1
     signed_hidden: bool = True  # IndRNN counts in [-L, L], or in [0, L] like ReLU
     layer_bits: tuple[tuple[str, int], ...] = ()  # (layer, bits) where a layer has bits of its own
+    pool: bool = True  # average 2 x 2 pixels of the last block, where its sides are even
 
     def __post_init__(self) -> None:
         _check_bits("bits", self.bits)
@@ -71,6 +72,16 @@ class NetworkConfig:
                 f"allowed are {', '.join(self.layers)}"
             )
         _check_bits(f"layer-bits of {layer}", bits)
+
+
+@dataclass(frozen=True)
+class SizeConfig:
+    """How large a network is, as the command line asks for it."""
+
+    stem_channels: int = NetworkConfig.stem_channels
+    block_channels: tuple[int, ...] = NetworkConfig.block_channels  # each but the first halves
+    hidden: tuple[int, ...] = NetworkConfig.hidden  # IndRNN layers
+    pool: bool = NetworkConfig.pool  # average 2 x 2 pixels of the last block, where even
 
 
 def _check_bits(what: str, bits: object) -> None:
@@ -137,7 +148,7 @@ class TrainConfig:
     ema: float = 0.0  # decay of averaged weights, which are then what is judged and kept; 0: none
     amp: bool = False  # bfloat16 in the float phase; the quantized one is exact, so never
     seed: int = 0  # the same seed on the same machine gives the same network
-    threads: int = 1  # of torch; another number rounds otherwise, so other weights come out
+    threads: int = 1  # of torch, and that look at frames; another number rounds otherwise
     device: str = "auto"  # auto, cpu or cuda
     save_seconds: float = 60.0  # from one state to the next that --resume goes on from; 0: a step
     tensorboard: bool = False  # write OUT/tensorboard; needs the extra [train]

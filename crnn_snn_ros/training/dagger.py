@@ -20,13 +20,12 @@ from pathlib import Path
 from crnn_snn_ros.core.command import ControlConfig
 from crnn_snn_ros.data.dataset import load_data_config, load_sequences
 from crnn_snn_ros.sim.figures import summarize
-from crnn_snn_ros.sim.record import Recording, record_suite
+from crnn_snn_ros.sim.record import Drive, Recording, record_drives
 from crnn_snn_ros.sim.simulator import Simulator
 from crnn_snn_ros.sim.suites import (
     DAGGER_SEEDS,
     TRAIN_SEEDS,
     VALIDATION_SEEDS,
-    Outcome,
     PipelinePolicy,
     PolicyFactory,
     Setup,
@@ -131,11 +130,12 @@ class _Run:
         if number == 0:
             count, noise = self.config.courses, self.config.noise
             seeds = [seed for seed in TRAIN_SEEDS if seed not in VALIDATION_SEEDS][:count]
-        self._record(driver, seeds, self._recording("train", noise))
+        drives = self._courses(seeds, "train", noise)
         held_out = -(-count // VALIDATION_SHARE)
         apart = -(-max(self.config.courses, self.config.round_courses) // VALIDATION_SHARE)
         seeds = VALIDATION_SEEDS[-apart * (number + 1) :][:held_out]
-        self._record(driver, seeds, self._recording("validation", 0.0))
+        drives += self._courses(seeds, "validation", 0.0)
+        self._record(driver, drives)
 
     def train(self, number: int, start: Checkpoint | None) -> None:
         """Train on all drives so far, from the network of the round before."""
@@ -163,25 +163,21 @@ class _Run:
     def _drives(self) -> Path:
         return self.out / "drives"
 
-    def _recording(self, split: str, noise: float) -> Recording:
-        return Recording(
+    def _courses(self, seeds: Sequence[int], split: str, noise: float) -> list[Drive]:
+        recording = Recording(
             self._drives, split, noise, scan_rays=self.config.scan_rays,
             look_frames=self.config.look_frames, motion=self.origin.contract.motion,
         )  # fmt: skip
+        return [Drive(recording, SUITE_OF[seed % len(SUITE_OF)], seed) for seed in seeds]
 
-    def _record(
-        self, driver: PolicyFactory | None, seeds: Sequence[int], recording: Recording
-    ) -> None:
-        outcomes: list[Outcome] = []
-        for suite in dict.fromkeys(SUITE_OF):
-            chosen = [seed for seed in seeds if SUITE_OF[seed % len(SUITE_OF)] == suite]
-            camera = self.origin.contract.width, self.origin.contract.height
-            setup = Setup(camera=camera, rate_hz=self.origin.frame_rate_hz)
-            outcomes += record_suite(driver, suite, chosen, setup, recording, self.config.workers)
+    def _record(self, driver: PolicyFactory | None, drives: Sequence[Drive]) -> None:
+        camera = self.origin.contract.width, self.origin.contract.height
+        setup = Setup(camera=camera, rate_hz=self.origin.frame_rate_hz)
+        outcomes = record_drives(driver, drives, setup, self.config.workers)
         if outcomes:
             summary = summarize(outcomes)
             self.told(
-                f"  {len(outcomes)} courses of {recording.split}: success {summary.success:.0%}, "
+                f"  {len(outcomes)} courses: success {summary.success:.0%}, "
                 f"{summary.mean_speed:.2f} m/s"
             )
 

@@ -12,7 +12,8 @@ frames: .187 and .168.)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,11 +32,14 @@ SHORTEST_PIECE = 2  # frames; one alone has nothing to remember
 class Chunk(NamedTuple):
     """One window of all streams: the tensors of a training step."""
 
-    pixels: Tensor  # float, (N, T, C, H, W)
+    pixels: Tensor  # (N, T, C, H, W), int8, or of whatever kind the frames are
     steering_rad: Tensor  # (N, T), NaN where there is no label
     collision: Tensor  # (N, T), NaN where there is no label
     ranges_m: Tensor  # (N, T, BEARINGS), NaN where there is no scan
     fresh: Tensor  # bool (N,): a new piece begins here, so nothing is remembered
+
+
+_Seen = tuple[Tensor, Tensor, Tensor, Tensor]  # of one stream, as in a chunk
 
 
 class _Piece(NamedTuple):
@@ -61,7 +65,7 @@ class _Stream:
         self.at += frames
         self.under_way = True
 
-    def window(self, drive: Drive, frames: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def window(self, drive: Drive, frames: int) -> _Seen:
         """The next frames and labels; past the end the last frame stays, without a label."""
         index = np.minimum(np.arange(self.at, self.at + frames), self.piece.stop - 1)
         labelled = index == np.arange(self.at, self.at + frames)
@@ -99,6 +103,8 @@ class Streams:
         share: Which part of the streams to see, (number, of so many).
         piece: Windows of a drive after which its stream goes on to another; so long is nothing
             forgotten.
+        threads: More than one: so many look at the frames of the next chunk while this one is
+            learned from.
 
     Attributes:
         steps: Chunks in which as many frames go by as the drives have.
@@ -117,7 +123,10 @@ class Streams:
         looks: AugmentConfig | None = AugmentConfig(),  # noqa: B008
         share: tuple[int, int] = (0, 1),
         piece: int = 4,
+        threads: int = 1,
     ) -> None:
+        self._pool = ThreadPoolExecutor(threads, "look") if threads > 1 else None
+        self._coming: Iterable[_Seen] | None = None  # of the next chunk
         self._drives = [drive for drive in drives if len(drive) >= SHORTEST_PIECE]
         if not self._drives:
             raise DataError("the train split is too short: no drive of it has two frames")
@@ -142,12 +151,13 @@ class Streams:
             for number, stream in enumerate(self._streams):  # not all of them end at once
                 windows = -(-(stream.piece.stop - stream.at) // self._window)
                 stream.skip(number % windows * self._window)
-        self._streams = [self._begin() if old.finished else old for old in self._streams]
         fresh = torch.tensor([not self._streams[number].under_way for number in self.seen])
-        parts = [self._see(self._streams[number]) for number in self.seen]
+        parts = self._look() if self._coming is None else self._coming
+        pixels, steering, collision, ranges = map(torch.stack, zip(*parts, strict=True))
         for stream in self._streams:
             stream.advance(self._window)
-        pixels, steering, collision, ranges = map(torch.stack, zip(*parts, strict=True))
+        self._streams = [self._begin() if old.finished else old for old in self._streams]
+        self._coming = None if self._pool is None else self._look()
         return Chunk(pixels, steering, collision, ranges, fresh)
 
     def state(self) -> dict[str, Any]:
@@ -160,6 +170,7 @@ class Streams:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from such a state."""
+        self._coming = None
         self._rng.bit_generator.state = state["rng"]
         self._queue = [_Piece(*piece) for piece in state["queue"]]
         self._streams = []
@@ -168,7 +179,12 @@ class Streams:
             stream.at, stream.under_way = at, under_way
             self._streams.append(stream)
 
-    def _see(self, stream: _Stream) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _look(self) -> Iterable[_Seen]:
+        """The windows of this share, in order; with threads they are under way already."""
+        streams = [self._streams[number] for number in self.seen]
+        return map(self._see, streams) if self._pool is None else self._pool.map(self._see, streams)
+
+    def _see(self, stream: _Stream) -> _Seen:
         return stream.window(self._drives[stream.piece.drive], self._window)
 
     def _begin(self) -> _Stream:
