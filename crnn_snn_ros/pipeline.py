@@ -23,7 +23,7 @@ from crnn_snn_ros.core.command import ControlConfig, ControlState, control
 from crnn_snn_ros.core.engines import S_ANALOG, make_engine
 from crnn_snn_ros.core.engines.base import Carry, Engine, FrameResult
 from crnn_snn_ros.core.errors import ConfigError, ConversionError
-from crnn_snn_ros.core.types import Command, Frame, Prediction
+from crnn_snn_ros.core.types import RESET_GAP_S, Command, Frame, Prediction, elapsed_s
 from crnn_snn_ros.core.verify import random_video, verify
 from crnn_snn_ros.io.identity import Identity, identity_if_any
 from crnn_snn_ros.io.model_file import Model, read
@@ -67,7 +67,7 @@ class FrameLoop(ABC):
         contract: InputContract,
         frame_rate_hz: float,
         config: ControlConfig,
-        reset_gap_s: float = 1.0,
+        reset_gap_s: float = RESET_GAP_S,
     ) -> None:
         self.contract = contract
         self.frame_rate_hz = frame_rate_hz
@@ -99,23 +99,22 @@ class FrameLoop(ABC):
         Raises:
             DataError: the image does not fit the network's input contract.
         """
-        elapsed_s = self._elapsed_s(frame, state)
-        if elapsed_s is None:
+        since_s = self._elapsed_s(frame, state)
+        if since_s is None:
             state = self.initial_state()
         pixels, past = see(frame.image, self.contract, state.past)
         result, carry = self.infer(pixels, state.carry)
         prediction = self.predict(result)
-        dt_s = 1.0 / self.frame_rate_hz if elapsed_s is None else elapsed_s
+        dt_s = 1.0 / self.frame_rate_hz if since_s is None else since_s
         command, control_state = control(prediction, state.control, dt_s, self.config)
-        answer = Answer(prediction, command, elapsed_s is None, result, pixels)
+        answer = Answer(prediction, command, since_s is None, result, pixels)
         return answer, PipelineState(carry, control_state, frame.stamp_ns, past)
 
     def _elapsed_s(self, frame: Frame, state: PipelineState) -> float | None:
         """Seconds since the frame before, or None where the stream starts anew."""
         if state.stamp_ns is None:
             return None
-        elapsed_s = (frame.stamp_ns - state.stamp_ns) / 1e9
-        return elapsed_s if 0.0 < elapsed_s <= self.reset_gap_s else None
+        return elapsed_s(state.stamp_ns, frame.stamp_ns, self.reset_gap_s)
 
 
 class Pipeline(FrameLoop):
@@ -136,7 +135,7 @@ class Pipeline(FrameLoop):
         model: Model,
         engine: Engine,
         config: ControlConfig,
-        reset_gap_s: float = 1.0,
+        reset_gap_s: float = RESET_GAP_S,
         card: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(model.contract, model.frame_rate_hz, config, reset_gap_s)
@@ -180,7 +179,7 @@ def load_pipeline(
     engine: str = "auto",
     device: str = "auto",
     config: ControlConfig | None = None,
-    reset_gap_s: float = 1.0,
+    reset_gap_s: float = RESET_GAP_S,
     encoding: str = S_ANALOG,
 ) -> Pipeline:
     """Load a model and build its engine, checked on this machine against the int64 reference.

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from crnn_snn_ros.core.errors import ConfigError, DataError
+from crnn_snn_ros.core.types import RESET_GAP_S
 from crnn_snn_ros.data import dataset
 from crnn_snn_ros.data.bag_writer import BagWriter
 from crnn_snn_ros.data.bags import Signal
 from crnn_snn_ros.data.data_config import BagConfig, DataConfig
 from crnn_snn_ros.data.dataset import load_sequences, synchronise
 from crnn_snn_ros.data.messages import COMPRESSED_IMAGE, message_store
-from crnn_snn_ros.io.preprocess import InputContract, preprocess
+from crnn_snn_ros.io.preprocess import InputContract, preprocess, see_all
 
 START_NS = 1_700_000_000_000_000_000
 PERIOD_NS = 50_000_000
@@ -61,6 +62,23 @@ def test_splits_share_and_lose_nothing(tmp_path):
         np.testing.assert_array_equal(steering, expected)
         assert all(np.isnan(part.collision).all() for part in parts)
     assert [len(load_sequences(data, split, tmp_path / "c")[0]) for split in SPLITS] == [14, 3, 3]
+
+
+def test_a_stretch_ends_where_the_node_would_forget(tmp_path):
+    contract = InputContract(8, 6, "rgb", motion=2)
+    gaps_ns = {4: RESET_GAP_S * 1e9, 7: RESET_GAP_S * 1e9 + 1, 9: 0}  # after these frames
+    stamps = np.cumsum([START_NS, *(int(gaps_ns.get(n, PERIOD_NS)) for n in range(11))])
+    with BagWriter(tmp_path / "bag") as bag:
+        for number, stamp_ns in enumerate(stamps.tolist()):
+            bag.image("/image", stamp_ns, picture(number))
+            bag.float32("/steering", stamp_ns, number / 100)
+    data = config(tmp_path / "bag", splits={"train": (0.0, 1.0)}, contract=contract)
+    parts = load_sequences(data, "train", tmp_path / "c")
+    stretches = range(8), range(8, 10), range(10, 12)
+    for part, numbers in zip(parts, stretches, strict=True):
+        assert part.stamps_ns.tolist() == stamps[numbers].tolist()
+        assert (part.frames == np.stack(list(see_all(map(picture, numbers), contract)))).all()
+        assert not part.frames[0, -1].any()
 
 
 @pytest.mark.parametrize(

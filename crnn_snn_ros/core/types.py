@@ -33,3 +33,18 @@ class Command(NamedTuple):
 
 
 STOP = Command(0.0, 0.0)
+RESET_GAP_S = 1.0  # frames further apart than this do not belong together
+
+
+def elapsed_s(before_ns: int, now_ns: int, reset_gap_s: float = RESET_GAP_S) -> float | None:
+    """Seconds from one frame of a stream to the next; None where a stream begins anew.
+
+    So it does after a gap over ``reset_gap_s``, and at a stamp that is not later than the last:
+    what was seen before would be of another place.
+
+    Example:
+        >>> elapsed_s(0, 50_000_000), elapsed_s(0, 2_000_000_000), elapsed_s(5, 5)
+        (0.05, None, None)
+    """
+    elapsed = (now_ns - before_ns) / 1e9
+    return elapsed if 0.0 < elapsed <= reset_gap_s else None

@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +22,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crnn_snn_ros.core.errors import ConfigError, DataError
+from crnn_snn_ros.core.types import elapsed_s
 from crnn_snn_ros.data import cache
 from crnn_snn_ros.data.bags import Signal, find_image_topic, read_frames, read_signal
 from crnn_snn_ros.data.data_config import BagConfig, DataConfig, load_data_config
 from crnn_snn_ros.data.scans import BEARINGS, Scans, read_scans
 from crnn_snn_ros.data.steering import read_steering
 from crnn_snn_ros.io.identity import identity
-from crnn_snn_ros.io.preprocess import InputContract, see_all
+from crnn_snn_ros.io.preprocess import InputContract, Past, see
 from crnn_snn_ros.io.processes import HERE, Workers, spread
 
 __all__ = ["DataConfig", "Sequence", "load_data_config", "load_sequences", "synchronise"]
 
-CACHE_VERSION = 1  # raise it whenever decoding or preprocessing changes
+CACHE_VERSION = 2  # raise it whenever decoding or preprocessing changes
 RATE_TOLERANCE = 0.2  # of the median frame period
 
 Floats = NDArray[np.float32]
@@ -54,11 +56,24 @@ class Sequence:
         """Frames."""
         return len(self.stamps_ns)
 
+    def __getitem__(self, part: slice) -> Sequence:
+        """A part of it; nothing is copied."""
+        return Sequence(
+            self.name,
+            self.frames[part],
+            self.stamps_ns[part],
+            self.steering_rad[part],
+            self.collision[part],
+            None if self.ranges_m is None else self.ranges_m[part],
+        )
+
 
 def load_sequences(
     config: DataConfig, split: str, cache_dir: Path, workers: Workers = HERE
 ) -> list[Sequence]:
-    """One sequence per bag: the part of it that belongs to ``split``, if any.
+    """The parts of all bags that belong to ``split``: one sequence for each contiguous stretch.
+
+    A stretch ends where the node would forget what it saw (``core.types.elapsed_s``).
 
     A label belongs to a frame when it is the nearest and at most half a frame period away, or the
     bag's own tolerance.
@@ -80,7 +95,7 @@ def load_sequences(
     bags = [bag for bag in config.bags if bag.split in (None, split)]
     if workers.elsewhere:
         spread(partial(_decode, config.contract, cache_dir), bags, workers)
-    return [_load_sequence(config, bag, split, cache_dir) for bag in bags]
+    return [part for bag in bags for part in _load_sequences(config, bag, split, cache_dir)]
 
 
 def synchronise(signal: Signal, stamps_ns: Stamps, tolerance_ns: int) -> Floats:
@@ -123,7 +138,9 @@ def _decode(contract: InputContract, cache_dir: Path, bag: BagConfig) -> None:
     _scans(bag, cache_dir)
 
 
-def _load_sequence(config: DataConfig, bag: BagConfig, split: str, cache_dir: Path) -> Sequence:
+def _load_sequences(
+    config: DataConfig, bag: BagConfig, split: str, cache_dir: Path
+) -> Iterator[Sequence]:
     frames, stamps = _frames(bag, config.contract, cache_dir)
     _require_rate(bag.path, stamps, config.frame_rate_hz)
     # Rounded once per boundary, so that splits which touch neither share nor lose a frame.
@@ -138,7 +155,7 @@ def _load_sequence(config: DataConfig, bag: BagConfig, split: str, cache_dir: Pa
     for topic, signal in ((bag.steering, steering), (bag.collision, collision)):
         if topic is not None:
             _require_labels(bag.path, topic, signal, every, tolerance_ns)
-    return Sequence(
+    whole = Sequence(
         name=f"{bag.path.name}:{split}",
         frames=frames[begin:end],
         stamps_ns=stamps,
@@ -146,6 +163,10 @@ def _load_sequence(config: DataConfig, bag: BagConfig, split: str, cache_dir: Pa
         collision=synchronise(collision, stamps, tolerance_ns),
         ranges_m=_ranges(_scans(bag, cache_dir), stamps, tolerance_ns),
     )
+    steps = pairwise(stamps.tolist())
+    anew = [number for number, step in enumerate(steps, start=1) if elapsed_s(*step) is None]
+    for first, last in pairwise([0, *anew, len(stamps)]):
+        yield whole[first:last]
 
 
 def _frames(
@@ -178,7 +199,15 @@ def _frames(
                 _require_one(sizes, f"bag {bag.path}, {topic}: frame {number}")
                 yield frame.image
 
-        cache.write(folder, "frames", see_all(images(), contract), shape, np.int8)
+        def seen() -> Iterator[NDArray[np.int8]]:
+            past: Past = ()
+            for image in images():
+                if len(stamps) > 1 and elapsed_s(*stamps[-2:]) is None:
+                    past = ()
+                pixels, past = see(image, contract, past)
+                yield pixels
+
+        cache.write(folder, "frames", seen(), shape, np.int8)
         np.save(folder / "stamps_ns.npy", np.array(stamps, np.int64))
 
     folder = cache.entry(cache_dir, key, build)

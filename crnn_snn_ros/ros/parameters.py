@@ -24,6 +24,7 @@ from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.core.gate import GateConfig
 from crnn_snn_ros.core.settings import Setting, check, setting, settings
 from crnn_snn_ros.core.supervisor import Timeouts
+from crnn_snn_ros.core.types import RESET_GAP_S
 from crnn_snn_ros.io.resources import resource_path
 from crnn_snn_ros.pipeline import Pipeline, load_pipeline
 
@@ -69,7 +70,7 @@ class NodeConfig:
         False, "drive even with a model that has an output for which it never saw a label"
     )
     reset_gap: float = setting(
-        1.0, "gap between two frames that clears the recurrent state, s", (0.05, 60.0)
+        RESET_GAP_S, "gap between two frames that clears the recurrent state, s", (0.05, 60.0)
     )
     frame_timeout: float = setting(
         0.5,
