@@ -32,7 +32,6 @@ class NetworkConfig:
     bits: int = 3  # a layer counts to 2^bits - 1
     signed_hidden: bool = True  # IndRNN counts in [-L, L], or in [0, L] like ReLU
     layer_bits: tuple[tuple[str, int], ...] = ()  # (layer, bits) where a layer has bits of its own
-    pool: bool = True  # average 2 x 2 pixels of the last block, where its sides are even
 
     def __post_init__(self) -> None:
         _check_bits("bits", self.bits)
@@ -81,7 +80,6 @@ class SizeConfig:
     stem_channels: int = NetworkConfig.stem_channels
     block_channels: tuple[int, ...] = NetworkConfig.block_channels  # each but the first halves
     hidden: tuple[int, ...] = NetworkConfig.hidden  # IndRNN layers
-    pool: bool = NetworkConfig.pool  # average 2 x 2 pixels of the last block, where even
 
 
 def _check_bits(what: str, bits: object) -> None:

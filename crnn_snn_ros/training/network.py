@@ -203,7 +203,7 @@ def _build(config: NetworkConfig) -> dict[str, nn.Module]:
         branches: list[Branch] = [_conv(first, outputs, outputs, 3, 1), shortcut]
         nodes[second] = NeuronLayer(branches, outputs, n_max(second))
         source, inputs = second, outputs
-    if config.pool and height % 2 == 0 and width % 2 == 0:
+    if height % 2 == 0 and width % 2 == 0:
         nodes["pool"] = SumPoolLayer(source, (2, 2))
         source, height, width = "pool", height // 2, width // 2
     size = inputs * height * width
