@@ -12,7 +12,9 @@ from training_samples import bar_drive
 
 from crnn_snn_ros.core.errors import DataError
 from crnn_snn_ros.data.dataset import Sequence
+from crnn_snn_ros.data.scans import BEARINGS
 from crnn_snn_ros.training.config import AugmentConfig
+from crnn_snn_ros.training.gallery import Gallery
 from crnn_snn_ros.training.streams import Streams
 
 LOOKS = AugmentConfig(noise=5.0, occlusion=0.5, shift=0.1, blur_px=1.0)
@@ -106,18 +108,23 @@ def test_a_restored_place_goes_on_to_the_same_windows(steps):
             assert torch.equal(expected.nan_to_num(-9.0), found.nan_to_num(-9.0))
 
 
-def test_threads_see_the_same_and_leave_the_same_state():
-    drives = [numbered(40, drive) for drive in range(1, 6)]
-    alone, together, later = (
-        Streams(drives, 8, 4, np.random.default_rng(3), LOOKS, piece=2, threads=threads)
-        for threads in (1, 3, 3)
-    )
-    for step in range(12):
-        assert json.dumps(alone.state()) == json.dumps(together.state())
-        if step == 5:
-            next(later)  # what it has begun to look at is of no use any more
-            later.restore(json.loads(json.dumps(together.state())))
-        chunks = [next(streams) for streams in (alone, together, *([later] if step >= 5 else []))]
-        for chunk in chunks[1:]:
-            for ours, theirs in zip(chunks[0], chunk, strict=True):
-                assert torch.equal(ours.nan_to_num(-9.0), theirs.nan_to_num(-9.0))
+@pytest.mark.parametrize("looks", [None, AugmentConfig()], ids=["as_it_is", "lit"])
+def test_a_gallery_gives_the_very_windows(monkeypatch, looks):
+    ranges = np.random.default_rng(7).uniform(0, 8, (40, BEARINGS)).astype(np.float32)
+    drives = [
+        dataclasses.replace(numbered(40 - drive, drive), ranges_m=scan)
+        for drive, scan in enumerate((ranges, None, ranges[:38]), start=0)
+    ]
+    one_by_one = Streams(drives, 8, 4, np.random.default_rng(3), looks, piece=2)
+    on_this_device = classmethod(lambda cls, drives, _, device: cls(drives, device))
+    monkeypatch.setattr(Gallery, "where_it_pays", on_this_device)
+    at_once = Streams(drives, 8, 4, np.random.default_rng(3), looks, piece=2)
+    for _ in range(3 * one_by_one.steps):
+        for ours, theirs in zip(next(one_by_one), next(at_once), strict=True):
+            assert torch.equal(ours.float().nan_to_num(-9.0), theirs.float().nan_to_num(-9.0))
+
+
+def test_a_gallery_is_for_a_gpu_and_for_light_alone():
+    drives, cpu, gpu = [numbered(9)], torch.device("cpu"), torch.device("cuda")
+    assert Gallery.where_it_pays(drives, AugmentConfig(), cpu) is None
+    assert Gallery.where_it_pays(drives, LOOKS, gpu) is None

@@ -73,7 +73,7 @@ class Look(NamedTuple):
             pixels = self._through_another_lens(pixels)
         if self.dirt is not None:
             pixels = _soiled(pixels, self.dirt)
-        gain, brightness = self._light(pixels.shape[1])
+        gain, brightness = self.light(pixels.shape[1])
         pixels = pixels * gain[:, None] + brightness[:, None]
         if self.noise:
             rng = np.random.default_rng((self.seed, at))
@@ -94,7 +94,7 @@ class Look(NamedTuple):
 
     def _lit(self, frames: NDArray[np.int8]) -> NDArray[np.int8]:
         """The same by a table of all levels: a twentieth of the arithmetic on every pixel."""
-        gain, brightness = self._light(frames.shape[1])
+        gain, brightness = self.light(frames.shape[1])
         levels = np.arange(256, dtype=np.uint8).view(np.int8).astype(np.float32)
         tables = _rounded(levels * gain + brightness)
         planes = np.ascontiguousarray(frames).view(np.uint8).reshape(*frames.shape[:2], -1)
@@ -104,7 +104,7 @@ class Look(NamedTuple):
         seen = seen.reshape(frames.shape)
         return np.ascontiguousarray(seen[..., ::-1]) if self.mirrored else seen
 
-    def _light(self, channels: int) -> tuple[Pixels, Pixels]:
+    def light(self, channels: int) -> tuple[Pixels, Pixels]:
         """Gain and offset of every channel, (C, 1)."""
         colours = channels - _moving(channels)
         gain = np.full((channels, 1), self.contrast, np.float32)

@@ -115,6 +115,11 @@ class AugmentConfig:
                     f"augment.{name} is {getattr(self, name)}, allowed is 0 to {most}"
                 )
 
+    @property
+    def only_light(self) -> bool:
+        """Whether a pixel becomes what it becomes whatever is around it."""
+        return not (self.blur_px or self.noise or self.occlusion or self.shift or self.zoom)
+
 
 METRICS = {"validation_loss": False, "steering_rmse_rad": False, "collision_auroc": True}  # more?
 
@@ -146,7 +151,7 @@ class TrainConfig:
     ema: float = 0.0  # decay of averaged weights, which are then what is judged and kept; 0: none
     amp: bool = False  # bfloat16 in the float phase; the quantized one is exact, so never
     seed: int = 0  # the same seed on the same machine gives the same network
-    threads: int = 1  # of torch, and that look at frames; another number rounds otherwise
+    threads: int = 1  # of torch; another number rounds otherwise, so other weights come out
     device: str = "auto"  # auto, cpu or cuda
     save_seconds: float = 60.0  # from one state to the next that --resume goes on from; 0: a step
     tensorboard: bool = False  # write OUT/tensorboard; needs the extra [train]

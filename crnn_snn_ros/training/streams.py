@@ -12,8 +12,7 @@ frames: .187 and .168.)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +24,7 @@ from crnn_snn_ros.data.dataset import Sequence as Drive
 from crnn_snn_ros.data.scans import BEARINGS
 from crnn_snn_ros.training.augment import Look, augment
 from crnn_snn_ros.training.config import AugmentConfig
+from crnn_snn_ros.training.gallery import Gallery, View
 
 SHORTEST_PIECE = 2  # frames; one alone has nothing to remember
 
@@ -37,9 +37,6 @@ class Chunk(NamedTuple):
     collision: Tensor  # (N, T), NaN where there is no label
     ranges_m: Tensor  # (N, T, BEARINGS), NaN where there is no scan
     fresh: Tensor  # bool (N,): a new piece begins here, so nothing is remembered
-
-
-_Seen = tuple[Tensor, Tensor, Tensor, Tensor]  # of one stream, as in a chunk
 
 
 class _Piece(NamedTuple):
@@ -65,7 +62,7 @@ class _Stream:
         self.at += frames
         self.under_way = True
 
-    def window(self, drive: Drive, frames: int) -> _Seen:
+    def window(self, drive: Drive, frames: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The next frames and labels; past the end the last frame stays, without a label."""
         index = np.minimum(np.arange(self.at, self.at + frames), self.piece.stop - 1)
         labelled = index == np.arange(self.at, self.at + frames)
@@ -103,8 +100,7 @@ class Streams:
         share: Which part of the streams to see, (number, of so many).
         piece: Windows of a drive after which its stream goes on to another; so long is nothing
             forgotten.
-        threads: More than one: so many look at the frames of the next chunk while this one is
-            learned from.
+        device: Where chunks are learned from; where it pays, it looks at the frames itself.
 
     Attributes:
         steps: Chunks in which as many frames go by as the drives have.
@@ -123,14 +119,13 @@ class Streams:
         looks: AugmentConfig | None = AugmentConfig(),  # noqa: B008
         share: tuple[int, int] = (0, 1),
         piece: int = 4,
-        threads: int = 1,
+        device: torch.device = torch.device("cpu"),  # noqa: B008
     ) -> None:
-        self._pool = ThreadPoolExecutor(threads, "look") if threads > 1 else None
-        self._coming: Iterable[_Seen] | None = None  # of the next chunk
         self._drives = [drive for drive in drives if len(drive) >= SHORTEST_PIECE]
         if not self._drives:
             raise DataError("the train split is too short: no drive of it has two frames")
         self._rng, self._looks = rng, looks
+        self._gallery = Gallery.where_it_pays(self._drives, looks, device)
         self._window = min(window, max(len(drive) for drive in self._drives))
         total = sum(len(drive) for drive in self._drives)
         self._length = piece * self._window
@@ -151,13 +146,11 @@ class Streams:
             for number, stream in enumerate(self._streams):  # not all of them end at once
                 windows = -(-(stream.piece.stop - stream.at) // self._window)
                 stream.skip(number % windows * self._window)
+        self._streams = [self._begin() if old.finished else old for old in self._streams]
         fresh = torch.tensor([not self._streams[number].under_way for number in self.seen])
-        parts = self._look() if self._coming is None else self._coming
-        pixels, steering, collision, ranges = map(torch.stack, zip(*parts, strict=True))
+        pixels, steering, collision, ranges = self._look()
         for stream in self._streams:
             stream.advance(self._window)
-        self._streams = [self._begin() if old.finished else old for old in self._streams]
-        self._coming = None if self._pool is None else self._look()
         return Chunk(pixels, steering, collision, ranges, fresh)
 
     def state(self) -> dict[str, Any]:
@@ -170,7 +163,6 @@ class Streams:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from such a state."""
-        self._coming = None
         self._rng.bit_generator.state = state["rng"]
         self._queue = [_Piece(*piece) for piece in state["queue"]]
         self._streams = []
@@ -179,13 +171,14 @@ class Streams:
             stream.at, stream.under_way = at, under_way
             self._streams.append(stream)
 
-    def _look(self) -> Iterable[_Seen]:
-        """The windows of this share, in order; with threads they are under way already."""
+    def _look(self) -> tuple[Tensor, ...]:
+        """The windows of this share, stacked."""
         streams = [self._streams[number] for number in self.seen]
-        return map(self._see, streams) if self._pool is None else self._pool.map(self._see, streams)
-
-    def _see(self, stream: _Stream) -> _Seen:
-        return stream.window(self._drives[stream.piece.drive], self._window)
+        if self._gallery is not None:
+            views = [View(s.piece.drive, s.at, s.piece.stop, s.look) for s in streams]
+            return self._gallery.windows(views, self._window)
+        seen = [s.window(self._drives[s.piece.drive], self._window) for s in streams]
+        return tuple(map(torch.stack, zip(*seen, strict=True)))
 
     def _begin(self) -> _Stream:
         if not self._queue:

@@ -227,7 +227,7 @@ class Trainer:
         rng = np.random.default_rng((config.seed, PHASES.index(task.phase)))
         streams = Streams(
             task.drives, config.window, config.streams, rng, task.looks,
-            (ranks.number, ranks.count), config.piece, config.threads,
+            (ranks.number, ranks.count), config.piece, self._device,
         )  # fmt: skip
         loop = Loop(network, streams, config, epochs, self._loss, ranks)
         if self._stands_at(task.phase):
