@@ -93,7 +93,7 @@ class Look(NamedTuple):
         return not (moved or self.blur_px or self.noise or self.dirt)
 
     def _lit(self, frames: NDArray[np.int8]) -> NDArray[np.int8]:
-        """The same by a table of all levels: a twentieth of the arithmetic on every pixel."""
+        """The same by a table of all levels, instead of arithmetic on every pixel."""
         gain, brightness = self.light(frames.shape[1])
         levels = np.arange(256, dtype=np.uint8).view(np.int8).astype(np.float32)
         tables = _rounded(levels * gain + brightness)
