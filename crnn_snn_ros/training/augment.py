@@ -73,7 +73,7 @@ class Look(NamedTuple):
             pixels = self._through_another_lens(pixels)
         if self.dirt is not None:
             pixels = _soiled(pixels, self.dirt)
-        gain, brightness = self.light(pixels.shape[1])
+        gain, brightness = self._light(pixels.shape[1])
         pixels = pixels * gain[:, None] + brightness[:, None]
         if self.noise:
             rng = np.random.default_rng((self.seed, at))
@@ -93,18 +93,20 @@ class Look(NamedTuple):
         return not (moved or self.blur_px or self.noise or self.dirt)
 
     def _lit(self, frames: NDArray[np.int8]) -> NDArray[np.int8]:
-        """The same by a table of all levels, instead of arithmetic on every pixel."""
-        gain, brightness = self.light(frames.shape[1])
-        levels = np.arange(256, dtype=np.uint8).view(np.int8).astype(np.float32)
-        tables = _rounded(levels * gain + brightness)
         planes = np.ascontiguousarray(frames).view(np.uint8).reshape(*frames.shape[:2], -1)
         seen = np.empty_like(planes, np.int8)
-        for channel, table in enumerate(tables):
+        for channel, table in enumerate(self.tables(frames.shape[1])):
             seen[:, channel] = cv2.LUT(planes[:, channel], table)
         seen = seen.reshape(frames.shape)
         return np.ascontiguousarray(seen[..., ::-1]) if self.mirrored else seen
 
-    def light(self, channels: int) -> tuple[Pixels, Pixels]:
+    def tables(self, channels: int) -> NDArray[np.int8]:
+        """What light makes of every level of every channel, (C, 256), by the level as uint8."""
+        gain, brightness = self._light(channels)
+        levels = np.arange(256, dtype=np.uint8).view(np.int8).astype(np.float32)
+        return _rounded(levels * gain + brightness)
+
+    def _light(self, channels: int) -> tuple[Pixels, Pixels]:
         """Gain and offset of every channel, (C, 1)."""
         colours = channels - _moving(channels)
         gain = np.full((channels, 1), self.contrast, np.float32)

@@ -89,11 +89,10 @@ class Gallery:
         if looks[0] is None:
             return pixels, steering, collision, ranges
         mirrored = torch.tensor([look.mirrored for look in looks], device=index.device)
-        gain, brightness = (
-            torch.from_numpy(np.stack(values)).to(index.device)[:, None, :, :, None]
-            for values in zip(*(look.light(pixels.shape[2]) for look in looks), strict=True)
-        )
-        pixels = torch.floor(pixels.float() * gain + brightness + 0.5).clamp(-128, 127)
+        tables = np.stack([look.tables(pixels.shape[2]) for look in looks])  # (N, C, 256)
+        first = torch.arange(0, tables.size, 256, device=index.device).view(*tables.shape[:2], 1, 1)
+        lit = torch.from_numpy(tables.ravel()).to(index.device)
+        pixels = lit[first[:, None] + pixels.view(torch.uint8).long()]
         pixels = torch.where(mirrored[:, None, None, None, None], pixels.flip(-1), pixels)
         steering = torch.where(mirrored[:, None], -steering, steering)
         ranges = torch.where(mirrored[:, None, None], ranges.flip(-1), ranges)
