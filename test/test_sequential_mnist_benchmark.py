@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from crnn_snn_ros.core.errors import ConfigError, DataError
 from crnn_snn_ros.training.convert import convert
@@ -135,11 +136,34 @@ def test_the_whole_command(benchmark, mnist: Path, tmp_path: Path):
     assert figures.stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize("permuted", [False, True])
+def test_a_picture_moves_and_black_comes_in(benchmark, mnist: Path, permuted: bool):
+    data = benchmark.data
+    plain, shown = (
+        data.load(mnist, "train", permuted=order).pixels for order in (False, permuted)
+    )
+    table = data.moves(SIDE**2, 2, permuted=permuted)
+    assert table.shape == (25, SIDE**2)
+    still = torch.full((len(shown),), 12)
+    assert torch.equal(data.moved(shown, table, still), shown)
+    pictures = functional.pad(plain.view(-1, SIDE, SIDE), (2, 2, 2, 2), value=-128)
+    for move in range(25):
+        down, right = divmod(move, 5)
+        want = pictures[:, down : down + SIDE, right : right + SIDE].reshape(len(plain), -1)
+        at = data.moves(SIDE**2, 0, permuted=permuted)[0]  # of each step, the same step
+        assert torch.equal(at, torch.arange(SIDE**2))
+        order = data._order(SIDE**2, permuted)
+        got = data.moved(shown, table, torch.full((len(shown),), move))
+        assert torch.equal(got, want[:, order])
+    with pytest.raises(ConfigError, match="not a square"):
+        data.moves(SIDE**2 - 1, 1, permuted=permuted)
+
+
 def test_cut_off_and_gone_on_is_the_same(benchmark, mnist: Path, tmp_path: Path):
     train, device = benchmark.train, torch.device("cpu")
     data = benchmark.data.load(mnist, "train", permuted=False)
     size = benchmark.model.Size(hidden=(8,), bits=3)
-    plan = train.Plan(float_epochs=2, quantized_epochs=2, batch=8, judge_every=3)
+    plan = train.Plan(float_epochs=2, quantized_epochs=2, batch=8, judge_every=3, shift=1)
 
     def training(folder: str):
         return train.Training(tmp_path / folder, data, size, plan, 0, device)

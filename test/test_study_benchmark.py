@@ -193,7 +193,7 @@ def test_every_level_of_the_pixels_is_exact(study, tmp_path, monkeypatch):
     from benchmarks.study import pixels
 
     folder, trained = str(mnist(tmp_path / "mnist")), tmp_path / "trained"
-    size, plan = run.Size((8, 8), 3, 61), train.Plan(1, 1, batch=8)
+    size, plan = run.Size((8, 8), 3, 61), train.Plan(1, 1, batch=8, shift=2)
     words = [folder, "--cases", "s_conv", "--out", str(trained), "--images", "1"]
     words += ["--hidden", "8", "8", "--bits", "3", "--batch", "8"]
     assert run.main([*words, "--float-epochs", "1", "--quantized-epochs", "1"]) == 0

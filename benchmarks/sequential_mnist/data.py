@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crnn_snn_ros.core.errors import DataError
+from crnn_snn_ros.core.errors import ConfigError, DataError
 
 PARTS = {"train": "train", "test": "t10k"}
 ORDER_SEED = 1  # of the one permutation of PS-MNIST
@@ -42,10 +43,53 @@ def load(folder: Path, part: str, *, permuted: bool) -> Sequences:
     if len(pictures) != len(digits) or len(digits) == 0:
         raise DataError(f"{folder}: {len(pictures)} pictures of {name}, but {len(digits)} labels")
     rows = pictures.reshape(len(pictures), -1)
-    if permuted:
-        rows = rows[:, np.random.default_rng(ORDER_SEED).permutation(rows.shape[1])]
+    rows = rows[:, _order(rows.shape[1], permuted)]
     pixels = torch.from_numpy(np.ascontiguousarray(rows.astype(np.int16) - 128).astype(np.int8))
     return Sequences(pixels, torch.from_numpy(digits.astype(np.int64)))
+
+
+def moves(steps: int, most: int, *, permuted: bool) -> Tensor:
+    """Where each step finds its pixel when the picture is moved, black coming in from the side.
+
+    Args:
+        steps: T, pixels of a square picture.
+        most: Pixels by which it moves, at most, each way.
+        permuted: As for ``load``.
+
+    Returns:
+        int64 ((2 most + 1)^2, T): for each move the step at which this pixel comes unmoved; T where
+        it is black.
+
+    Raises:
+        ConfigError: T is no square.
+    """
+    side = math.isqrt(steps)
+    if side * side != steps:
+        raise ConfigError(f"{steps} pixels are not a square picture, so it cannot be moved")
+    order = _order(steps, permuted)
+    comes = np.full((side + 2 * most, side + 2 * most), steps)
+    inner = np.empty(steps, np.int64)
+    inner[order] = np.arange(steps)
+    comes[most : most + side, most : most + side] = inner.reshape(side, side)
+    windows = np.lib.stride_tricks.sliding_window_view(comes, (side, side))
+    return torch.from_numpy(windows.reshape(-1, steps)[:, order])
+
+
+def moved(pixels: Tensor, table: Tensor, which: Tensor) -> Tensor:
+    """Pictures, each by a move of its own.
+
+    Args:
+        pixels: int8 (N, T).
+        table: Of ``moves``, on the same device.
+        which: int64 (N,), rows of the table.
+    """
+    black = torch.full((len(pixels), 1), -128, dtype=torch.int8, device=pixels.device)
+    return torch.cat([pixels, black], dim=1).gather(1, table[which])
+
+
+def _order(steps: int, permuted: bool) -> NDArray[np.int64]:
+    """Which pixel, row by row, comes at each step."""
+    return np.random.default_rng(ORDER_SEED).permutation(steps) if permuted else np.arange(steps)
 
 
 def frames(pixels: Tensor, window: int) -> Tensor:

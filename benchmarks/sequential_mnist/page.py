@@ -95,6 +95,8 @@ def _case(name: str, told: Mapping[str, Any]) -> str:
     window = ""
     if size["window"] > 1:
         window = f", under {size['filters']} filters over the last {size['window']} pixels"
+    shift = told["shift"]
+    moved = f", in this phase moved by up to {shift} pixels each way" if shift else ""
     rows = (
         ("float weights, activations rounded as trained", found["float"], found["pictures"]),
         ("quantized (QANN)", found["qann"], found["pictures"]),
@@ -113,7 +115,7 @@ def _case(name: str, told: Mapping[str, Any]) -> str:
 
 IndRNN {layers}, signed, {size["bits"]} bits{window}; seed {told["seed"]}.
 {_progress(told)}, in the {told["phase"]}
-phase: {told["pictures"]:,} pictures learned from, each as often as it was seen,
+phase: {told["pictures"]:,} pictures learned from, each as often as it was seen{moved},
 {told["minutes"]:.0f} minutes, on {" and then ".join(told["devices"])}, beside
 other work. The paper's figure, {100 * PAPER[name]:.2f} %: {met} ({gap:+.2f} points).
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from benchmarks.sequential_mnist.data import Sequences
+from benchmarks.sequential_mnist.data import Sequences, moved, moves
 from benchmarks.sequential_mnist.forms import calibrated, predict, quantize
 from benchmarks.sequential_mnist.learner import Learner
 from benchmarks.sequential_mnist.model import Size, build
@@ -49,6 +49,7 @@ class Plan:
     validation: int = 5000  # pictures at the end of the training part that are not learned from
     judged: int = 1000  # of them on the way
     judge_every: int = 200  # steps
+    shift: int = 0  # pixels by which the quantized phase moves pictures, at most, each way
 
 
 class Point(NamedTuple):
@@ -72,6 +73,7 @@ class Training:
         seed: Of weights and order.
         device: Where it runs.
         save_seconds: How often the state is written, at least.
+        permuted: Whether the data is, as for ``load``.
 
     Raises:
         DataError: the state in the folder is damaged.
@@ -87,10 +89,12 @@ class Training:
         seed: int,
         device: torch.device,
         save_seconds: float = 120.0,
+        permuted: bool = False,
     ) -> None:
         self.path, self.plan, self.size = folder / STATE, plan, size
         self._device, self._seed, self._save_seconds = device, seed, save_seconds
         self._data, self._held = split(data, plan)
+        self._moves = moves(data.pixels.shape[1], plan.shift, permuted=permuted).to(device)
         self._asked: dict[str, Any] = {
             **asdict(size), **asdict(plan), "seed": seed, "pictures": len(data.digits),
         }  # fmt: skip
@@ -216,6 +220,10 @@ class Training:
     def _learn(self) -> None:
         rows = self._order()
         pixels, digits = (part[rows].to(self._device) for part in self._data)
+        if self.phase == QUANTIZED and self.plan.shift:
+            generator = torch.Generator().manual_seed(1000 * self._seed + self.step)
+            which = torch.randint(len(self._moves), (len(pixels),), generator=generator)
+            pixels = moved(pixels, self._moves, which.to(self._device))
         factor = rate_factor(self.step, self.epochs * self.steps)
         self._losses.append(self._learner.learn(pixels, digits, self.size.window, factor))
         average = min(self.plan.average, self.step / (self.step + 10))

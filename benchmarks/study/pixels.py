@@ -19,8 +19,8 @@ from benchmarks.sequential_mnist.data import Sequences, frames, load
 from benchmarks.sequential_mnist.forms import calibrated, predict, quantize
 from benchmarks.sequential_mnist.learner import Learner
 from benchmarks.sequential_mnist.model import Size as NetworkSize
-from benchmarks.sequential_mnist.run import size_of
-from benchmarks.sequential_mnist.train import CALIBRATION, STATE, Plan, Training
+from benchmarks.sequential_mnist.run import plan_of, size_of
+from benchmarks.sequential_mnist.train import CALIBRATION, STATE, Training
 from benchmarks.study import levels
 from benchmarks.study.levels import Setting
 from crnn_snn_ros.core.errors import ConfigError
@@ -44,7 +44,7 @@ class Size(NamedTuple):
 
 
 TINY = Size(bits=(2, 3), steps=2, tested=4, spiking=1)
-PLAN = Plan()
+PLAN = plan_of(CASE)
 
 
 def measure(size: Size, seed: int, device: str, out: Path) -> dict[str, Any]:
