@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import ClassVar, NamedTuple
 
-from crnn_snn_ros.core.graph import INPUT, Graph, Head, MaxPool, Neurons, Shape, SumPool
+from crnn_snn_ros.core.graph import INPUT, Conv, Graph, Head, MaxPool, Neurons, Shape, SumPool
 
 LANES = 16
 LARGEST = 255  # of u8
@@ -80,13 +80,24 @@ class Layout:
         """What neurons send: spikes in -1, 0, 1."""
         return Range(1, 2)
 
-    def _pads(self, graph: Graph) -> dict[str, int]:  # noqa: ARG002
-        """Pixels of margin that the images of a node have; spike trains need none."""
-        return {}
+    def _pads(self, graph: Graph) -> dict[str, int]:
+        """Pixels of margin around images, so that kernels may read across their edges."""
+        pads: dict[str, int] = {}
+        for node in graph.nodes:
+            for synapse in node.synapses if isinstance(node, Neurons | Head) else ():
+                source = synapse.source
+                if isinstance(synapse, Conv) and self._lies_in_image(graph, source):
+                    pads[source] = max(synapse.padding, pads.get(source, 0))
+        return pads
 
     def _width(self, source: str, channels: int) -> int:  # noqa: ARG002
-        """Inputs of one tap, as stored in a row."""
+        """Inputs that one place of a kernel reads."""
         return round_up(channels, 4)
+
+    def _lies_in_image(self, graph: Graph, name: str) -> bool:
+        """Whether a node's values are one image: the input, but for pools, which read trains."""
+        pooled = any(isinstance(n, SumPool | MaxPool) and n.source == INPUT for n in graph.nodes)
+        return name == INPUT and name in self.ranges and not pooled
 
 
 def round_up(size: int, block: int) -> int:

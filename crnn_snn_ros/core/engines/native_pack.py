@@ -34,8 +34,9 @@ from crnn_snn_ros.core.graph import (
 
 MAX_CHUNK = 64  # time-steps that one word can say of whether there was a spike
 SPIKE_BYTES = 2**26  # of all spike trains: longer chunks than fit here are not kept
-ROW_BYTES = 2**15  # of a group of rows that is multiplied at once: about a level 1 cache
-SUM_BITS = 15  # of a sum that the AVX2 instruction keeps, beside its sign
+ROWS = 48  # pixels of an image that are multiplied at once: whole tiles, and their charges in cache
+SUM_BITS = 15  # of a sum that the AVX2 instructions keep, beside its sign
+QUIET = 127  # largest value of rows that are read as they are
 MAX_CENTRED = 127  # largest weight of which two products with 128 fit into them
 KIND_INPUT, KIND_NEURONS, KIND_SUM_POOL, KIND_MAX_POOL, KIND_HEAD = range(5)
 NARROW, WIDE, IDENTITY = range(3)
@@ -148,6 +149,7 @@ class Packed(Layout):
         """Weights of all synapses side by side, in the order in which a row is gathered."""
         lanes = self.lanes[node.name]
         narrow: list[NDArray[np.int8]] = []
+        silent: list[NDArray[np.int64]] = []  # (out, places)
         wide: list[NDArray[np.int8]] = []
         correction = np.zeros(lanes, np.int64)
         array = (SynapseStruct * len(node.synapses))()
@@ -177,11 +179,16 @@ class Packed(Layout):
             padding = ((0, 0), (0, 0), (0, 0), (0, out.width - channels))
             narrow.append(np.pad(rows, padding).reshape(len(rows), -1))
             struct.top = max(struct.top, top)
-            correction[: len(rows)] -= offset * narrow[-1].sum(axis=1, dtype=np.int64)
+            silent.append(offset * rows.sum(axis=3, dtype=np.int64).reshape(len(rows), -1))
+            correction[: len(rows)] -= silent[-1].sum(axis=1)
         self._arrays.append(array)
         struct.synapses, struct.synapse = len(array), ctypes.addressof(array)
         if isinstance(node, Neurons):
             self._weights(struct, narrow, wide, correction.astype(np.int32))
+            if silent and struct.top <= QUIET:  # others are read as something else
+                places = np.concatenate(silent, axis=1).T.astype(np.int32)
+                padding = ((0, 0), (0, lanes - places.shape[1]))
+                struct.silent = self._keep(np.ascontiguousarray(np.pad(places, padding)))
 
     def _weights(
         self,
@@ -192,10 +199,9 @@ class Packed(Layout):
     ) -> None:
         weight = _side_by_side(narrow, struct.lanes)
         largest = int(np.abs(weight.astype(np.int32)).max(initial=0))
-        pair = 2 * struct.top * largest
-        struct.fours = 2**SUM_BITS // (pair + 1)  # the largest sum is below 2^15
+        struct.fours = _summable(weight, struct.top)
         struct.row_bytes = weight.shape[1]
-        struct.group = self._group(struct.row_bytes)
+        struct.group = max(self.chunk, ROWS)
         blocks = weight.reshape(struct.blocks, LANES, struct.row_bytes // 4, 4)
         struct.weight = self._keep(np.ascontiguousarray(blocks.transpose(0, 2, 1, 3)))
         struct.correction = self._keep(correction)
@@ -220,19 +226,13 @@ class Packed(Layout):
         program.nodes, program.node_count = ctypes.addressof(self.nodes), len(self.nodes)
         program.whole, program.incremental = self.whole, self.incremental
         program.chunk = self.chunk
-        gathered = 0 if self.whole else max(s.group * s.row_bytes for s in layers)
-        program.rows = self._zeros(gathered, np.uint8)
         program.wide_rows = self._zeros(max(s.group * s.row_words for s in layers), np.int32)
         program.charge = self._zeros(group * lanes, np.int32)
-        parts = max(struct.synapses for struct in layers)
+        program.correction = self._zeros(lanes, np.int32)
+        parts = max(struct.taps for struct in layers)
         program.parts = self._zeros(parts * ctypes.sizeof(PartStruct) // 8, np.int64)
-        program.taps = self._zeros(2 * max(struct.taps for struct in layers), np.int64)
         program.vector = self._zeros(self._vector_size(graph), np.int32)
         return program
-
-    def _group(self, row_bytes: int) -> int:
-        """How many rows are multiplied at once."""
-        return max(self.chunk, min(64, ROW_BYTES // max(1, row_bytes)))
 
     def _vector_size(self, graph: Graph) -> int:
         """Counts of a head's source and, behind them, of the chain of pools that it ends."""
@@ -259,6 +259,26 @@ class IncrementalPacked(Packed):
     """The same for a network that is charged with what has changed since the frame before."""
 
     incremental = True
+
+
+def _summable(weight: NDArray[np.int8], top: int) -> int:
+    """How many fours of inputs, from 0 to ``top``, the sums of 16 bits hold, whatever the inputs.
+
+    Args:
+        weight: (lanes, inputs). A sum is of every other pair of inputs, and of one lane.
+        top: At most 127.
+
+    Returns:
+        The row divided as evenly as may be: one sum after another begins after so many fours.
+    """
+    pairs = np.abs(weight.astype(np.int64)).reshape(len(weight), -1, 2, 2).sum(axis=3)
+    count = max(1, pairs.shape[1])
+    for parts in range(1, count + 1):
+        size = -(-count // parts)
+        sums = np.add.reduceat(pairs, np.arange(0, count, size), axis=1) if pairs.size else pairs
+        if top * sums.max(initial=0) < 2**SUM_BITS:
+            return size
+    return 1
 
 
 def _side_by_side(rows: Sequence[NDArray[np.int8]], lanes: int) -> NDArray[np.int8]:

@@ -147,11 +147,12 @@ void multiply_all(Product p, long rows, int blocks) {
     if (blocks > 0) panel<1, Loud>(p, rows);
 }
 
-inline void multiply(const Node& node, const Part* parts, int part_count, long count,
-                     int32_t* charge) {
+// Of rows `first` on, as many as `count`.
+inline void multiply(const Node& node, const Part* parts, const Part* parts_end, long first,
+                     long count, const int32_t* correction, int32_t* charge) {
     const bool centred = CENTRES && node.top > QUIET && node.centred;
-    const Product p{parts, parts + part_count, long(node.row_bytes) * LANES, node.weight,
-                    centred ? node.centred : node.correction, charge, node.lanes, 0, node.fours,
+    const Product p{parts, parts_end, long(node.row_bytes) * LANES, node.weight,
+                    centred ? node.centred : correction, charge, node.lanes, first, node.fours,
                     centred};
     if (node.top > QUIET) multiply_all<true>(p, count, node.blocks);
     else multiply_all<false>(p, count, node.blocks);

@@ -29,9 +29,9 @@ inline int32_t four(const uint8_t* at) {
 // stretch of a row.
 template <class Add>
 NATIVE_INLINE void for_each_stretch(const Product& p, Add add) {
-    const int8_t* weight = p.weight;
     for (const Part* part = p.parts; part < p.parts_end; ++part) {
         const long step = part->step, bytes = part->bytes;
+        const int8_t* weight = p.weight + part->at * LANES;
         const uint8_t* from = part->from + p.row * step;
         for (long left = part->segments; left > 0; --left, from += part->stride) {
             add(from, bytes, step, weight);
