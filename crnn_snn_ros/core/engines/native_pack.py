@@ -32,6 +32,7 @@ from crnn_snn_ros.core.graph import (
     sources,
 )
 
+SHORT = 2  # bytes
 MAX_CHUNK = 64  # time-steps that one word can say of whether there was a spike
 SPIKE_BYTES = 2**26  # of all spike trains: longer chunks than fit here are not kept
 ROWS = 48  # pixels of an image that are multiplied at once: whole tiles, and their charges in cache
@@ -52,12 +53,15 @@ class Packed(Layout):
         bounds: Of that graph.
         shapes: Of its nodes.
         chunk: Time-steps at a time, at most ``MAX_CHUNK``; fewer are used if memory is short.
+        shorts: As for ``Layout``.
     """
 
     whole: ClassVar[bool] = False  # counts in one step
 
-    def __init__(self, graph: Graph, bounds: Bounds, shapes: dict[str, Shape], chunk: int) -> None:
-        super().__init__(graph, shapes)
+    def __init__(
+        self, graph: Graph, bounds: Bounds, shapes: dict[str, Shape], chunk: int, *, shorts: bool
+    ) -> None:
+        super().__init__(graph, shapes, shorts)
         self._steps = bounds.layer_steps
         self._arrays: list[Any] = []  # what the structures point at
         self.index = {INPUT: 0} | {node.name: i for i, node in enumerate(graph.nodes, start=1)}
@@ -88,7 +92,8 @@ class Packed(Layout):
         struct.lanes, struct.steps, struct.blocks = lanes, steps, lanes // LANES
         struct.offset, struct.wide = self._offset(name), name not in self.ranges
         struct.pad = pad = self.pads.get(name, 0)
-        train = (height + 2 * pad) * (width + 2 * pad) * steps * lanes
+        struct.shorts = self.shorts and name == INPUT
+        train = (height + 2 * pad) * (width + 2 * pad) * steps * lanes + struct.shorts * SHORT
         if struct.wide:
             struct.wide_spikes = self._zeros(train, np.int32)
             struct.silence = self._zeros(lanes, np.int32)
@@ -176,8 +181,12 @@ class Packed(Layout):
                 continue
             offset, top = self.ranges[synapse.source]
             out.width = self._width(synapse.source, channels)
-            padding = ((0, 0), (0, 0), (0, 0), (0, out.width - channels))
-            narrow.append(np.pad(rows, padding).reshape(len(rows), -1))
+            if self.shorts and synapse.source == INPUT:
+                struct.shorts = True
+                narrow.append(_as_shorts(rows))
+            else:
+                unread = ((0, 0), (0, 0), (0, 0), (0, out.width - channels))
+                narrow.append(np.pad(rows, unread).reshape(len(rows), -1))
             struct.top = max(struct.top, top)
             silent.append(offset * rows.sum(axis=3, dtype=np.int64).reshape(len(rows), -1))
             correction[: len(rows)] -= silent[-1].sum(axis=1)
@@ -187,8 +196,8 @@ class Packed(Layout):
             self._weights(struct, narrow, wide, correction.astype(np.int32))
             if silent and struct.top <= QUIET:  # others are read as something else
                 places = np.concatenate(silent, axis=1).T.astype(np.int32)
-                padding = ((0, 0), (0, lanes - places.shape[1]))
-                struct.silent = self._keep(np.ascontiguousarray(np.pad(places, padding)))
+                places = np.pad(places, ((0, 0), (0, lanes - places.shape[1])))
+                struct.silent = self._keep(np.ascontiguousarray(places))
 
     def _weights(
         self,
@@ -272,13 +281,21 @@ def _summable(weight: NDArray[np.int8], top: int) -> int:
         The row divided as evenly as may be: one sum after another begins after so many fours.
     """
     pairs = np.abs(weight.astype(np.int64)).reshape(len(weight), -1, 2, 2).sum(axis=3)
-    count = max(1, pairs.shape[1])
+    count = max(1, int(pairs.shape[1]))
     for parts in range(1, count + 1):
         size = -(-count // parts)
         sums = np.add.reduceat(pairs, np.arange(0, count, size), axis=1) if pairs.size else pairs
         if top * sums.max(initial=0) < 2**SUM_BITS:
             return size
     return 1
+
+
+def _as_shorts(rows: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Weights (out, kernel_h, kernel_w, in) as int16, in bytes: lines filled up to whole fours."""
+    out, height, width, inputs = rows.shape
+    lines = rows.reshape(out, height, width * inputs).astype(np.int16)
+    lines = np.pad(lines, ((0, 0), (0, 0), (0, width * inputs % 2)))
+    return np.ascontiguousarray(lines).view(np.int8).reshape(out, -1)
 
 
 def _side_by_side(rows: Sequence[NDArray[np.int8]], lanes: int) -> NDArray[np.int8]:

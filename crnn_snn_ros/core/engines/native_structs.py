@@ -21,7 +21,7 @@ class NodeStruct(ctypes.Structure):
 
     _fields_ = [
         *((name, c_int32) for name in ("kind", "height", "width", "channels", "lanes", "steps")),
-        *((name, c_int32) for name in ("offset", "pad", "wide")),
+        *((name, c_int32) for name in ("offset", "pad", "wide", "shorts")),
         *((name, c_void_p) for name in ("spikes", "wide_spikes", "mask", "tracer", "silence")),
         *((name, c_int32) for name in ("source", "kernel_h", "kernel_w", "stride", "padding")),
         *((name, c_int32) for name in ("synapses", "blocks")),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from crnn_snn_ros.core.engines.base import Carry, FrameResult
-from crnn_snn_ros.core.engines.native import LibraryEngine
+from crnn_snn_ros.core.engines.native import SHORTS, LibraryEngine
 from crnn_snn_ros.core.engines.native_layout import LANES, Range
 from crnn_snn_ros.core.engines.native_pack import Packed
 from crnn_snn_ros.core.engines.native_structs import NodeStruct
@@ -94,7 +94,8 @@ class NativeCollapsedEngine(LibraryEngine):
         self._heads = [head.name for head in graph.heads()]
 
     def _pack(self) -> Packed:
-        return WholePacked(self.graph, self.bounds, self.shapes, chunk=1)
+        shorts = self.path in SHORTS
+        return WholePacked(self.graph, self.bounds, self.shapes, chunk=1, shorts=shorts)
 
     def step(
         self,

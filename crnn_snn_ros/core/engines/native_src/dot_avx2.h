@@ -12,15 +12,16 @@ constexpr int TILE_ROWS = 5, TILE_BLOCKS = 1;  // 10 accumulators of 16 register
 constexpr int TILE_ROWS = 6, TILE_BLOCKS = 1;  // 12
 #endif
 
-template <bool Loud>
-inline __m256i dot(__m256i sum, __m256i x, __m256i w) {
+template <Rows Kind>
+NATIVE_INLINE __m256i dot(__m256i sum, __m256i x, __m256i w) {
 #if defined(NATIVE_AVXVNNI)
     return _mm256_dpbusd_avx_epi32(sum, x, w);
 #else
+    if (Kind == SHORTS) return _mm256_add_epi32(sum, _mm256_madd_epi16(x, w));
     // maddubs adds two products in int16 and saturates: exact for u8 up to 127. A loud input is
     // split into its lowest bit and the rest, halved.
     const __m256i one = _mm256_set1_epi16(1);
-    if (Loud) {
+    if (Kind == LOUD) {
         const __m256i half = _mm256_and_si256(_mm256_srli_epi16(x, 1), _mm256_set1_epi8(127));
         const __m256i pairs = _mm256_maddubs_epi16(half, w);
         sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(2)));
@@ -43,7 +44,7 @@ NATIVE_INLINE void store_tile(const Product& p, const __m256i (&low)[R], const _
     }
 }
 
-template <int R, bool Loud>
+template <int R, Rows Kind>
 NATIVE_INLINE void tile_by_fours(const Product& p) {
     __m256i low[R], high[R];
     NATIVE_UNROLL
@@ -53,8 +54,8 @@ NATIVE_INLINE void tile_by_fours(const Product& p) {
         NATIVE_UNROLL
         for (int r = 0; r < R; ++r) {
             const __m256i x = _mm256_set1_epi32(four(from + r * step));
-            low[r] = dot<Loud>(low[r], x, w_low);
-            high[r] = dot<Loud>(high[r], x, w_high);
+            low[r] = dot<Kind>(low[r], x, w_low);
+            high[r] = dot<Kind>(high[r], x, w_high);
         }
     });
     store_tile<R>(p, low, high);
@@ -140,13 +141,13 @@ NATIVE_INLINE void tile_centred(const Product& p) {
 }
 #endif
 
-template <int R, int B, bool Loud>
+template <int R, int B, Rows Kind>
 void tile(const Product& p) {
 #if !defined(NATIVE_AVXVNNI)
-    if constexpr (!Loud) return tile_by_pairs<R>(p);
-    if (p.centred) return tile_centred<R>(p);
+    if constexpr (Kind == QUIET) return tile_by_pairs<R>(p);
+    if constexpr (Kind == CENTRED) return tile_centred<R>(p);
 #endif
-    tile_by_fours<R, Loud>(p);
+    tile_by_fours<R, Kind>(p);
 }
 
 }  // namespace

@@ -24,6 +24,12 @@ inline void load_pixels(const int8_t* plane, long next, long planes, long width,
             to[c] = uint8_t((c < planes ? plane[c * next + x] : 0) ^ 0x80);
 }
 
+// The same as int16, with nothing between them.
+inline void load_shorts(const int8_t* plane, long next, long planes, long width, int16_t* to) {
+    for (long x = 0; x < width; ++x)
+        for (long c = 0; c < planes; ++c) *to++ = plane[c * next + x];
+}
+
 // Pixels as u8, x + 128, interleaved. They are sent at the first time-step only.
 void Stream::load_input(const Node& node) {
     if (node.wide) return load_changes(node);
@@ -33,6 +39,10 @@ void Stream::load_input(const Node& node) {
         for (long p = 0; p < count; ++p) node.mask[p] = mask;
     if (start > 0) return;
     const int8_t* frame = call.frame + index * node.channels * count;
+    for (long y = 0; y < node.height && node.shorts; ++y)
+        load_shorts(frame + y * node.width, count, node.channels, node.width,
+                    reinterpret_cast<int16_t*>(node.spikes + stored(node, y, 0) * node.lanes));
+    if (node.shorts) return;
     for (long first = 0; first < node.channels; first += 4) {
         const long planes = node.channels - first < 4 ? node.channels - first : 4;
         for (long y = 0; y < node.height; ++y)
@@ -86,9 +96,10 @@ Part* Stream::lay_lines(const Node& node, long y, long x) {
         const long top = y * synapse.stride - synapse.padding;
         const long left = x * synapse.stride - synapse.padding;
         const long lanes = source.lanes, next = source.width + 2l * source.pad;
+        const long bytes = (synapse.kernel_w * lanes + 3) & ~3;  // odd shorts have a last weight 0
         *part++ = {source.spikes + stored(source, top, left) * lanes, synapse.stride * lanes,
-                   synapse.kernel_h, synapse.kernel_w * lanes, next * lanes, at};
-        at += synapse.kernel_h * synapse.kernel_w * lanes;
+                   synapse.kernel_h, bytes, next * lanes, at};
+        at += synapse.kernel_h * bytes;
     }
     return part;
 }

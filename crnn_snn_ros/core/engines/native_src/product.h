@@ -16,8 +16,11 @@ struct Product {
     long lanes;       // of a row of `charge`
     long row;
     long fours;       // see `Node`
-    bool centred;     // rows are to be read as x - 128
 };
+
+// What rows hold: u8 that fits into s8 as well, or any; u8 that is to be read as x - 128; int16,
+// two to a weight's four bytes.
+enum Rows { QUIET, LOUD, CENTRED, SHORTS };
 
 inline int32_t four(const uint8_t* at) {
     int32_t word;

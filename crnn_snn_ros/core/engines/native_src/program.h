@@ -40,6 +40,8 @@ struct Node {
     int32_t offset;  // u8 value that means no spike
     int32_t pad;     // pixels of margin around an image, holding `offset`; 0 in spike trains
     int32_t wide;    // spikes are int32 in `wide_spikes`
+    int32_t shorts;  // pixels of the input are int16; `lanes` are then bytes, and all its readers
+                     // are neurons with this mark, whose weights are int16
     uint8_t* spikes;
     int32_t* wide_spikes;
     uint64_t* mask;           // per pixel: steps of this chunk with a spike
