@@ -24,10 +24,23 @@ inline void load_pixels(const int8_t* plane, long next, long planes, long width,
             to[c] = uint8_t((c < planes ? plane[c * next + x] : 0) ^ 0x80);
 }
 
-// The same as int16, with nothing between them.
+// The same as int16, with nothing between them. (Of three planes a word is one short too long: a 0
+// in the margin, or at the end, or where the next pixel will be.)
 inline void load_shorts(const int8_t* plane, long next, long planes, long width, int16_t* to) {
-    for (long x = 0; x < width; ++x)
-        for (long c = 0; c < planes; ++c) *to++ = plane[c * next + x];
+    if (planes < 3 || planes > 4) {
+        for (long x = 0; x < width; ++x)
+            for (long c = 0; c < planes; ++c) *to++ = plane[c * next + x];
+        return;
+    }
+    const int8_t* last = plane + (planes - 1) * next;
+    const uint64_t keep = planes == 4 ? ~uint64_t{} : 0;
+    for (long x = 0; x < width; ++x, to += planes) {
+        const uint64_t word = uint64_t(uint16_t(plane[x])) |
+                              uint64_t(uint16_t(plane[next + x])) << 16 |
+                              uint64_t(uint16_t(plane[2 * next + x])) << 32 |
+                              (uint64_t(uint16_t(last[x])) << 48 & keep);
+        std::memcpy(to, &word, sizeof word);
+    }
 }
 
 // Pixels as u8, x + 128, interleaved. They are sent at the first time-step only.
