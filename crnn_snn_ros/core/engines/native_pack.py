@@ -281,13 +281,16 @@ def _summable(weight: NDArray[np.int8], top: int) -> int:
         The row divided as evenly as may be: one sum after another begins after so many fours.
     """
     pairs = np.abs(weight.astype(np.int64)).reshape(len(weight), -1, 2, 2).sum(axis=3)
-    count = max(1, int(pairs.shape[1]))
-    for parts in range(1, count + 1):
-        size = -(-count // parts)
-        sums = np.add.reduceat(pairs, np.arange(0, count, size), axis=1) if pairs.size else pairs
-        if top * sums.max(initial=0) < 2**SUM_BITS:
-            return size
-    return 1
+    count = int(pairs.shape[1])
+    if count == 0:
+        return 1
+    parts = 1 + (int(top * pairs.sum(axis=1).max()) >> SUM_BITS)  # at least
+    while (size := -(-count // parts)) > 1:
+        sums = np.add.reduceat(pairs, np.arange(0, count, size), axis=1)
+        if top * sums.max() < 2**SUM_BITS:
+            break
+        parts = -(-count // (size - 1))  # the fewest of the next smaller size
+    return size
 
 
 def _as_shorts(rows: NDArray[np.int8]) -> NDArray[np.int8]:
