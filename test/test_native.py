@@ -23,6 +23,7 @@ from strategies import graphs, random_graph
 from crnn_snn_ros.core.engines import ENGINES, make_engine
 from crnn_snn_ros.core.engines.base import Carry, Engine, FrameResult, Trace
 from crnn_snn_ros.core.engines.native import PATH_VARIABLE, NativeEngine, native_paths
+from crnn_snn_ros.core.engines.native_pack import _summable
 from crnn_snn_ros.core.engines.native_whole import NativeCollapsedEngine
 from crnn_snn_ros.core.engines.stepwise import StepwiseEngine
 from crnn_snn_ros.core.errors import ConfigError
@@ -223,6 +224,28 @@ def test_equal_where_sums_are_at_their_limits(path: str, weight: int) -> None:
         got, _ = whole.step(frame, whole.initial_carry())
         want, _ = spiking.step(frame, spiking.initial_carry())
         assert_same_tensors({name: got.counts[name] for name in want.counts}, dict(want.counts), "")
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 40),
+    st.integers(1, 127),
+    st.sampled_from([3, 40, 127]),
+)
+def test_sums_of_16_bits_hold_what_is_put_into_them(
+    seed: int, fours: int, top: int, largest: int
+) -> None:
+    random = np.random.default_rng(seed)
+    weight = random.integers(-largest - 1, largest + 1, (16, 4 * fours)).astype(np.int8)
+    size = _summable(weight, top)
+    pairs = weight.astype(np.int64).reshape(16, fours, 2, 2)
+    for inputs in (np.where(pairs > 0, top, 0), np.where(pairs < 0, top, 0)):  # the worst there are
+        products = (inputs * pairs).sum(axis=3)
+        for first in range(0, fours, size):
+            sums = products[:, first : first + size].sum(axis=1)
+            assert sums.min() >= -(2**15)
+            assert sums.max() < 2**15
+    assert size == fours or top * np.abs(pairs).sum(axis=(1, 3)).max() >= 2**15
 
 
 def test_a_carry_may_lie_anywhere_in_memory() -> None:

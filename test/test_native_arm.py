@@ -79,10 +79,10 @@ def compile_to(target: Path, source: Path, flags: list[str]) -> None:
 def engines() -> Iterator[LibraryEngine]:
     graphs = [exercise_graph(), *(random_graph(np.random.default_rng(s)) for s in range(12))]
     for graph in graphs:
-        yield NativeEngine(graph, incremental=True, chunk=5)
+        yield NativeEngine(graph, incremental=True, path="portable", chunk=5)
     for graph in [*graphs, wide_graph()]:
-        yield NativeEngine(graph)
-        yield NativeCollapsedEngine(graph)
+        yield NativeEngine(graph, path="portable")
+        yield NativeCollapsedEngine(graph, path="portable")
 
 
 def test_every_path_gives_the_same_bytes_in_an_emulator(program: Path, tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_cpu_without_the_instruction_takes_the_portable_path(
 ) -> None:
     """The Cortex-A53 has no dot product; a false answer would end in an illegal instruction."""
     file = tmp_path / "frames.bin"
-    written = list(calls(NativeEngine(exercise_graph())))
+    written = list(calls(NativeEngine(exercise_graph(), path="portable")))
     file.write_bytes(integers(len(written)) + b"".join(written))
     command = [EMULATOR, "-cpu", "cortex-a53", str(program), str(file)]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout

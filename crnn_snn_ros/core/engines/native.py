@@ -26,6 +26,7 @@ from crnn_snn_ros.core.neuron import canonical_spike
 
 LIBRARY = "crnn_snn_ros.core.engines._native"
 CHUNK = 16  # time-steps at a time: most frames settle within one chunk, and it fits the caches
+SHORTS = ("avx2",)  # paths without an instruction for products of any u8
 PATH_VARIABLE = "CRNN_SNN_NATIVE_PATH"  # for comparisons; the fastest is the default
 
 
@@ -208,7 +209,8 @@ class NativeEngine(LibraryEngine):
 
     def _pack(self) -> Packed:
         form = IncrementalPacked if self.incremental else Packed
-        return form(self.graph, self.bounds, self.shapes, self._chunk)
+        shorts = self.path in SHORTS
+        return form(self.graph, self.bounds, self.shapes, self._chunk, shorts=shorts)
 
     def step(
         self, frame: Tensor, carry: Carry, *, num_steps: int | None = None, trace: bool = False

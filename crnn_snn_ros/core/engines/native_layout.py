@@ -5,7 +5,18 @@ from __future__ import annotations
 import math
 from typing import ClassVar, NamedTuple
 
-from crnn_snn_ros.core.graph import INPUT, Graph, Head, MaxPool, Neurons, Shape, SumPool
+from crnn_snn_ros.core.graph import (
+    INPUT,
+    Conv,
+    Graph,
+    Head,
+    Identity,
+    MaxPool,
+    Neurons,
+    Shape,
+    SumPool,
+    sources,
+)
 
 LANES = 16
 LARGEST = 255  # of u8
@@ -26,17 +37,21 @@ class Layout:
     Args:
         graph: A proven graph.
         shapes: Of its nodes.
+        shorts: Whether the instructions like pixels as int16 better.
 
     Attributes:
+        shorts: Whether they are: where neurons alone read them, and nothing else.
         lanes: Channels as stored: the input's are read by fours, neurons are run in whole blocks.
+            Of an input of shorts the bytes of a pixel.
         ranges: Of every node whose values fit into u8.
         pads: Pixels of margin around the images of a node, where there are any.
     """
 
     incremental: ClassVar[bool] = False
 
-    def __init__(self, graph: Graph, shapes: dict[str, Shape]) -> None:
+    def __init__(self, graph: Graph, shapes: dict[str, Shape], shorts: bool) -> None:
         self._shapes = {name: (*shape, 1, 1)[:3] for name, shape in shapes.items()}
+        self.shorts = shorts and not self.incremental and _by_neurons_alone(graph)
         self.lanes = self._lanes(graph)
         self.ranges = self._ranges(graph)
         self.pads = self._pads(graph)
@@ -49,7 +64,10 @@ class Layout:
         return self.ranges[name].offset if name in self.ranges else 0
 
     def _lanes(self, graph: Graph) -> dict[str, int]:
-        lanes = {INPUT: round_up(self._shapes[INPUT][0], self._input_block(graph))}
+        channels = self._shapes[INPUT][0]
+        lanes = {INPUT: round_up(channels, self._input_block(graph))}
+        if self.shorts:
+            lanes[INPUT] = 2 * channels
         for node in graph.nodes:
             if isinstance(node, SumPool):
                 lanes[node.name] = lanes[node.source]
@@ -63,7 +81,7 @@ class Layout:
         return 4
 
     def _ranges(self, graph: Graph) -> dict[str, Range]:
-        ranges = {} if self.incremental else {INPUT: Range(128, LARGEST)}
+        ranges = {} if self.incremental else {INPUT: Range(0 if self.shorts else 128, LARGEST)}
         for node in graph.nodes:
             if isinstance(node, Neurons):
                 ranges[node.name] = self._sent(node)
@@ -80,13 +98,36 @@ class Layout:
         """What neurons send: spikes in -1, 0, 1."""
         return Range(1, 2)
 
-    def _pads(self, graph: Graph) -> dict[str, int]:  # noqa: ARG002
-        """Pixels of margin that the images of a node have; spike trains need none."""
-        return {}
+    def _pads(self, graph: Graph) -> dict[str, int]:
+        """Pixels of margin around images, so that kernels may read across their edges."""
+        pads: dict[str, int] = {}
+        for node in graph.nodes:
+            for synapse in node.synapses if isinstance(node, Neurons | Head) else ():
+                source = synapse.source
+                if isinstance(synapse, Conv) and self._lies_in_image(graph, source):
+                    pads[source] = max(synapse.padding, pads.get(source, 0))
+        return pads
 
-    def _width(self, source: str, channels: int) -> int:  # noqa: ARG002
-        """Inputs of one tap, as stored in a row."""
-        return round_up(channels, 4)
+    def _width(self, source: str, channels: int) -> int:
+        """Bytes that one place of a kernel reads."""
+        return self.lanes[INPUT] if source == INPUT else round_up(channels, 4)
+
+    def _lies_in_image(self, graph: Graph, name: str) -> bool:
+        """Whether a node's values are one image: the input, but for pools, which read trains."""
+        pooled = any(isinstance(n, SumPool | MaxPool) and n.source == INPUT for n in graph.nodes)
+        return name == INPUT and name in self.ranges and not pooled
+
+
+def _by_neurons_alone(graph: Graph) -> bool:
+    """Whether what reads the input are neurons that read nothing else, and by kernels."""
+    for node in graph.nodes:
+        if INPUT not in sources(node):
+            continue
+        if not isinstance(node, Neurons) or any(
+            synapse.source != INPUT or isinstance(synapse, Identity) for synapse in node.synapses
+        ):
+            return False
+    return True
 
 
 def round_up(size: int, block: int) -> int:

@@ -32,10 +32,12 @@ from crnn_snn_ros.core.graph import (
     sources,
 )
 
+SHORT = 2  # bytes
 MAX_CHUNK = 64  # time-steps that one word can say of whether there was a spike
 SPIKE_BYTES = 2**26  # of all spike trains: longer chunks than fit here are not kept
-ROW_BYTES = 2**15  # of a group of rows that is multiplied at once: about a level 1 cache
-SUM_BITS = 15  # of a sum that the AVX2 instruction keeps, beside its sign
+ROWS = 48  # pixels of an image that are multiplied at once: whole tiles, and their charges in cache
+SUM_BITS = 15  # of a sum that the AVX2 instructions keep, beside its sign
+QUIET = 127  # largest value of rows that are read as they are
 MAX_CENTRED = 127  # largest weight of which two products with 128 fit into them
 KIND_INPUT, KIND_NEURONS, KIND_SUM_POOL, KIND_MAX_POOL, KIND_HEAD = range(5)
 NARROW, WIDE, IDENTITY = range(3)
@@ -51,12 +53,15 @@ class Packed(Layout):
         bounds: Of that graph.
         shapes: Of its nodes.
         chunk: Time-steps at a time, at most ``MAX_CHUNK``; fewer are used if memory is short.
+        shorts: As for ``Layout``.
     """
 
     whole: ClassVar[bool] = False  # counts in one step
 
-    def __init__(self, graph: Graph, bounds: Bounds, shapes: dict[str, Shape], chunk: int) -> None:
-        super().__init__(graph, shapes)
+    def __init__(
+        self, graph: Graph, bounds: Bounds, shapes: dict[str, Shape], chunk: int, *, shorts: bool
+    ) -> None:
+        super().__init__(graph, shapes, shorts)
         self._steps = bounds.layer_steps
         self._arrays: list[Any] = []  # what the structures point at
         self.index = {INPUT: 0} | {node.name: i for i, node in enumerate(graph.nodes, start=1)}
@@ -87,7 +92,8 @@ class Packed(Layout):
         struct.lanes, struct.steps, struct.blocks = lanes, steps, lanes // LANES
         struct.offset, struct.wide = self._offset(name), name not in self.ranges
         struct.pad = pad = self.pads.get(name, 0)
-        train = (height + 2 * pad) * (width + 2 * pad) * steps * lanes
+        struct.shorts = self.shorts and name == INPUT
+        train = (height + 2 * pad) * (width + 2 * pad) * steps * lanes + struct.shorts * SHORT
         if struct.wide:
             struct.wide_spikes = self._zeros(train, np.int32)
             struct.silence = self._zeros(lanes, np.int32)
@@ -148,6 +154,7 @@ class Packed(Layout):
         """Weights of all synapses side by side, in the order in which a row is gathered."""
         lanes = self.lanes[node.name]
         narrow: list[NDArray[np.int8]] = []
+        silent: list[NDArray[np.int64]] = []  # (out, places)
         wide: list[NDArray[np.int8]] = []
         correction = np.zeros(lanes, np.int64)
         array = (SynapseStruct * len(node.synapses))()
@@ -174,14 +181,23 @@ class Packed(Layout):
                 continue
             offset, top = self.ranges[synapse.source]
             out.width = self._width(synapse.source, channels)
-            padding = ((0, 0), (0, 0), (0, 0), (0, out.width - channels))
-            narrow.append(np.pad(rows, padding).reshape(len(rows), -1))
+            if self.shorts and synapse.source == INPUT:
+                struct.shorts = True
+                narrow.append(_as_shorts(rows))
+            else:
+                unread = ((0, 0), (0, 0), (0, 0), (0, out.width - channels))
+                narrow.append(np.pad(rows, unread).reshape(len(rows), -1))
             struct.top = max(struct.top, top)
-            correction[: len(rows)] -= offset * narrow[-1].sum(axis=1, dtype=np.int64)
+            silent.append(offset * rows.sum(axis=3, dtype=np.int64).reshape(len(rows), -1))
+            correction[: len(rows)] -= silent[-1].sum(axis=1)
         self._arrays.append(array)
         struct.synapses, struct.synapse = len(array), ctypes.addressof(array)
         if isinstance(node, Neurons):
             self._weights(struct, narrow, wide, correction.astype(np.int32))
+            if silent and struct.top <= QUIET:  # others are read as something else
+                places = np.concatenate(silent, axis=1).T.astype(np.int32)
+                places = np.pad(places, ((0, 0), (0, lanes - places.shape[1])))
+                struct.silent = self._keep(np.ascontiguousarray(places))
 
     def _weights(
         self,
@@ -192,10 +208,9 @@ class Packed(Layout):
     ) -> None:
         weight = _side_by_side(narrow, struct.lanes)
         largest = int(np.abs(weight.astype(np.int32)).max(initial=0))
-        pair = 2 * struct.top * largest
-        struct.fours = 2**SUM_BITS // (pair + 1)  # the largest sum is below 2^15
+        struct.fours = _summable(weight, struct.top)
         struct.row_bytes = weight.shape[1]
-        struct.group = self._group(struct.row_bytes)
+        struct.group = max(self.chunk, ROWS)
         blocks = weight.reshape(struct.blocks, LANES, struct.row_bytes // 4, 4)
         struct.weight = self._keep(np.ascontiguousarray(blocks.transpose(0, 2, 1, 3)))
         struct.correction = self._keep(correction)
@@ -220,19 +235,13 @@ class Packed(Layout):
         program.nodes, program.node_count = ctypes.addressof(self.nodes), len(self.nodes)
         program.whole, program.incremental = self.whole, self.incremental
         program.chunk = self.chunk
-        gathered = 0 if self.whole else max(s.group * s.row_bytes for s in layers)
-        program.rows = self._zeros(gathered, np.uint8)
         program.wide_rows = self._zeros(max(s.group * s.row_words for s in layers), np.int32)
         program.charge = self._zeros(group * lanes, np.int32)
-        parts = max(struct.synapses for struct in layers)
+        program.correction = self._zeros(lanes, np.int32)
+        parts = max(struct.taps for struct in layers)
         program.parts = self._zeros(parts * ctypes.sizeof(PartStruct) // 8, np.int64)
-        program.taps = self._zeros(2 * max(struct.taps for struct in layers), np.int64)
         program.vector = self._zeros(self._vector_size(graph), np.int32)
         return program
-
-    def _group(self, row_bytes: int) -> int:
-        """How many rows are multiplied at once."""
-        return max(self.chunk, min(64, ROW_BYTES // max(1, row_bytes)))
 
     def _vector_size(self, graph: Graph) -> int:
         """Counts of a head's source and, behind them, of the chain of pools that it ends."""
@@ -259,6 +268,37 @@ class IncrementalPacked(Packed):
     """The same for a network that is charged with what has changed since the frame before."""
 
     incremental = True
+
+
+def _summable(weight: NDArray[np.int8], top: int) -> int:
+    """How many fours of inputs, from 0 to ``top``, the sums of 16 bits hold, whatever the inputs.
+
+    Args:
+        weight: (lanes, inputs). A sum is of every other pair of inputs, and of one lane.
+        top: At most 127.
+
+    Returns:
+        The row divided as evenly as may be: one sum after another begins after so many fours.
+    """
+    pairs = np.abs(weight.astype(np.int64)).reshape(len(weight), -1, 2, 2).sum(axis=3)
+    count = int(pairs.shape[1])
+    if count == 0:
+        return 1
+    parts = 1 + (int(top * pairs.sum(axis=1).max()) >> SUM_BITS)  # at least
+    while (size := -(-count // parts)) > 1:
+        sums = np.add.reduceat(pairs, np.arange(0, count, size), axis=1)
+        if top * sums.max() < 2**SUM_BITS:
+            break
+        parts = -(-count // (size - 1))  # the fewest of the next smaller size
+    return size
+
+
+def _as_shorts(rows: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Weights (out, kernel_h, kernel_w, in) as int16, in bytes: lines filled up to whole fours."""
+    out, height, width, inputs = rows.shape
+    lines = rows.reshape(out, height, width * inputs).astype(np.int16)
+    lines = np.pad(lines, ((0, 0), (0, 0), (0, width * inputs % 2)))
+    return np.ascontiguousarray(lines).view(np.int8).reshape(out, -1)
 
 
 def _side_by_side(rows: Sequence[NDArray[np.int8]], lanes: int) -> NDArray[np.int8]:

@@ -21,13 +21,13 @@ class NodeStruct(ctypes.Structure):
 
     _fields_ = [
         *((name, c_int32) for name in ("kind", "height", "width", "channels", "lanes", "steps")),
-        *((name, c_int32) for name in ("offset", "pad", "wide")),
+        *((name, c_int32) for name in ("offset", "pad", "wide", "shorts")),
         *((name, c_void_p) for name in ("spikes", "wide_spikes", "mask", "tracer", "silence")),
         *((name, c_int32) for name in ("source", "kernel_h", "kernel_w", "stride", "padding")),
         *((name, c_int32) for name in ("synapses", "blocks")),
         ("synapse", c_void_p),
         *((name, c_int32) for name in ("group", "row_bytes", "top", "fours")),
-        *((name, c_void_p) for name in ("weight", "correction", "centred")),
+        *((name, c_void_p) for name in ("weight", "correction", "silent", "centred")),
         *((name, c_int32) for name in ("row_words", "n_min", "n_max", "taps")),
         *((name, c_void_p) for name in ("wide_weight", "threshold", "inverse", "start")),
         *((name, c_void_p) for name in ("recurrent", "before", "v")),
@@ -49,7 +49,7 @@ class PartStruct(ctypes.Structure):
 
     _fields_ = [
         ("from", c_void_p),
-        *((name, c_int64) for name in ("step", "segments", "bytes", "stride")),
+        *((name, c_int64) for name in ("step", "segments", "bytes", "stride", "at")),
     ]
 
 
@@ -59,7 +59,7 @@ class ProgramStruct(ctypes.Structure):
     _fields_ = [
         ("nodes", c_void_p),
         *((name, c_int64) for name in ("node_count", "whole", "incremental", "chunk")),
-        *((name, c_void_p) for name in ("rows", "wide_rows", "charge", "taps", "parts", "vector")),
+        *((name, c_void_p) for name in ("wide_rows", "charge", "correction", "parts", "vector")),
     ]
 
 

@@ -8,20 +8,17 @@ import torch
 from torch import Tensor
 
 from crnn_snn_ros.core.engines.base import Carry, FrameResult
-from crnn_snn_ros.core.engines.native import LibraryEngine
+from crnn_snn_ros.core.engines.native import SHORTS, LibraryEngine
 from crnn_snn_ros.core.engines.native_layout import LANES, Range
 from crnn_snn_ros.core.engines.native_pack import Packed
 from crnn_snn_ros.core.engines.native_structs import NodeStruct
-from crnn_snn_ros.core.graph import INPUT, Conv, Graph, Head, Neurons, SumPool
-
-ROWS = 48  # pixels multiplied before they are counted: whole tiles, and their charges in cache
+from crnn_snn_ros.core.graph import INPUT, Graph, Neurons, SumPool
 
 
 class WholePacked(Packed):
     """One step, at which every node sends its counts.
 
-    No row is gathered: kernels read from the images, which have a margin wide enough for it, and
-    taps lie as wide as their source stores them.
+    All of them lie in images.
     """
 
     whole = True
@@ -34,19 +31,11 @@ class WholePacked(Packed):
     def _sent(self, node: Neurons) -> Range:
         return Range(-node.n_min, node.n_max - node.n_min)
 
-    def _pads(self, graph: Graph) -> dict[str, int]:
-        pads: dict[str, int] = {}
-        for node in graph.nodes:
-            for synapse in node.synapses if isinstance(node, Neurons | Head) else ():
-                if isinstance(synapse, Conv):
-                    pads[synapse.source] = max(synapse.padding, pads.get(synapse.source, 0))
-        return pads
+    def _lies_in_image(self, graph: Graph, name: str) -> bool:  # noqa: ARG002
+        return True
 
     def _width(self, source: str, channels: int) -> int:  # noqa: ARG002
         return self.lanes[source]
-
-    def _group(self, row_bytes: int) -> int:  # noqa: ARG002
-        return ROWS
 
     def _results(self, struct: NodeStruct, name: str) -> None:
         """Bytes where they fit, for that is an eighth to write; floats for a carry."""
@@ -105,7 +94,8 @@ class NativeCollapsedEngine(LibraryEngine):
         self._heads = [head.name for head in graph.heads()]
 
     def _pack(self) -> Packed:
-        return WholePacked(self.graph, self.bounds, self.shapes, chunk=1)
+        shorts = self.path in SHORTS
+        return WholePacked(self.graph, self.bounds, self.shapes, chunk=1, shorts=shorts)
 
     def step(
         self,

@@ -14,8 +14,7 @@
 namespace native {
 namespace {
 
-// What fits into s8 as well: the largest value of a row that is not loud.
-constexpr int QUIET = 127;
+constexpr int QUIET_TOP = 127;  // largest value of a quiet row
 #if defined(NATIVE_AVX2)
 constexpr bool CENTRES = true;  // loud rows
 #else
@@ -25,7 +24,7 @@ constexpr bool CENTRES = false;
 #if defined(NATIVE_AVX512VNNI)
 constexpr int TILE_ROWS = 12, TILE_BLOCKS = 2;  // 24 accumulators of 32 registers
 
-template <int R, int B, bool Loud>
+template <int R, int B, Rows Kind>
 void tile(const Product& p) {
     __m512i sum[R][B];
     NATIVE_UNROLL
@@ -56,7 +55,7 @@ void tile(const Product& p) {
 constexpr int TILE_ROWS = 5, TILE_BLOCKS = 1;  // 20 accumulators of 32 registers
 constexpr int QUARTERS = LANES / 4;            // registers of a block
 
-template <int R, int B, bool Loud>
+template <int R, int B, Rows Kind>
 void tile(const Product& p) {
     int32x4_t sum[R][QUARTERS];
     NATIVE_UNROLL
@@ -73,11 +72,11 @@ void tile(const Product& p) {
             // The instruction takes s8: right for u8 up to 127. A loud input is split into its
             // lowest bit and twice its half.
             const int8x16_t half = vreinterpretq_s8_u8(vshrq_n_u8(x, 1));
-            if (Loud) x = vandq_u8(x, vdupq_n_u8(1));
+            if (Kind == LOUD) x = vandq_u8(x, vdupq_n_u8(1));
             NATIVE_UNROLL
             for (int q = 0; q < QUARTERS; ++q) {
                 sum[r][q] = vdotq_s32(sum[r][q], vreinterpretq_s8_u8(x), w[q]);
-                if (Loud) sum[r][q] = vdotq_s32(vdotq_s32(sum[r][q], half, w[q]), half, w[q]);
+                if (Kind == LOUD) sum[r][q] = vdotq_s32(vdotq_s32(sum[r][q], half, w[q]), half, w[q]);
             }
         }
     });
@@ -101,7 +100,7 @@ __attribute__((noinline)) void add_stretch(int32_t* total, const uint8_t* from, 
     std::memcpy(total, sum, sizeof sum);
 }
 
-template <int R, int B, bool Loud>
+template <int R, int B, Rows Kind>
 void tile(const Product& p) {
     for (int r = 0; r < R; ++r) {
         int32_t* const sum = p.charge + r * p.lanes;
@@ -114,47 +113,53 @@ void tile(const Product& p) {
 #endif
 
 // A tile of exactly that height.
-template <int R, int B, bool Loud>
+template <int R, int B, Rows Kind>
 void tile_of(const Product& p, long rows) {
     if constexpr (R > 0) {
-        if (rows == R) tile<R, B, Loud>(p);
-        else tile_of<R - 1, B, Loud>(p, rows);
+        if (rows == R) tile<R, B, Kind>(p);
+        else tile_of<R - 1, B, Kind>(p, rows);
     }
 }
 
 // More rows than a tile holds, but fewer than two, are divided evenly.
-template <int B, bool Loud>
+template <int B, Rows Kind>
 void panel(Product p, long rows) {
     while (rows > 0) {
         const long some = rows >= 2 * TILE_ROWS ? TILE_ROWS
                           : rows > TILE_ROWS   ? (rows + 1) / 2
                                                : rows;
-        tile_of<TILE_ROWS, B, Loud>(p, some);
+        tile_of<TILE_ROWS, B, Kind>(p, some);
         p.row += some;
         p.charge += some * p.lanes;
         rows -= some;
     }
 }
 
-template <bool Loud>
+template <Rows Kind>
 void multiply_all(Product p, long rows, int blocks) {
     for (; blocks >= TILE_BLOCKS; blocks -= TILE_BLOCKS) {
-        panel<TILE_BLOCKS, Loud>(p, rows);
+        panel<TILE_BLOCKS, Kind>(p, rows);
         p.weight += TILE_BLOCKS * p.panel;
         p.correction += TILE_BLOCKS * LANES;
         p.charge += TILE_BLOCKS * LANES;
     }
-    if (blocks > 0) panel<1, Loud>(p, rows);
+    if (blocks > 0) panel<1, Kind>(p, rows);
 }
 
-inline void multiply(const Node& node, const Part* parts, int part_count, long count,
-                     int32_t* charge) {
-    const bool centred = CENTRES && node.top > QUIET && node.centred;
-    const Product p{parts, parts + part_count, long(node.row_bytes) * LANES, node.weight,
-                    centred ? node.centred : node.correction, charge, node.lanes, 0, node.fours,
-                    centred};
-    if (node.top > QUIET) multiply_all<true>(p, count, node.blocks);
-    else multiply_all<false>(p, count, node.blocks);
+// Of rows `first` on, as many as `count`.
+inline void multiply(const Node& node, const Part* parts, const Part* parts_end, long first,
+                     long count, const int32_t* correction, int32_t* charge) {
+    Product p{parts, parts_end, long(node.row_bytes) * LANES, node.weight,
+              correction, charge, node.lanes, first, node.fours};
+    if constexpr (CENTRES) {
+        if (node.shorts) return multiply_all<SHORTS>(p, count, node.blocks);
+        if (node.top > QUIET_TOP && node.centred) {
+            p.correction = node.centred;
+            return multiply_all<CENTRED>(p, count, node.blocks);
+        }
+    }
+    if (node.top > QUIET_TOP) multiply_all<LOUD>(p, count, node.blocks);
+    else multiply_all<QUIET>(p, count, node.blocks);
 }
 
 }  // namespace

@@ -12,15 +12,16 @@ constexpr int TILE_ROWS = 5, TILE_BLOCKS = 1;  // 10 accumulators of 16 register
 constexpr int TILE_ROWS = 6, TILE_BLOCKS = 1;  // 12
 #endif
 
-template <bool Loud>
-inline __m256i dot(__m256i sum, __m256i x, __m256i w) {
+template <Rows Kind>
+NATIVE_INLINE __m256i dot(__m256i sum, __m256i x, __m256i w) {
 #if defined(NATIVE_AVXVNNI)
     return _mm256_dpbusd_avx_epi32(sum, x, w);
 #else
+    if (Kind == SHORTS) return _mm256_add_epi32(sum, _mm256_madd_epi16(x, w));
     // maddubs adds two products in int16 and saturates: exact for u8 up to 127. A loud input is
     // split into its lowest bit and the rest, halved.
     const __m256i one = _mm256_set1_epi16(1);
-    if (Loud) {
+    if (Kind == LOUD) {
         const __m256i half = _mm256_and_si256(_mm256_srli_epi16(x, 1), _mm256_set1_epi8(127));
         const __m256i pairs = _mm256_maddubs_epi16(half, w);
         sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(2)));
@@ -43,7 +44,7 @@ NATIVE_INLINE void store_tile(const Product& p, const __m256i (&low)[R], const _
     }
 }
 
-template <int R, bool Loud>
+template <int R, Rows Kind>
 NATIVE_INLINE void tile_by_fours(const Product& p) {
     __m256i low[R], high[R];
     NATIVE_UNROLL
@@ -53,8 +54,8 @@ NATIVE_INLINE void tile_by_fours(const Product& p) {
         NATIVE_UNROLL
         for (int r = 0; r < R; ++r) {
             const __m256i x = _mm256_set1_epi32(four(from + r * step));
-            low[r] = dot<Loud>(low[r], x, w_low);
-            high[r] = dot<Loud>(high[r], x, w_high);
+            low[r] = dot<Kind>(low[r], x, w_low);
+            high[r] = dot<Kind>(high[r], x, w_high);
         }
     });
     store_tile<R>(p, low, high);
@@ -66,36 +67,54 @@ NATIVE_INLINE void add_shorts(__m256i& sum, __m256i more) {
     asm("vpaddw %1, %0, %0" : "+x"(sum) : "x"(more));
 }
 
+// Add sums of pairs to the charges, and begin new ones.
+template <int R>
+NATIVE_INLINE void widen(const Product& p, __m256i (&low)[R], __m256i (&high)[R]) {
+    const __m256i one = _mm256_set1_epi16(1);
+    NATIVE_UNROLL
+    for (int r = 0; r < R; ++r) {
+        auto* to = reinterpret_cast<__m256i*>(p.charge + r * p.lanes);
+        const __m256i wide[] = {_mm256_madd_epi16(low[r], one), _mm256_madd_epi16(high[r], one)};
+        _mm256_storeu_si256(to, _mm256_add_epi32(load256(to), wide[0]));
+        _mm256_storeu_si256(to + 1, _mm256_add_epi32(load256(to + 1), wide[1]));
+        low[r] = high[r] = _mm256_setzero_si256();
+    }
+}
+
 // Pairs of products are summed in int16 as long as they fit there, and only then widened.
+// (Its loops are written out, or GCC 12 takes the sums out of their registers.)
 template <int R>
 NATIVE_INLINE void tile_by_pairs(const Product& p) {
-    const __m256i one = _mm256_set1_epi16(1);
     for (int r = 0; r < R; ++r)
         std::memcpy(p.charge + r * p.lanes, p.correction, LANES * sizeof *p.charge);
-    for_each_stretch(p, [&](const uint8_t* from, long bytes, long step, const int8_t* weight) {
-        for (long left = bytes; left > 0;) {
-            __m256i low[R] = {}, high[R] = {};
-            const long run = left < 4 * p.fours ? left : 4 * p.fours;
-            for (const uint8_t* end = from + run; from < end; from += 4, weight += 4 * LANES) {
-                const __m256i w_low = load256(weight), w_high = load256(weight + 32);
-                NATIVE_UNROLL
-                for (int r = 0; r < R; ++r) {
-                    const __m256i x = _mm256_set1_epi32(four(from + r * step));
-                    add_shorts(low[r], _mm256_maddubs_epi16(x, w_low));
-                    add_shorts(high[r], _mm256_maddubs_epi16(x, w_high));
-                }
-            }
-            left -= run;
-            NATIVE_UNROLL
-            for (int r = 0; r < R; ++r) {
-                auto* to = reinterpret_cast<__m256i*>(p.charge + r * p.lanes);
-                const __m256i wide[] = {_mm256_madd_epi16(low[r], one),
-                                        _mm256_madd_epi16(high[r], one)};
-                _mm256_storeu_si256(to, _mm256_add_epi32(load256(to), wide[0]));
-                _mm256_storeu_si256(to + 1, _mm256_add_epi32(load256(to + 1), wide[1]));
+    __m256i low[R] = {}, high[R] = {};
+    long free = 4 * p.fours;
+    for (const Part* part = p.parts; part < p.parts_end; ++part) {
+        const long step = part->step, bytes = part->bytes;
+        const uint8_t* line = part->from + p.row * step;
+        const int8_t* weight = p.weight + part->at * LANES;
+        for (long segment = part->segments; segment > 0; --segment, line += part->stride) {
+            const uint8_t* from = line;
+            for (long left = bytes; left > 0;) {
+                const long run = left < free ? left : free;
+                const int8_t* const end = weight + run * LANES;
+                do {
+                    const __m256i w_low = load256(weight), w_high = load256(weight + 32);
+                    NATIVE_UNROLL
+                    for (int r = 0; r < R; ++r) {
+                        const __m256i x = _mm256_set1_epi32(four(from + r * step));
+                        add_shorts(low[r], _mm256_maddubs_epi16(x, w_low));
+                        add_shorts(high[r], _mm256_maddubs_epi16(x, w_high));
+                    }
+                    from += 4, weight += 4 * LANES;
+                    asm("" : "+r"(from), "+r"(weight));  // or they are computed again behind
+                } while (weight < end);
+                left -= run, free -= run;
+                if (free == 0) widen<R>(p, low, high), free = 4 * p.fours;
             }
         }
-    });
+    }
+    widen<R>(p, low, high);
 }
 
 // x - 128 = sign * |x - 128|: the product of its magnitude and the weight with its sign.
@@ -122,13 +141,13 @@ NATIVE_INLINE void tile_centred(const Product& p) {
 }
 #endif
 
-template <int R, int B, bool Loud>
+template <int R, int B, Rows Kind>
 void tile(const Product& p) {
 #if !defined(NATIVE_AVXVNNI)
-    if constexpr (!Loud) return tile_by_pairs<R>(p);
-    if (p.centred) return tile_centred<R>(p);
+    if constexpr (Kind == QUIET) return tile_by_pairs<R>(p);
+    if constexpr (Kind == CENTRED) return tile_centred<R>(p);
 #endif
-    tile_by_fours<R, Loud>(p);
+    tile_by_fours<R, Kind>(p);
 }
 
 }  // namespace

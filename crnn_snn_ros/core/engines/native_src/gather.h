@@ -1,4 +1,4 @@
-// What comes in: pixels, the carry, and rows of spikes as the products read them.
+// What comes in: pixels, the carry, and where the products read their rows.
 
 #pragma once
 #include "stream.h"
@@ -24,6 +24,25 @@ inline void load_pixels(const int8_t* plane, long next, long planes, long width,
             to[c] = uint8_t((c < planes ? plane[c * next + x] : 0) ^ 0x80);
 }
 
+// The same as int16, with nothing between them. (Of three planes a word is one short too long: a 0
+// in the margin, or at the end, or where the next pixel will be.)
+inline void load_shorts(const int8_t* plane, long next, long planes, long width, int16_t* to) {
+    if (planes < 3 || planes > 4) {
+        for (long x = 0; x < width; ++x)
+            for (long c = 0; c < planes; ++c) *to++ = plane[c * next + x];
+        return;
+    }
+    const int8_t* last = plane + (planes - 1) * next;
+    const uint64_t keep = planes == 4 ? ~uint64_t{} : 0;
+    for (long x = 0; x < width; ++x, to += planes) {
+        const uint64_t word = uint64_t(uint16_t(plane[x])) |
+                              uint64_t(uint16_t(plane[next + x])) << 16 |
+                              uint64_t(uint16_t(plane[2 * next + x])) << 32 |
+                              (uint64_t(uint16_t(last[x])) << 48 & keep);
+        std::memcpy(to, &word, sizeof word);
+    }
+}
+
 // Pixels as u8, x + 128, interleaved. They are sent at the first time-step only.
 void Stream::load_input(const Node& node) {
     if (node.wide) return load_changes(node);
@@ -33,6 +52,10 @@ void Stream::load_input(const Node& node) {
         for (long p = 0; p < count; ++p) node.mask[p] = mask;
     if (start > 0) return;
     const int8_t* frame = call.frame + index * node.channels * count;
+    for (long y = 0; y < node.height && node.shorts; ++y)
+        load_shorts(frame + y * node.width, count, node.channels, node.width,
+                    reinterpret_cast<int16_t*>(node.spikes + stored(node, y, 0) * node.lanes));
+    if (node.shorts) return;
     for (long first = 0; first < node.channels; first += 4) {
         const long planes = node.channels - first < 4 ? node.channels - first : 4;
         for (long y = 0; y < node.height; ++y)
@@ -74,113 +97,95 @@ void Stream::load_carry(const Node& node) {
     if (reach > settled_at) settled_at = reach;
 }
 
-// Note where each tap of a pixel reads: its source, or silence (outside of the image, or a source
-// pixel without a spike). Returns the steps at which any of them fired. The input needs no taps.
-uint64_t Stream::gather_taps(const Node& node, long pixel) {
-    uint64_t arrivals = 0;
-    Tap* tap = program.taps;
-    const long y = pixel / node.width, x = pixel % node.width;
+// Where the pixels of a line, from x on, read their inputs, which lie in images. Returns the end of
+// the parts.
+Part* Stream::lay_lines(const Node& node, long y, long x) {
+    Part* part = program.parts;
+    long at = 0;
     for (int s = 0; s < node.synapses; ++s) {
         const Synapse& synapse = node.synapse[s];
+        if (synapse.form != NARROW) continue;
         const Node& source = program.nodes[synapse.source];
-        if (source.kind == INPUT && !source.wide) {
-            arrivals |= start == 0;
-            continue;
-        }
-        const long height = source.height, width = source.width, size = spike_size(source);
-        const long step = source.lanes * size, train = source.steps * step;
-        const auto* spikes = source.wide ? reinterpret_cast<const uint8_t*>(source.wide_spikes)
-                                         : source.spikes;
-        const uint64_t* masks = source.mask;
-        const Tap silent = {source.silence, 0};
         const long top = y * synapse.stride - synapse.padding;
         const long left = x * synapse.stride - synapse.padding;
-        const long bottom = top + synapse.kernel_h, right = left + synapse.kernel_w;
-        for (long sy = top; sy < bottom; ++sy)
-            for (long sx = left; sx < right; ++sx, ++tap) {
-                *tap = silent;
-                if (sy < 0 || sy >= height || sx < 0 || sx >= width) continue;
-                const long at = sy * width + sx;
-                const uint64_t mask = masks[at];
-                arrivals |= mask;
-                if (mask) *tap = {spikes + at * train, step};
+        const long lanes = source.lanes, next = source.width + 2l * source.pad;
+        const long bytes = (synapse.kernel_w * lanes + 3) & ~3;  // odd shorts have a last weight 0
+        *part++ = {source.spikes + stored(source, top, left) * lanes, synapse.stride * lanes,
+                   synapse.kernel_h, bytes, next * lanes, at};
+        at += synapse.kernel_h * bytes;
+    }
+    return part;
+}
+
+// Where each place of the kernels of a pixel reads its spikes, at steps from `now` on: sources that
+// ended before are silent. Returns the steps at which any of the others fires.
+uint64_t Stream::lay_taps(const Node& node, long pixel, long now) {
+    uint64_t arrivals = 0;
+    lasting = steps;
+    correction = node.correction;
+    wide_end = program.parts;
+    constexpr Form FORMS[] = {NARROW, IDENTITY, WIDE};
+    for (const Form form : FORMS) {
+        long place = 0, at = 0;
+        for (int s = 0; s < node.synapses; ++s) {
+            const Synapse& synapse = node.synapse[s];
+            if (synapse.form != form) continue;
+            const Node& source = program.nodes[synapse.source];
+            if (form == IDENTITY) {
+                arrivals |= source.mask[pixel];
+                continue;
             }
+            const bool over = source.steps <= now;
+            if (!over && source.steps < lasting) lasting = source.steps;
+            arrivals |= lay_taps(node, synapse, pixel, over, place, at);
+            const long places = long(synapse.kernel_h) * synapse.kernel_w;
+            place += places, at += places * synapse.width;
+        }
+        if (form == NARROW) narrow_end = wide_end;
     }
     return arrivals;
 }
 
-inline uint8_t* copy(uint8_t* to, const uint8_t* from, long bytes) {  // a multiple of 4
-    for (; bytes >= 16; bytes -= 16, to += 16, from += 16) std::memcpy(to, from, 16);
-    for (; bytes > 0; bytes -= 4, to += 4, from += 4) std::memcpy(to, from, 4);
-    return to;
-}
-
-template <int Bytes>
-inline uint8_t* copy_taps(uint8_t* to, const Tap* tap, long taps, long t, long bytes) {
-    for (long i = 0; i < taps; ++i) {
-        const uint8_t* from = tap[i].from + t * tap[i].step;
-        if (Bytes) std::memcpy(to, from, Bytes), to += Bytes;
-        else to = copy(to, from, bytes);
-    }
-    return to;
-}
-
-// Rows of a kernel lie side by side in the input, which has one time-step only.
-uint8_t* Stream::copy_pixels(uint8_t* to, const Node& node, const Synapse& synapse, long pixel,
-                             bool now) {
+// Silence is what lies outside of the image, or has no spike.
+uint64_t Stream::lay_taps(const Node& node, const Synapse& synapse, long pixel, bool over,
+                          long place, long at) {
+    uint64_t arrivals = 0;
     const Node& source = program.nodes[synapse.source];
-    const long width = synapse.width, kernel_w = synapse.kernel_w;
+    const long height = source.height, width = source.width, size = spike_size(source);
+    const long step = source.lanes * size, train = source.steps * step;
+    const long bytes = synapse.width * size;
+    const auto* spikes = source.wide ? reinterpret_cast<const uint8_t*>(source.wide_spikes)
+                                     : source.spikes;
+    const bool skips = synapse.form == NARROW && node.silent;
     const long top = pixel / node.width * synapse.stride - synapse.padding;
     const long left = pixel % node.width * synapse.stride - synapse.padding;
-    const long first = left < 0 ? -left : 0;  // columns that are inside of the image
-    const long last = left + kernel_w > source.width ? source.width - left : kernel_w;
-    for (long sy = top; sy < top + synapse.kernel_h; ++sy) {
-        if (!now || sy < 0 || sy >= source.height) {
-            std::memset(to, source.offset, kernel_w * width);
-            to += kernel_w * width;
-            continue;
+    const long bottom = top + synapse.kernel_h, right = left + synapse.kernel_w;
+    for (long y = top; y < bottom; ++y)
+        for (long x = left; x < right; ++x, ++place, at += bytes) {
+            const bool outside = over || y < 0 || y >= height || x < 0 || x >= width;
+            const uint64_t mask = outside ? 0 : source.mask[y * width + x];
+            arrivals |= mask;
+            if (mask) *wide_end++ = {spikes + stored(source, y, x) * train, step, 1, bytes, 0, at};
+            else if (skips) skip_place(node, place);
+            else *wide_end++ = {source.silence, 0, 1, bytes, 0, at};
         }
-        for (long c = 0; c < first; ++c) to = copy(to, source.silence, width);
-        const uint8_t* row = source.spikes + (sy * source.width + left + first) * width;
-        to = copy(to, row, (last - first) * width);
-        for (long c = last; c < kernel_w; ++c) to = copy(to, source.silence, width);
-    }
-    return to;
+    return arrivals;
 }
 
-void Stream::gather_rows(const Node& node, long pixel, uint64_t arrivals, uint8_t* rows,
-                         int32_t* wide_rows) {
-    for (; arrivals; arrivals &= arrivals - 1) {
-        const long t = __builtin_ctzll(arrivals);
-        Tap* tap = program.taps;
-        for (int s = 0; s < node.synapses; ++s) {
-            const Synapse& synapse = node.synapse[s];
-            const Node& source = program.nodes[synapse.source];
-            if (source.kind == INPUT && !source.wide) {
-                if (synapse.form == NARROW)
-                    rows = copy_pixels(rows, node, synapse, pixel, t == 0 && start == 0);
-                continue;
-            }
-            const long taps = long(synapse.kernel_h) * synapse.kernel_w, width = synapse.width;
-            const long at = t < source.steps ? t : 0;
-            if (t >= source.steps)  // over for good, while another source goes on
-                for (long i = 0; i < taps; ++i) tap[i] = {source.silence, 0};
-            if (synapse.form == WIDE) {
-                auto* to = reinterpret_cast<uint8_t*>(wide_rows);
-                copy_taps<0>(to, tap, taps, at, width * sizeof *wide_rows);
-                wide_rows += taps * width;
-            } else if (synapse.form == NARROW && width == 16) {
-                rows = copy_taps<16>(rows, tap, taps, at, width);
-            } else if (synapse.form == NARROW && width == 32) {
-                rows = copy_taps<32>(rows, tap, taps, at, width);
-            } else if (synapse.form == NARROW && width == 64) {
-                rows = copy_taps<64>(rows, tap, taps, at, width);
-            } else if (synapse.form == NARROW) {
-                rows = copy_taps<0>(rows, tap, taps, at, width);
-            }
-            tap += taps;
-        }
-    }
+// A place that is not read has no offset either.
+inline void Stream::skip_place(const Node& node, long place) {
+    const int32_t* share = node.silent + place * node.lanes;
+    for (long lane = 0; lane < node.lanes; lane += WIDTH)
+        store(program.correction + lane, load<Ints>(correction + lane) + load<Ints>(share + lane));
+    correction = program.correction;
+}
+
+// Rows of WIDE synapses side by side, as `add_wide` reads them.
+void Stream::gather_steps(long first, long last) {
+    auto* to = reinterpret_cast<uint8_t*>(program.wide_rows);
+    for (long t = first; t < last; ++t)
+        for (const Part* part = narrow_end; part < wide_end; to += part->bytes, ++part)
+            std::memcpy(to, part->from + t * part->step, part->bytes);
 }
 
 }  // namespace

@@ -1,8 +1,9 @@
 // One frame of a spiking network, layer by layer within a chunk of time-steps.
 //
-// Compiled once per instruction set (NATIVE_NAME), all alike but for dot.h. A layer gathers, for
-// each output pixel, one row of input spikes per time-step at which anything arrives; multiplies a
-// group of rows; and scans its neurons over time while their charges are still in the cache.
+// Compiled once per instruction set (NATIVE_NAME), all alike but for dot.h. A layer multiplies, for
+// each output pixel, the input spikes of the time-steps between the first and the last at which
+// anything arrives, where they lie; and scans its neurons over time while their charges are still in
+// the cache.
 
 #include "dot.h"
 #include "gather.h"
@@ -86,41 +87,61 @@ void Stream::run_neurons(const Node& node) {
         }
         return;
     }
-    Job jobs[64];
-    int waiting = 0;
-    long rows = 0;
-    for (long pixel = 0; pixel < count; ++pixel) {
-        const uint64_t arrivals = gather_taps(node, pixel);
-        if (!arrivals && !node.recurrent && !restless(node, pixel)) {
-            if (node.mask[pixel]) keep_tracer(node, pixel);
-            node.mask[pixel] = 0;
-            continue;
-        }
-        const long needed = __builtin_popcountll(arrivals);
-        gather_rows(node, pixel, arrivals, program.rows + rows * node.row_bytes,
-                    program.wide_rows + rows * node.row_words);
-        jobs[waiting++] = {pixel, rows, arrivals};
-        rows += needed;
-        if (waiting == 64 || rows + steps > node.group) {
-            fire(node, jobs, waiting, rows);
-            waiting = 0, rows = 0;
-        }
-    }
-    fire(node, jobs, waiting, rows);
+    if (start == 0 && reads_image(node)) return charge_image(node);
+    for (long pixel = 0; pixel < count; ++pixel) charge_pixel(node, pixel);
 }
 
-void Stream::fire(const Node& node, const Job* jobs, int count, long rows) {
-    const Part part{program.rows, node.row_bytes, 1, node.row_bytes, 0};
-    multiply(node, &part, 1, rows, program.charge);
-    if (node.row_words) add_wide(node, rows);
-    for (int i = 0; i < count; ++i) {
-        add_identities(node, jobs[i]);
-        scan(node, jobs[i]);
+// Whether all that a layer reads are pixels, which arrive at the first step.
+bool Stream::reads_image(const Node& node) const {
+    for (int s = 0; s < node.synapses; ++s) {
+        const Synapse& synapse = node.synapse[s];
+        const Node& source = program.nodes[synapse.source];
+        if (source.kind != INPUT || synapse.form != NARROW || synapse.width != source.lanes ||
+            source.pad < synapse.padding)
+            return false;
     }
+    return true;
+}
+
+void Stream::charge_image(const Node& node) {
+    for (long y = 0; y < node.height; ++y)
+        for (long x = 0; x < node.width; x += node.group) {
+            const long left = node.width - x;
+            const long count = left < node.group ? left : node.group;
+            multiply(node, program.parts, lay_lines(node, y, x), 0, count, node.correction,
+                     program.charge);
+            for (long p = 0; p < count; ++p)
+                scan(node, {y * node.width + x + p, 0, 1, program.charge + p * node.lanes});
+        }
+}
+
+void Stream::charge_pixel(const Node& node, long pixel) {
+    const uint64_t arrivals = lay_taps(node, pixel, 0);
+    if (!arrivals && !node.recurrent && !restless(node, pixel)) {
+        if (node.mask[pixel]) keep_tracer(node, pixel);
+        node.mask[pixel] = 0;
+        return;
+    }
+    Job job = {pixel, 0, 0, program.charge};
+    if (arrivals) job.first = __builtin_ctzll(arrivals), job.last = 64 - __builtin_clzll(arrivals);
+    for (long t = job.first, end; t < job.last; t = end) {
+        if (t >= lasting) lay_taps(node, pixel, t);
+        end = lasting < job.last ? lasting : job.last;
+        charge_steps(node, t, end, job.charge + (t - job.first) * node.lanes);
+    }
+    add_identities(node, job);
+    scan(node, job);
+}
+
+void Stream::charge_steps(const Node& node, long first, long last, int32_t* charge) {
+    multiply(node, program.parts, narrow_end, first, last - first, correction, charge);
+    if (!node.row_words) return;
+    gather_steps(first, last);
+    add_wide(node, last - first, charge);
 }
 
 // Products of wide values, in floats, which the proven bound makes exact.
-void Stream::add_wide(const Node& node, long rows) {
+void Stream::add_wide(const Node& node, long rows, int32_t* charges) {
     const long words = node.row_words;
     auto* values = reinterpret_cast<float*>(program.wide_rows);
     for (long i = 0; i < rows * words; ++i) {
@@ -129,7 +150,7 @@ void Stream::add_wide(const Node& node, long rows) {
     }
     for (long lane = 0; lane < node.lanes; lane += WIDTH) {
         const float* weight = node.wide_weight + lane;
-        int32_t* charge = program.charge + lane;
+        int32_t* charge = charges + lane;
         long row = 0;
         for (; row + WIDE_ROWS <= rows; row += WIDE_ROWS)
             wide_tile<WIDE_ROWS>(values + row * words, words, weight, node.lanes,
@@ -146,13 +167,11 @@ void Stream::add_identities(const Node& node, const Job& job) {
         if (synapse.form != IDENTITY) continue;
         const Node& source = program.nodes[synapse.source];
         const uint64_t fired = source.mask[job.pixel];
-        int32_t* charge = program.charge + job.first_row * node.lanes;
-        for (uint64_t left = job.arrivals; left; left &= left - 1, charge += node.lanes) {
-            const long t = __builtin_ctzll(left);
-            const long at = (job.pixel * source.steps + t) * source.lanes;
-            if (!(fired >> t & 1)) continue;
-            add_identity(node, synapse, source, at, charge);
-        }
+        const long at = stored(source, job.pixel / node.width, job.pixel % node.width);
+        int32_t* charge = job.charge;
+        for (long t = job.first; t < job.last; ++t, charge += node.lanes)
+            if (fired >> t & 1)
+                add_identity(node, synapse, source, (at * source.steps + t) * source.lanes, charge);
     }
 }
 

@@ -16,8 +16,11 @@ struct Product {
     long lanes;       // of a row of `charge`
     long row;
     long fours;       // see `Node`
-    bool centred;     // rows are to be read as x - 128
 };
+
+// What rows hold: u8 that fits into s8 as well, or any; u8 that is to be read as x - 128; int16,
+// two to a weight's four bytes.
+enum Rows { QUIET, LOUD, CENTRED, SHORTS };
 
 inline int32_t four(const uint8_t* at) {
     int32_t word;
@@ -29,9 +32,9 @@ inline int32_t four(const uint8_t* at) {
 // stretch of a row.
 template <class Add>
 NATIVE_INLINE void for_each_stretch(const Product& p, Add add) {
-    const int8_t* weight = p.weight;
     for (const Part* part = p.parts; part < p.parts_end; ++part) {
         const long step = part->step, bytes = part->bytes;
+        const int8_t* weight = p.weight + part->at * LANES;
         const uint8_t* from = part->from + p.row * step;
         for (long left = part->segments; left > 0; --left, from += part->stride) {
             add(from, bytes, step, weight);

@@ -38,8 +38,10 @@ struct Node {
     int32_t lanes;   // storage per time-step, >= channels
     int32_t steps;   // time-steps stored of a chunk; the node is proven silent after them
     int32_t offset;  // u8 value that means no spike
-    int32_t pad;     // pixels of margin around the image, holding `offset`; 0 in spike trains
+    int32_t pad;     // pixels of margin around an image, holding `offset`; 0 in spike trains
     int32_t wide;    // spikes are int32 in `wide_spikes`
+    int32_t shorts;  // pixels of the input are int16; `lanes` are then bytes, and all its readers
+                     // are neurons with this mark, whose weights are int16
     uint8_t* spikes;
     int32_t* wide_spikes;
     uint64_t* mask;           // per pixel: steps of this chunk with a spike
@@ -57,6 +59,8 @@ struct Node {
     int32_t fours;            // of inputs, whose products in pairs can be summed in 16 bits
     const int8_t* weight;     // [block][row_bytes / 4][LANES][4]
     const int32_t* correction;   // what the offsets add to every charge, negative
+    const int32_t* silent;       // the share of each place of the kernels in it, [place][lane],
+                                 // for a silent one is not read; null where all are read
     const int32_t* centred;      // the same of rows that are read as x - 128; null where a weight
                                  // is -128
     int32_t row_words;        // of one row of all WIDE synapses
@@ -81,17 +85,14 @@ struct Carry {  // recurrent counts of one layer, as any tensor (N, C, H, W)
     int64_t stride_n, stride_c, stride_h, stride_w;
 };
 
-struct Tap {  // where the spikes of one kernel position come from
-    const uint8_t* from;
-    int64_t step;  // bytes from one time-step to the next; 0 in silence
-};
-
-// Rows of a product: each is `segments` stretches of `bytes`, `stride` apart. Rows of an image lie
-// in it as they are; those of spike trains are gathered first, as one stretch each.
+// Rows of a product, read where they lie: each is `segments` stretches of `bytes`, `stride` apart.
+// The rows of an image are its pixels, of which a kernel reads some lines; those of spike trains are
+// time-steps, of which it reads one stretch at each of its places.
 struct Part {
     const uint8_t* from;  // of the first row
-    int64_t step;         // from one row to the next
+    int64_t step;         // from one row to the next; 0 in silence
     int64_t segments, bytes, stride;
+    int64_t at;           // of its first byte in a row, where its weights begin
 };
 
 struct Program {
@@ -100,11 +101,10 @@ struct Program {
     int64_t whole;           // counts in one step, not spikes in many
     int64_t incremental;     // nothing is reset between frames: `Call` says where the last one ended
     int64_t chunk;           // time-steps at a time
-    uint8_t* rows;           // of a group
-    int32_t* wide_rows;
+    int32_t* wide_rows;      // of a group
     int32_t* charge;
-    Tap* taps;               // of one pixel
-    Part* parts;             // of one group of rows
+    int32_t* correction;     // of a pixel at which some places are silent
+    Part* parts;             // of one pixel, or of a group of them
     int32_t* vector;         // one node's counts, for the heads
 };
 

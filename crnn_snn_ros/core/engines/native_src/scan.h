@@ -46,7 +46,7 @@ void Stream::scan(const Node& node, const Job& job) {
             const long size = before[c] < 0 ? -before[c] : before[c];
             if (size - start > reach) reach = size - start;
         }
-        if (!reach && !job.arrivals && !restless(node, job.pixel)) {
+        if (!reach && !job.last && !restless(node, job.pixel)) {
             if (node.mask[job.pixel]) keep_tracer(node, job.pixel);
             node.mask[job.pixel] = 0;
             return;
@@ -99,19 +99,18 @@ uint64_t Stream::scan_block(const Node& node, const Job& job, long lane, long re
     const long end = steps < node.steps ? steps : node.steps;
     NeuronBlock block = begin_block(node, at, lane, reach);
     static const int32_t nothing[LANES] = {};
-    const int32_t* charge = program.charge + job.first_row * node.lanes + lane;
+    const int32_t* charge = job.charge + lane;
     uint8_t* spikes = node.spikes + job.pixel * node.steps * node.lanes + lane;
     int16_t* tracer = node.tracer ? node.tracer + job.pixel * node.steps * node.lanes + lane
                                   : nullptr;
     // Up to the last arrival every step is computed, without asking what happens at it: a branch
     // that is guessed wrong costs more. After it, only as long as something fires.
-    const long arrived = job.arrivals ? 64 - __builtin_clzll(job.arrivals) : 0;
-    const long expected = arrived > reach ? arrived : reach;
+    const long expected = job.last > reach ? job.last : reach;
     uint64_t steps_fired = 0;
     bool awake = true;  // fired at the step before, so it may fire again without any charge
     long t = 0;
     for (; t < end && (t < expected || awake); ++t, spikes += node.lanes) {
-        const long charged = job.arrivals >> t & 1;
+        const long charged = (t >= job.first) & (t < job.last);
         const ByteBlock sent = block.step(charged ? charge : nothing, start + t, t < reach);
         charge += charged * node.lanes;
         store(spikes, sent);

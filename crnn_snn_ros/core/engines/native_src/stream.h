@@ -6,9 +6,10 @@
 namespace native {
 namespace {
 
-struct Job {  // a pixel whose rows are gathered
-    long pixel, first_row;
-    uint64_t arrivals;  // steps of this chunk at which a source fired
+struct Job {  // a pixel that is charged
+    long pixel;
+    long first, last;  // a source fires at steps first + 1 ... last of this chunk at most
+    int32_t* charge;   // of these steps, `lanes` each
 };
 
 struct NeuronBlock;
@@ -32,6 +33,10 @@ private:
     const bool fresh;  // begins from nothing, not where the frame before ended
     long start = 0, steps = 0;  // of the chunk: time-steps start + 1 ... start + steps
     long settled_at = 0;        // last time-step with a spike, or a recurrent one pending
+    Part* narrow_end = nullptr;  // of the parts of NARROW synapses; behind them are
+    Part* wide_end = nullptr;    // those of WIDE ones
+    const int32_t* correction = nullptr;  // of the places that are among them
+    long lasting = 0;            // steps of this chunk for which they are right
 
     void load_input(const Node& node);
     void load_changes(const Node& node);
@@ -40,13 +45,16 @@ private:
     void run_neurons(const Node& node);
     bool can_rest(const Node& node) const;
     void keep_tracer(const Node& node, long pixel);
-    uint64_t gather_taps(const Node& node, long pixel);
-    void gather_rows(const Node& node, long pixel, uint64_t arrivals, uint8_t* rows,
-                     int32_t* wide_rows);
-    uint8_t* copy_pixels(uint8_t* to, const Node& node, const Synapse& synapse, long pixel,
-                         bool now);
-    void fire(const Node& node, const Job* jobs, int count, long rows);
-    void add_wide(const Node& node, long rows);
+    bool reads_image(const Node& node) const;
+    void charge_image(const Node& node);
+    void charge_pixel(const Node& node, long pixel);
+    uint64_t lay_taps(const Node& node, long pixel, long now);
+    uint64_t lay_taps(const Node& node, const Synapse& synapse, long pixel, bool over, long place,
+                      long at);
+    void skip_place(const Node& node, long place);
+    void charge_steps(const Node& node, long first, long last, int32_t* charge);
+    void gather_steps(long first, long last);
+    void add_wide(const Node& node, long rows, int32_t* charges);
     void add_identities(const Node& node, const Job& job);
     void scan(const Node& node, const Job& job);
     uint64_t scan_block(const Node& node, const Job& job, long lane, long reach);
@@ -56,7 +64,7 @@ private:
     void read_counts(const Node& node, int32_t* values) const;
     bool would_fire() const;
     void count_layer(const Node& node);
-    int lay_parts(const Node& node, long y, long x);
+    Part* lay_lines(const Node& node, long y, long x);
     void gather_wide(const Node& node, long y, long x, long count);
     const Synapse* add_identities(const Node& node, long y, long x, long count);
     void count_pixels(const Node& node, long y, long x, long count);

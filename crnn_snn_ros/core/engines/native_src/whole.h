@@ -1,7 +1,7 @@
 // The network run once: counts instead of spikes (the engine `collapsed`).
 //
-// The products are those of dot.h, read from the images without gathering; what follows is a
-// division by the threshold in place of the scan over time.
+// The products are those of dot.h; what follows is a division by the threshold in place of the scan
+// over time.
 
 #pragma once
 #include "dot.h"
@@ -44,30 +44,14 @@ void Stream::count_layer(const Node& node) {
         for (long x = 0; x < node.width; x += node.group) {
             const long left = node.width - x;
             const long count = left < node.group ? left : node.group;
-            multiply(node, program.parts, lay_parts(node, y, x), count, program.charge);
+            multiply(node, program.parts, lay_lines(node, y, x), 0, count, node.correction,
+                     program.charge);
             if (node.row_words) {
                 gather_wide(node, y, x, count);
-                add_wide(node, count);
+                add_wide(node, count, program.charge);
             }
             count_pixels(node, y, x, count);
         }
-}
-
-// Where the pixels of a row, from x on, read their inputs.
-int Stream::lay_parts(const Node& node, long y, long x) {
-    int laid = 0;
-    for (int s = 0; s < node.synapses; ++s) {
-        const Synapse& synapse = node.synapse[s];
-        if (synapse.form != NARROW) continue;
-        const Node& source = program.nodes[synapse.source];
-        const long top = y * synapse.stride - synapse.padding;
-        const long left = x * synapse.stride - synapse.padding;
-        const long lanes = source.lanes, next = source.width + 2l * source.pad;
-        program.parts[laid++] = {source.spikes + stored(source, top, left) * lanes,
-                                 synapse.stride * lanes, synapse.kernel_h,
-                                 synapse.kernel_w * lanes, next * lanes};
-    }
-    return laid;
 }
 
 void Stream::gather_wide(const Node& node, long y, long x, long count) {
