@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import signal
+import threading
 import time
 from collections.abc import Callable
 from enum import Enum
@@ -317,15 +318,22 @@ def other_model(rig: Rig) -> None:
 
 
 def slow_subscriber(rig: Rig) -> float:
-    slow = Peer()
+    slow, hears, ended = Peer(), threading.Event(), threading.Event()
+
+    def slowly(_: Twist) -> None:
+        hears.set()
+        ended.wait(1.0)
+
     try:
-        slow.node.create_subscription(Twist, "cmd_vel", lambda _: time.sleep(1.0), 1)
-        time.sleep(0.5)
+        slow.node.create_subscription(Twist, "cmd_vel", slowly, 1)
         rig.drive()
+        while not hears.is_set():
+            rig.cruise(1)
         before, begun_s = len(rig.peer.commands()), time.monotonic()
-        rig.cruise(12)
-        assert len(rig.peer.commands()) - before >= 12
+        rig.cruise(30)
+        assert len(rig.peer.commands()) - before >= 30
     finally:
+        ended.set()  # closing must not take longer than the node waits for a frame
         slow.close()
     return begun_s
 
