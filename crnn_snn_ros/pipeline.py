@@ -23,8 +23,10 @@ from crnn_snn_ros.core.command import ControlConfig, ControlState, control
 from crnn_snn_ros.core.engines import S_ANALOG, make_engine
 from crnn_snn_ros.core.engines.base import Carry, Engine, FrameResult
 from crnn_snn_ros.core.errors import ConfigError, ConversionError
+from crnn_snn_ros.core.graph import Graph
 from crnn_snn_ros.core.types import RESET_GAP_S, Command, Frame, Prediction, elapsed_s
 from crnn_snn_ros.core.verify import random_video, verify
+from crnn_snn_ros.core.ways import WAYS, Floats, choose
 from crnn_snn_ros.io.identity import Identity, identity_if_any
 from crnn_snn_ros.io.model_file import Model, read
 from crnn_snn_ros.io.preprocess import InputContract, Past, see
@@ -142,10 +144,7 @@ class Pipeline(FrameLoop):
         self.model = model
         self.engine = engine
         self.card = dict(card or {})
-        self._scales = {head.name: head.scale for head in model.graph.heads()}
-        missing = {STEERING, COLLISION} - self._scales.keys()
-        if missing:
-            raise ConfigError(f"model has no head '{missing.pop()}', so it cannot drive a robot")
+        _require_driver(model.graph)
 
     def initial_carry(self) -> Carry:
         """See ``FrameLoop``."""
@@ -157,14 +156,47 @@ class Pipeline(FrameLoop):
 
     def predict(self, result: FrameResult) -> Prediction:
         """See ``FrameLoop``."""
-        value = {name: float(result.heads[name][0, 0]) * s for name, s in self._scales.items()}
+        said = read_heads(scaled(self.model.graph, result.heads))
         return Prediction(
-            steering_rad=value[STEERING],
-            collision_probability=sigmoid(value[COLLISION]),
+            steering_rad=said.steering_rad,
+            collision_probability=said.collision_probability,
             settled=bool(result.settled[0]),
             settle_steps=int(result.settle_steps[0]),
             spikes=sum(int(fired.sum()) for fired in result.activity.values()),
         )
+
+
+class Said(NamedTuple):
+    """What the heads of a driver say of a frame."""
+
+    steering_rad: float
+    collision_probability: float
+
+
+def scaled(graph: Graph, heads: Mapping[str, Any]) -> dict[str, Floats]:
+    """Accumulators of the heads (1, outputs), tensors or arrays, in their units, (outputs,)."""
+    return {
+        head.name: np.array(heads[head.name][0].tolist()) * head.scale for head in graph.heads()
+    }
+
+
+def read_heads(values: Mapping[str, Floats]) -> Said:
+    """What the heads (outputs,) of a driver mean; steering is an angle, or the choice of a way."""
+    steering = values[STEERING]
+    chosen = float(steering[0]) if len(steering) == 1 else choose(steering)
+    return Said(chosen, sigmoid(float(values[COLLISION][0])))
+
+
+def _require_driver(graph: Graph) -> None:
+    outputs = {head.name: len(head.bias) for head in graph.heads()}
+    for name, allowed in {STEERING: (1, WAYS), COLLISION: (1,)}.items():
+        if name not in outputs:
+            raise ConfigError(f"model has no head '{name}', so it cannot drive a robot")
+        if outputs[name] not in allowed:
+            wanted = " or ".join(map(str, allowed))
+            raise ConfigError(
+                f"head '{name}' has {outputs[name]} outputs, a driver has {wanted} there"
+            )
 
 
 def sigmoid(logit: float) -> float:

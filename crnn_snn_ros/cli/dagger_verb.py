@@ -20,6 +20,7 @@ def dagger_verb(
     bits: int = 3,
     relu_hidden: bool = False,
     motion: int = 2,
+    ways: bool = True,
     size: Annotated[SizeConfig, tyro.conf.arg(name="")] = SizeConfig(),  # noqa: B008
     driving: Annotated[DaggerConfig, tyro.conf.arg(name="")] = DaggerConfig(),  # noqa: B008
     training: Annotated[TrainConfig, tyro.conf.arg(name="")] = TrainConfig(  # noqa: B008
@@ -38,6 +39,7 @@ def dagger_verb(
         bits: Activation bits: a layer counts to 2^bits - 1 spikes.
         relu_hidden: Recurrent layers count in [0, L] instead of [-L, L].
         motion: Frames over which a channel of its own tells the network what has changed; 0: none.
+        ways: Learn what every way to steer would cost, not one angle.
         size: Layers, and how wide they are.
         driving: How much is driven.
         training: How to train: epochs of the first round (float) and of the last phase (qat).
@@ -61,8 +63,9 @@ def dagger_verb(
     width, height = setup.camera
     contract = InputContract(width, height, "rgb", motion=motion)
     network = NetworkConfig(
-        (contract.channels, height, width), bits=bits, signed_hidden=not relu_hidden, **asdict(size)
-    )
+        (contract.channels, height, width), bits=bits, signed_hidden=not relu_hidden, ways=ways,
+        **asdict(size),
+    )  # fmt: skip
     provenance = {
         "command": shlex.join(["crnn-snn", *sys.argv[1:]]),
         "data": {"source": "crnn_snn_ros simulator", "licence": "Apache-2.0", **asdict(driving)},

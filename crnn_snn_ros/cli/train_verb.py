@@ -26,6 +26,7 @@ def train_verb(
     bits: int = 3,
     relu_hidden: bool = False,
     layer_bits: tuple[tuple[str, int], ...] = (),
+    ways: bool = False,
     start: Annotated[Path | None, tyro.conf.arg(name="from")] = None,
     resume: bool = False,
     size: Annotated[SizeConfig, tyro.conf.arg(name="")] = SizeConfig(),  # noqa: B008
@@ -49,6 +50,7 @@ def train_verb(
         bits: Activation bits: a layer counts to 2^bits - 1 spikes.
         relu_hidden: Recurrent layers count in [0, L] instead of [-L, L].
         layer_bits: Layers with bits of their own, e.g. --layer-bits stem 4 rnn1 5.
+        ways: Learn what every way to steer would cost (key ways of the data), not one angle.
         start: float.safetensors to go on from; with --float-epochs 0 it is only quantized, to any
             number of bits.
         resume: Go on where the same command was cut off; from the beginning where it was not.
@@ -75,6 +77,7 @@ def train_verb(
         bits=bits,
         signed_hidden=not relu_hidden,
         layer_bits=layer_bits,
+        ways=ways,
         **asdict(size),
     )
     with joined() as ranks:

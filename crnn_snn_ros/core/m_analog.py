@@ -24,7 +24,7 @@ Trains = dict[str, list[Tensor]]
 
 def run_frame(
     graph: Graph, frame: NDArray[np.int8], carry: Trains, num_steps: int
-) -> tuple[dict[str, float], Trains]:
+) -> tuple[dict[str, NDArray[np.float64]], Trains]:
     """Run one frame for ``num_steps``; recurrent layers hear the spikes of the frame before.
 
     Args:
@@ -34,7 +34,7 @@ def run_frame(
         num_steps: T, the same for every frame of a stream.
 
     Returns:
-        First output of each head, in the head's unit, and the carry for the next frame.
+        Outputs of each head (outputs,), in its unit, and the carry for the next frame.
     """
     net = _MAnalog(graph, num_steps)
     pixels = torch.from_numpy(frame[None].astype(np.float64))
@@ -44,7 +44,7 @@ def run_frame(
         for name, train in trains.items():
             train.append(spikes[name])
     heads = {
-        node.name: float(net.heads[node.name][0, 0]) / num_steps * node.scale
+        node.name: net.heads[node.name][0].numpy() / num_steps * node.scale
         for node in graph.heads()
     }
     return heads, trains

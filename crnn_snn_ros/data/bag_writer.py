@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from crnn_snn_ros.core.errors import DataError
 from crnn_snn_ros.core.types import Command
 from crnn_snn_ros.data.messages import (
+    ARRAY_LAYOUT,
     COMPRESSED_IMAGE,
     FLOAT32,
+    FLOAT32_ARRAY,
     HEADER,
     IMAGE,
     LASER_SCAN,
@@ -137,6 +139,11 @@ class BagWriter:
     def float32(self, topic: str, stamp_ns: int, value: float) -> None:
         """Add a ``std_msgs/Float32``."""
         self._write(topic, stamp_ns, FLOAT32, data=value)
+
+    def float32_array(self, topic: str, stamp_ns: int, values: NDArray[np.float32]) -> None:
+        """Add a ``std_msgs/Float32MultiArray`` of one row, whose layout is left empty."""
+        layout = _new(ARRAY_LAYOUT, dim=[], data_offset=0)
+        self._write(topic, stamp_ns, FLOAT32_ARRAY, layout=layout, data=values)
 
     def twist(self, topic: str, stamp_ns: int, command: Command) -> None:
         """Add a ``geometry_msgs/Twist``."""

@@ -23,11 +23,13 @@ from numpy.typing import NDArray
 
 from crnn_snn_ros.core.errors import ConfigError, DataError
 from crnn_snn_ros.core.types import elapsed_s
+from crnn_snn_ros.core.ways import WAYS
 from crnn_snn_ros.data import cache
 from crnn_snn_ros.data.bags import Signal, find_image_topic, read_frames, read_signal
 from crnn_snn_ros.data.data_config import BagConfig, DataConfig, load_data_config
-from crnn_snn_ros.data.scans import BEARINGS, Scans, read_scans
+from crnn_snn_ros.data.scans import BEARINGS, read_scans
 from crnn_snn_ros.data.steering import read_steering
+from crnn_snn_ros.data.tables import Table, read_aversions
 from crnn_snn_ros.io.identity import identity
 from crnn_snn_ros.io.preprocess import InputContract, Past, see
 from crnn_snn_ros.io.processes import HERE, Workers, spread
@@ -51,6 +53,7 @@ class Sequence:
     steering_rad: Floats  # (N,), positive to the left, NaN where absent
     collision: Floats  # (N,), 0..1, NaN where absent
     ranges_m: Floats | None = None  # (N, BEARINGS), NaN where absent; None: without a scanner
+    aversions: Floats | None = None  # (N, WAYS) of ``core.ways``, likewise
 
     def __len__(self) -> int:
         """Frames."""
@@ -65,6 +68,7 @@ class Sequence:
             self.steering_rad[part],
             self.collision[part],
             None if self.ranges_m is None else self.ranges_m[part],
+            None if self.aversions is None else self.aversions[part],
         )
 
 
@@ -136,6 +140,7 @@ def _decode(contract: InputContract, cache_dir: Path, bag: BagConfig) -> None:
     _steering(bag, cache_dir)
     _collision(bag, cache_dir)
     _scans(bag, cache_dir)
+    _aversions(bag, cache_dir)
 
 
 def _load_sequences(
@@ -161,7 +166,8 @@ def _load_sequences(
         stamps_ns=stamps,
         steering_rad=synchronise(steering, stamps, tolerance_ns),
         collision=synchronise(collision, stamps, tolerance_ns),
-        ranges_m=_ranges(_scans(bag, cache_dir), stamps, tolerance_ns),
+        ranges_m=_nearest_rows(_scans(bag, cache_dir), stamps, tolerance_ns),
+        aversions=_nearest_rows(_aversions(bag, cache_dir), stamps, tolerance_ns),
     )
     steps = pairwise(stamps.tolist())
     anew = [number for number, step in enumerate(steps, start=1) if elapsed_s(*step) is None]
@@ -253,28 +259,42 @@ def _collision(bag: BagConfig, cache_dir: Path) -> Signal:
     return _signal(bag, topic, {}, partial(read_signal, bag.path, topic), (0.0, 1.0), cache_dir)
 
 
-def _scans(bag: BagConfig, cache_dir: Path) -> Scans | None:
-    topic = bag.scan
+def _scans(bag: BagConfig, cache_dir: Path) -> Table | None:
+    return _table(bag, bag.scan, read_scans, BEARINGS, cache_dir)
+
+
+def _aversions(bag: BagConfig, cache_dir: Path) -> Table | None:
+    return _table(bag, bag.ways, read_aversions, WAYS, cache_dir)
+
+
+def _table(
+    bag: BagConfig,
+    topic: str | None,
+    read: Callable[[Path, str], Table],
+    columns: int,
+    cache_dir: Path,
+) -> Table | None:
     if topic is None:
         return None
-    key = {"version": CACHE_VERSION, "bag": _identity(bag.path), "scan": topic}
+    how = f"{read.__name__} {columns}"
+    key = {"version": CACHE_VERSION, "bag": _identity(bag.path), "table": topic, "how": how}
 
     def build(folder: Path) -> None:
-        for name, values in read_scans(bag.path, topic)._asdict().items():
+        for name, values in read(bag.path, topic)._asdict().items():
             np.save(folder / f"{name}.npy", values)
 
     folder = cache.entry(cache_dir, key, build)
-    return Scans(
+    return Table(
         cache.load(folder, "stamps_ns", (), np.int64),
-        cache.load(folder, "ranges_m", (BEARINGS,), np.float32),
+        cache.load(folder, "rows", (columns,), np.float32),
     )
 
 
-def _ranges(scans: Scans | None, stamps_ns: Stamps, tolerance_ns: int) -> Floats | None:
-    if scans is None:
+def _nearest_rows(table: Table | None, stamps_ns: Stamps, tolerance_ns: int) -> Floats | None:
+    if table is None:
         return None
-    nearest, near = _nearest(scans.stamps_ns, stamps_ns, tolerance_ns)
-    return np.where(near[:, None], scans.ranges_m[nearest], np.float32(np.nan))
+    nearest, near = _nearest(table.stamps_ns, stamps_ns, tolerance_ns)
+    return np.where(near[:, None], table.rows[nearest], np.float32(np.nan))
 
 
 _NO_SIGNAL = Signal(np.empty(0, np.int64), np.empty(0, np.float64))

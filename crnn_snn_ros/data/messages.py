@@ -13,6 +13,8 @@ except ImportError as error:
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 FLOAT32 = "std_msgs/msg/Float32"
+FLOAT32_ARRAY = "std_msgs/msg/Float32MultiArray"
+ARRAY_LAYOUT = "std_msgs/msg/MultiArrayLayout"
 HEADER = "std_msgs/msg/Header"
 TWIST = "geometry_msgs/msg/Twist"
 TWIST_STAMPED = "geometry_msgs/msg/TwistStamped"

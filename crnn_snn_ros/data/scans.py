@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from crnn_snn_ros.core.errors import DataError
 from crnn_snn_ros.data.bags import read_messages
 from crnn_snn_ros.data.messages import LASER_SCAN
+from crnn_snn_ros.data.tables import Table, as_table
 
 VIEW_RAD = math.pi / 2  # symmetric about straight ahead
 BEARINGS = 31  # evenly over the view, from its right to its left end, so that one is straight ahead
@@ -23,26 +24,17 @@ REACH_M = 8.0  # what is farther, or not there at all, is said to be here
 Floats = NDArray[np.float32]
 
 
-class Scans(NamedTuple):
-    """Recorded scans, in the order of their stamps."""
-
-    stamps_ns: NDArray[np.int64]  # (n,)
-    ranges_m: Floats  # (n, BEARINGS), NaN where nothing was measured
-
-
-def read_scans(path: Path, topic: str) -> Scans:
+def read_scans(path: Path, topic: str) -> Table:
     """Read a topic of ``sensor_msgs/LaserScan`` whole; the scanner looks where the camera does.
+
+    Returns:
+        Ranges (n, BEARINGS), m, NaN where nothing was measured.
 
     Raises:
         DataError: the bag is damaged, or the topic missing, of another type or empty.
     """
-    messages = list(
-        (message.stamp_ns, ahead(message.content))
-        for message in read_messages(path, topic, (LASER_SCAN,))
-    )
-    stamps_ns = np.array([stamp_ns for stamp_ns, _ in messages], np.int64)
-    order = np.argsort(stamps_ns, kind="stable")
-    return Scans(stamps_ns[order], np.stack([ranges for _, ranges in messages])[order])
+    messages = read_messages(path, topic, (LASER_SCAN,))
+    return as_table((message.stamp_ns, ahead(message.content)) for message in messages)
 
 
 def ahead(scan: Any) -> Floats:

@@ -170,9 +170,7 @@ def float_contenders(graph: Graph, compiled: bool, device: torch.device) -> dict
     return found
 
 
-def recorded(
-    network: FloatNetwork, shape: Sequence[int], record: Record = record_graph
-) -> Step:
+def recorded(network: FloatNetwork, shape: Sequence[int], record: Record = record_graph) -> Step:
     """A float network as one CUDA graph, whose state stays on the device from frame to frame.
 
     Args:

@@ -14,7 +14,7 @@ from crnn_snn_ros.core.engines import make_engine
 from crnn_snn_ros.core.engines.base import Carry
 from crnn_snn_ros.evaluation.recording import Recording
 from crnn_snn_ros.io.model_schema import Model
-from crnn_snn_ros.pipeline import COLLISION, STEERING, Pipeline, sigmoid
+from crnn_snn_ros.pipeline import Pipeline, read_heads, scaled
 
 ENCODING_STEPS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 64)
 ENCODING_FRAMES = 8
@@ -83,12 +83,11 @@ def encoding_errors(
         frames: At least one, in order, as the network sees them.
         steps: The T to try, each for the whole stream.
     """
-    scale = next(head.scale for head in model.graph.heads() if head.name == STEERING)
     engine = make_engine("folded", model.graph)
     wanted, carry = [], qann.initial_carry(model.graph)
     for frame in frames:
         out, carry = qann.run_frame(model.graph, frame[None], carry)
-        wanted.append(float(out.heads[STEERING][0, 0]) * scale)
+        wanted.append(read_heads(scaled(model.graph, out.heads)).steering_rad)
     errors: tuple[list[float], list[float]] = [], []
     for count in steps:
         spiking = engine.initial_carry()
@@ -97,9 +96,9 @@ def encoding_errors(
         for frame in frames:
             pixels = torch.from_numpy(np.array(frame[None]))  # those of a drive are read-only
             result, spiking = engine.step(pixels, spiking, num_steps=count)
-            told[0].append(float(result.heads[STEERING][0, 0]) * scale)
+            told[0].append(read_heads(scaled(model.graph, result.heads)).steering_rad)
             heads, trains = m_analog.run_frame(model.graph, frame, trains, count)
-            told[1].append(heads[STEERING])
+            told[1].append(read_heads(heads).steering_rad)
         for error, values in zip(errors, told, strict=True):
             error.append(float(np.mean(np.abs(np.subtract(values, wanted)))))
     return EncodingErrors(tuple(steps), *errors, len(frames))
@@ -108,7 +107,5 @@ def encoding_errors(
 def _outputs(
     pipeline: Pipeline, frame: torch.Tensor, carry: Carry, cut: int | None
 ) -> tuple[float, float]:
-    scales = {head.name: head.scale for head in pipeline.model.graph.heads()}
     heads = pipeline.engine.step(frame, carry, num_steps=cut)[0].heads
-    value = {name: float(heads[name][0, 0]) * scales[name] for name in (STEERING, COLLISION)}
-    return value[STEERING], sigmoid(value[COLLISION])
+    return read_heads(scaled(pipeline.model.graph, heads))

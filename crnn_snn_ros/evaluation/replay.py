@@ -13,7 +13,7 @@ from crnn_snn_ros.core.errors import DataError
 from crnn_snn_ros.core.types import Frame
 from crnn_snn_ros.evaluation.recording import UNKNOWN, Estimate, Recording
 from crnn_snn_ros.evaluation.synops import OperationCounter
-from crnn_snn_ros.pipeline import COLLISION, STEERING, Pipeline, sigmoid
+from crnn_snn_ros.pipeline import Pipeline, read_heads, scaled
 from crnn_snn_ros.training.float_loop import FloatLoop
 
 
@@ -85,15 +85,13 @@ class _Qann:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._graph = pipeline.model.graph
-        self._scales = {head.name: head.scale for head in self._graph.heads()}
         self._carry = qann.initial_carry(self._graph)
 
     def step(self, pixels: NDArray[np.int8], reset: bool) -> Estimate:
         if reset:
             self._carry = qann.initial_carry(self._graph)
         out, self._carry = qann.run_frame(self._graph, pixels[None], self._carry)
-        value = {name: float(out.heads[name][0, 0]) * s for name, s in self._scales.items()}
-        return Estimate(value[STEERING], sigmoid(value[COLLISION]))
+        return Estimate(*read_heads(scaled(self._graph, out.heads)))
 
 
 class _Float:

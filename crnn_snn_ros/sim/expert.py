@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from crnn_snn_ros.core.types import Command
+from crnn_snn_ros.core.ways import ANGLES, MOST_RAD, aversions, soft_minimum
 from crnn_snn_ros.sim.course import Course
 from crnn_snn_ros.sim.floor import furnished
 from crnn_snn_ros.sim.geometry import Floats
@@ -39,8 +40,7 @@ class ExpertConfig:
     rollout_mps: float = 1.0  # at least this, whatever the present speed
     horizon_s: float = 2.2
     samples: int = 12  # of a path
-    candidates: int = 25
-    max_steering_rad: float = 0.6
+    max_steering_rad: float = MOST_RAD
     yaw_gain: float = 2.0
     clearance_m: float = 0.8  # more room than this is worth no more
     margin_m: float = 0.06  # less room than this is as bad as contact
@@ -51,8 +51,6 @@ class ExpertConfig:
     slow_cost: float = 0.3  # cost of such a path
     astray: float = 0.35  # cost of coming no nearer to a corridor's goal
     spot_cost: float = 0.5  # cost of turning on the spot
-    temperature: float = 0.04  # of the soft minimum
-    neighbours: float = 3.0  # width of the soft minimum, in candidates
 
 
 class _Decision(NamedTuple):
@@ -68,6 +66,7 @@ class Labels(NamedTuple):
     collision: float  # share of the speeds up to its full one that would soon cost it its room
     speed_mps: float  # the expert's
     time_to_contact_s: float  # of the robot as it goes; infinite where there is none in the horizon
+    aversions: Floats  # (WAYS,), what each way to steer would cost; see ``core.ways``
 
     @property
     def contact(self) -> float:
@@ -98,7 +97,7 @@ class Expert:
         self._sight = sight
         self._last: tuple[RobotState, float, _Decision] | None = None
         most = self.config.max_steering_rad
-        self._steering = np.linspace(-most, most, self.config.candidates)
+        self._steering = np.linspace(-most, most, ANGLES)
         self._times = np.linspace(0.0, self.config.horizon_s, self.config.samples + 1)[1:]
         self._floor = furnished(course, _WAY_MARGIN_M)
         self._to_goal = self._floor.to_goal() if course.route else None
@@ -142,7 +141,10 @@ class Expert:
                      np.array([state.yaw_rate_radps]), times, times[-1:])  # fmt: skip
         hit = np.flatnonzero(view.room(tube, times)[0] <= 0.0)
         contact_s = float(times[hit[0]]) if len(hit) else math.inf
-        return Labels(steering, 1.0 - speed / self.config.speed_mps, speed, contact_s)
+        return Labels(
+            steering, 1.0 - speed / self.config.speed_mps, speed, contact_s,
+            self._aversions(view, state),
+        )  # fmt: skip
 
     def _decide(self, state: RobotState, time_s: float) -> _Decision:
         """What it sees and does; whoever drives and labels at once asks twice in a row."""
@@ -181,9 +183,7 @@ class Expert:
             turn, spot_cost = self._turn_on_the_spot(view, state)
             if spot_cost < cost[best]:
                 return self._toward(turn), True
-        near = np.exp(-0.5 * ((np.arange(len(cost)) - best) / config.neighbours) ** 2)
-        weights = near * np.exp(-(cost - cost[best]) / config.temperature)
-        return float((weights * self._steering).sum() / weights.sum()), False
+        return soft_minimum(cost, self._steering), False
 
     def _arcs_cost(self, view: View, state: RobotState, speed_mps: float) -> Floats:
         """(C,) cost of the best path that begins with each steering."""
@@ -194,6 +194,17 @@ class Expert:
         cost = self._cost(view, paths).reshape(count, holds).min(axis=1)
         return np.asarray(cost + self.config.straight * np.abs(self._steering))
 
+    def _aversions(self, view: View, state: RobotState) -> Floats:
+        """(WAYS,), see ``core.ways``: angles, each at the better of two speeds; best turns."""
+        config = self.config
+        angles = np.minimum(
+            self._arcs_cost(view, state, config.rollout_mps),
+            config.slow_cost + self._arcs_cost(view, state, config.slow_mps),
+        )
+        turns, costs = self._turn_costs(view, state)
+        right, left = costs[turns <= 0.0].min(), costs[turns >= 0.0].min()
+        return aversions(np.concatenate([[right], angles, [left]]))
+
     def _toward(self, turn_rad: float) -> float:
         """Steering of a turn on the spot, gentler near its end."""
         most = self.config.max_steering_rad
@@ -201,13 +212,17 @@ class Expert:
 
     def _turn_on_the_spot(self, view: View, state: RobotState) -> tuple[float, float]:
         """Turn, rad, to the best way straight out of here, and its cost."""
+        turns, costs = self._turn_costs(view, state)
+        best = int(costs.argmin())
+        return float(turns[best]), float(costs[best])
+
+    def _turn_costs(self, view: View, state: RobotState) -> tuple[Floats, Floats]:
+        """Turns on the spot to ways straight out of here, rad, and what each costs."""
         config = self.config
         turns = np.linspace(-np.pi, np.pi, 49)
         paths = arcs(state, np.full(1, config.slow_mps), np.zeros(len(turns)),
                       self._times, np.zeros(len(turns)), state.yaw_rad + turns)  # fmt: skip
-        cost = self._cost(view, paths) + config.spot_cost + 0.25 * np.abs(turns)
-        best = int(cost.argmin())
-        return float(turns[best]), float(cost[best])
+        return turns, self._cost(view, paths) + config.spot_cost + 0.25 * np.abs(turns)
 
     def _cost(self, view: View, paths: Floats) -> Floats:
         """(P, T, 3) paths -> (P,): contact, the sooner the worse, want of room, a shut view."""

@@ -5,6 +5,7 @@
 | ``/image/compressed`` | sensor_msgs/CompressedImage | PNG, what the camera saw, nothing lost |
 | ``/steering`` | std_msgs/Float32 | label: what the teacher would steer, rad, left positive |
 | ``/collision`` | std_msgs/Float32 | label: share of its full speed that the teacher would not go |
+| ``/ways`` | std_msgs/Float32MultiArray | label: what each way to steer would cost the teacher |
 | ``/cmd_vel`` | geometry_msgs/TwistStamped | what drove |
 | ``/scan`` | sensor_msgs/LaserScan | a full circle, where it was asked for |
 
@@ -50,6 +51,7 @@ NOISE_MEMORY_S = 0.7
 MAX_RAYS = 3600
 OTHER_LOOKS = 1_000_000  # added to a seed for each further look of its course
 SCAN = "/scan"
+WAYS = "/ways"
 SPLIT = "split"  # what a bag notes of what it is for
 
 
@@ -219,15 +221,17 @@ def _other_looks(seed: int) -> Iterator[Look]:
 
 def _write_data_file(recording: Recording, setup: Setup) -> None:
     folder = recording.folder
+    finished = sorted(metadata.parent for metadata in folder.glob("*/metadata.yaml"))
     bags = [
         {
-            "path": metadata.parent.name,
+            "path": bag.name,
             "steering": "/steering",
             "collision": "/collision",
             **({"scan": SCAN} if recording.scan_rays else {}),
-            "split": read_info(metadata.parent).about[SPLIT],
+            **({"ways": WAYS} if WAYS in info.topics else {}),
+            "split": info.about[SPLIT],
         }
-        for metadata in sorted(folder.glob("*/metadata.yaml"))
+        for bag, info in ((bag, read_info(bag)) for bag in finished)
     ]
     width, height = setup.camera
     content = {
@@ -248,6 +252,7 @@ def _write(writer: BagWriter, seen: Observation, expert: Expert, command: Comman
     labels = expert.labels(seen.state, seen.time_s)
     writer.float32("/steering", stamp_ns, labels.steering_rad)
     writer.float32("/collision", stamp_ns, labels.collision)
+    writer.float32_array(WAYS, stamp_ns, labels.aversions.astype(np.float32))
     writer.twist_stamped("/cmd_vel", stamp_ns, command)
 
 

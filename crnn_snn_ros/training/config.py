@@ -32,6 +32,7 @@ class NetworkConfig:
     bits: int = 3  # a layer counts to 2^bits - 1
     signed_hidden: bool = True  # IndRNN counts in [-L, L], or in [0, L] like ReLU
     layer_bits: tuple[tuple[str, int], ...] = ()  # (layer, bits) where a layer has bits of its own
+    ways: bool = False  # steering is what every way would cost (``core.ways``), not one angle
 
     def __post_init__(self) -> None:
         _check_bits("bits", self.bits)

@@ -14,33 +14,35 @@ CALIBRATION_DRIVES = 16
 CALIBRATION_FRAMES = 1024
 
 
-def labelled_heads(drives: Sequence[Drive], split: str) -> tuple[str, ...]:
-    """Heads for which some frame has a label.
+def labelled_heads(drives: Sequence[Drive], split: str, *, ways: bool) -> tuple[str, ...]:
+    """Heads for which some frame has a label; with ``ways``, of what every way would cost.
 
     Raises:
         DataError: there is none.
     """
     heads = []
-    if any(np.isfinite(drive.steering_rad).any() for drive in drives):
+    steering = [drive.aversions if ways else drive.steering_rad for drive in drives]
+    if any(labels is not None and np.isfinite(labels).any() for labels in steering):
         heads.append("steering")
     if any(np.isfinite(drive.collision).any() for drive in drives):
         heads.append("collision")
     if not heads:
         raise DataError(
-            f"no frame of the {split} split has a steering or collision label; "
-            "name the label topics in the data file"
+            f"no frame of the {split} split has a {'ways' if ways else 'steering'} or collision "
+            "label; name the label topics in the data file"
         )
     return tuple(heads)
 
 
-def require_judge(metric: str, validation: Sequence[Drive]) -> None:
+def require_judge(metric: str, validation: Sequence[Drive], *, ways: bool) -> None:
     """Refuse a metric that the labels of the validation split cannot give.
 
     Raises:
         DataError: for that reason.
     """
-    heads = labelled_heads(validation, "validation")
-    if metric == "steering_rmse_rad" and "steering" not in heads:
+    labelled_heads(validation, "validation", ways=ways)
+    steered = any(np.isfinite(drive.steering_rad).any() for drive in validation)
+    if metric == "steering_rmse_rad" and not steered:
         raise DataError(f"metric '{metric}': no frame of the validation split has such a label")
     if metric == "collision_auroc":
         labels = np.concatenate([drive.collision for drive in validation])

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from crnn_snn_ros.core.ways import WAYS, choose
 from crnn_snn_ros.data.dataset import Sequence as Drive
 from crnn_snn_ros.evaluation.scores import Ranking
 from crnn_snn_ros.training.loss import Loss
@@ -36,10 +37,11 @@ def evaluate(network: Network, drives: Sequence[Drive]) -> Figures:
         heads = predict(network, drive)
         steering = torch.from_numpy(np.array(drive.steering_rad))
         collision = torch.from_numpy(np.array(drive.collision))
-        loss = loss_of(heads, steering, collision)
+        aversions = torch.from_numpy(_aversions(drive))
+        loss = loss_of(heads, steering, collision, aversions)
         if loss is not None:
             losses.append(loss.item())
-        errors.append((heads["steering"] - steering)[steering.isfinite()].square())
+        errors.append((_angle(heads["steering"]) - steering)[steering.isfinite()].square())
         logits.append(heads["collision"][collision.isfinite()])
         collisions.append(collision[collision.isfinite()] > 0.5)
     squared = torch.cat(errors)
@@ -52,7 +54,7 @@ def evaluate(network: Network, drives: Sequence[Drive]) -> Figures:
 
 @torch.no_grad()
 def predict(network: Network, drive: Drive) -> dict[str, Tensor]:
-    """Heads over a whole drive, (T,) each on the CPU; memory stays bounded however long it is."""
+    """Heads over a whole drive, (T,) or (T, WAYS), on the CPU, in bounded memory."""
     device = next(network.parameters()).device
     carry: dict[str, Tensor] = {}
     parts: dict[str, list[Tensor]] = {name: [] for name in HEADS}
@@ -63,6 +65,19 @@ def predict(network: Network, drive: Drive) -> dict[str, Tensor]:
         for name, values in output.heads.items():
             parts[name].append(values[0].cpu())
     return {name: torch.cat(values) for name, values in parts.items()}
+
+
+def _angle(steering: Tensor) -> Tensor:
+    """The angle (T,) of a head, or of the ways (T, WAYS) that it tells apart, rad."""
+    if steering.ndim == 1:
+        return steering
+    return torch.tensor([choose(ways) for ways in steering.double().numpy()], dtype=torch.float32)
+
+
+def _aversions(drive: Drive) -> np.ndarray:
+    if drive.aversions is None:
+        return np.full((len(drive), WAYS), np.nan, np.float32)
+    return np.array(drive.aversions)
 
 
 def _auroc(labels: Tensor, scores: Tensor) -> float | None:

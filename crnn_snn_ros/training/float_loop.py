@@ -14,7 +14,7 @@ from crnn_snn_ros.core.command import ControlConfig
 from crnn_snn_ros.core.engines.base import FrameResult
 from crnn_snn_ros.core.types import Prediction
 from crnn_snn_ros.io.identity import Identity, identity_if_any
-from crnn_snn_ros.pipeline import COLLISION, STEERING, FrameLoop, sigmoid
+from crnn_snn_ros.pipeline import FrameLoop, read_heads
 from crnn_snn_ros.training.checkpoint import Checkpoint, load
 
 
@@ -58,8 +58,8 @@ class FloatLoop(FrameLoop):
 
     def predict(self, result: FrameResult) -> Prediction:
         """See ``FrameLoop``."""
-        value = {name: float(head) for name, head in result.heads.items()}
-        return Prediction(value[STEERING], sigmoid(value[COLLISION]), True, 0, 0)
+        values = {name: head.double().reshape(-1).numpy() for name, head in result.heads.items()}
+        return Prediction(*read_heads(values), True, 0, 0)
 
 
 def load_float_loop(path: str | Path, config: ControlConfig | None = None) -> FloatLoop:

@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from crnn_snn_ros.core.ways import WAYS
 from crnn_snn_ros.data.dataset import Sequence as Drive
 from crnn_snn_ros.data.scans import BEARINGS
 from crnn_snn_ros.training.augment import Look
@@ -52,7 +54,8 @@ class Gallery:
             for labels in (
                 [drive.steering_rad for drive in drives],
                 [drive.collision for drive in drives],
-                [_ranges(drive) for drive in drives],
+                [_rows(drive, drive.ranges_m, BEARINGS) for drive in drives],
+                [_rows(drive, drive.aversions, WAYS) for drive in drives],
             )
         ]
 
@@ -71,7 +74,8 @@ class Gallery:
         """What ``streams._Stream.window`` gives for each of N views, stacked, on the device.
 
         Returns:
-            Pixels (N, T, C, H, W), steering and collision (N, T), ranges (N, T, BEARINGS).
+            Pixels (N, T, C, H, W), steering and collision (N, T), ranges (N, T, BEARINGS),
+            aversions (N, T, WAYS).
         """
         drives, starts, stops, looks = zip(*views, strict=True)
         wanted = np.array(starts)[:, None] + np.arange(frames)
@@ -80,14 +84,14 @@ class Gallery:
             torch.from_numpy(values).to(self._frames.device)
             for values in (inside + self._first[list(drives)][:, None], inside == wanted)
         )
-        steering, collision, ranges = (labels[index] for labels in self._labels)
+        steering, collision, *rows = (labels[index] for labels in self._labels)
         pixels = self._frames[index]
         steering, collision = (
             torch.where(labelled, labels, torch.nan) for labels in (steering, collision)
         )
-        ranges = torch.where(labelled[..., None], ranges, torch.nan)
+        rows = [torch.where(labelled[..., None], table, torch.nan) for table in rows]
         if looks[0] is None:
-            return pixels, steering, collision, ranges
+            return pixels, steering, collision, *rows
         mirrored = torch.tensor([look.mirrored for look in looks], device=index.device)
         tables = np.stack([look.tables(pixels.shape[2]) for look in looks])  # (N, C, 256)
         first = torch.arange(0, tables.size, 256, device=index.device).view(*tables.shape[:2], 1, 1)
@@ -95,11 +99,11 @@ class Gallery:
         pixels = lit[first[:, None] + pixels.view(torch.uint8).long()]
         pixels = torch.where(mirrored[:, None, None, None, None], pixels.flip(-1), pixels)
         steering = torch.where(mirrored[:, None], -steering, steering)
-        ranges = torch.where(mirrored[:, None, None], ranges.flip(-1), ranges)
-        return pixels, steering, collision, ranges
+        rows = [torch.where(mirrored[:, None, None], table.flip(-1), table) for table in rows]
+        return pixels, steering, collision, *rows
 
 
-def _ranges(drive: Drive) -> np.ndarray:
-    if drive.ranges_m is not None:
-        return np.asarray(drive.ranges_m, np.float32)
-    return np.full((len(drive), BEARINGS), np.nan, np.float32)
+def _rows(drive: Drive, table: NDArray[np.float32] | None, columns: int) -> NDArray[np.float32]:
+    if table is not None:
+        return np.asarray(table, np.float32)
+    return np.full((len(drive), columns), np.nan, np.float32)

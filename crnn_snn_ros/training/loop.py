@@ -102,7 +102,9 @@ class Loop(Generic[AnyNetwork]):
         """One step: a window of all streams."""
         self._network.train()
         chunk = next(self._streams)
-        pixels, steering, collision, ranges, fresh = (part.to(self._device) for part in chunk)
+        pixels, steering, collision, ranges, aversions, fresh = (
+            part.to(self._device) for part in chunk
+        )
         kept = {
             name: torch.where(fresh[:, None], 0.0, state) for name, state in self._carry.items()
         }
@@ -111,7 +113,7 @@ class Loop(Generic[AnyNetwork]):
             output = self._network(pixels, kept)
         self._carry = {name: state.detach().float() for name, state in output.carry.items()}
         heads = {name: values.float() for name, values in output.heads.items()}
-        loss = self._loss(heads, steering, collision)
+        loss = self._loss(heads, steering, collision, aversions)
         if self._probe is not None:
             beside = self._probe(output.activations, ranges)
             loss = beside if loss is None else loss if beside is None else loss + beside

@@ -14,11 +14,14 @@ from crnn_snn_ros.data.dataset import Sequence as Drive
 from crnn_snn_ros.training.ranks import ALONE, Ranks
 
 STEERING_WEIGHT = 8.0  # per rad^2: errors of 0.2 rad weigh like the entropy of collision
+WAYS_WEIGHT = 20.0  # of a mean squared error of the aversions, which are 0 to 1
 RAREST = 0.01  # a class that is rarer weighs as if it were not, or few frames would be everything
 
 
 class Loss:
     """Weighted squared error of steering plus cross entropy of collision, over labelled frames.
+
+    A network that says what every way to steer would cost is judged by that, else by its angle.
 
     Args:
         ranks: The processes over which it is a mean; this one returns its part of the sum.
@@ -37,21 +40,34 @@ class Loss:
             self._move = math.log((1.0 - share) / share)
 
     def __call__(
-        self, heads: dict[str, Tensor], steering_rad: Tensor, collision: Tensor
+        self,
+        heads: dict[str, Tensor],
+        steering_rad: Tensor,
+        collision: Tensor,
+        aversions: Tensor,
     ) -> Tensor | None:
-        """Loss of heads (N, T), NaN labels left out; None where no process has a label."""
-        steered, judged = steering_rad.isfinite(), collision.isfinite()
+        """Loss of heads, NaN labels left out; None where no process has a label.
+
+        Args:
+            heads: (N, T), or steering (N, T, WAYS).
+            steering_rad: (N, T).
+            collision: (N, T).
+            aversions: (N, T, WAYS).
+        """
+        ways = heads["steering"].ndim > steering_rad.ndim
+        wanted, weight = (aversions, WAYS_WEIGHT) if ways else (steering_rad, STEERING_WEIGHT)
+        steered, judged = wanted.isfinite(), collision.isfinite()
         counts = self._ranks.add_up(torch.stack([steered.sum(), judged.sum()]).double())
         total: Tensor | None = None
         if counts[0] > 0:
             # Before the difference: a gradient through NaN is NaN, even where it weighs nothing.
-            error = (heads["steering"] - torch.where(steered, steering_rad, 0.0)).square()
-            total = STEERING_WEIGHT * _mean(error, steered, counts[0])
+            error = (heads["steering"] - torch.where(steered, wanted, 0.0)).square()
+            total = weight * _mean(error, steered, counts[0])
         if counts[1] > 0:
             logits, truth = heads["collision"] + self._move, torch.where(judged, collision, 0.0)
-            weight = self._weights[0] + (self._weights[1] - self._weights[0]) * truth
+            weights = self._weights[0] + (self._weights[1] - self._weights[0]) * truth
             entropy = functional.binary_cross_entropy_with_logits(
-                logits, truth, weight, reduction="none"
+                logits, truth, weights, reduction="none"
             )
             part = _mean(entropy, judged, counts[1])
             total = part if total is None else total + part

@@ -69,9 +69,7 @@ def features(network: Network, drives: Sequence[Drive], path: Path, *, mirror: b
         mirror: Give every drive a second time, mirrored, as the network sees that.
     """
     tail = Tail(network)
-    front = Network(
-        network.input_shape, {name: network.nodes[name] for name in network.eye}
-    ).eval()
+    front = Network(network.input_shape, {name: network.nodes[name] for name in network.eye}).eval()
     front.quantized = network.quantized
     views = [(drive, mirrored) for drive in drives for mirrored in (False, True)[: 1 + mirror]]
     kept: np.memmap | None = None
@@ -84,9 +82,11 @@ def features(network: Network, drives: Sequence[Drive], path: Path, *, mirror: b
                 kept = np.lib.format.open_memmap(path, "w+", np.float16, (total, *seen.shape[1:]))
             kept[at + start : at + start + len(seen)] = seen
         assert kept is not None
-        steering = -drive.steering_rad if mirrored else drive.steering_rad
-        seen_so = kept[at : at + len(drive)]
-        found.append(replace(drive, frames=seen_so, steering_rad=steering, ranges_m=None))
+        seen_so = drive
+        if mirrored:
+            ways = None if drive.aversions is None else drive.aversions[:, ::-1]
+            seen_so = replace(drive, steering_rad=-drive.steering_rad, aversions=ways)
+        found.append(replace(seen_so, frames=kept[at : at + len(drive)], ranges_m=None))
         at += len(drive)
     return found
 

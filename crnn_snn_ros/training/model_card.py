@@ -10,6 +10,7 @@ from crnn_snn_ros.training.checkpoint import Checkpoint
 from crnn_snn_ros.training.convert import Conversion
 
 UNITS = {"steering": "rad", "collision": "probability"}
+AVERSION = "aversion"  # unit of a steering head that says what every way would cost
 
 
 def to_model(trained: Checkpoint, conversion: Conversion) -> Model:
@@ -19,8 +20,9 @@ def to_model(trained: Checkpoint, conversion: Conversion) -> Model:
         name: list(value) if isinstance(value, tuple) else value
         for name, value in asdict(config).items()
     }
+    units = UNITS | ({"steering": AVERSION} if config.ways else {})
     heads = {
-        head.name: HeadInfo(UNITS[head.name], head.name in trained.trained_heads)
+        head.name: HeadInfo(units[head.name], head.name in trained.trained_heads)
         for head in conversion.graph.heads()
     }
     return Model(

@@ -2,6 +2,7 @@
 
 pixels - conv - max-pool - residual block x n - average pool - IndRNN x m -+- steering (rad)
                                                                            +- collision (logit)
+Steering is an angle, or what every way to steer would cost: see ``core.ways``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.core.graph import INPUT
+from crnn_snn_ros.core.ways import WAYS
 from crnn_snn_ros.training.config import NetworkConfig
 from crnn_snn_ros.training.layers import (
     Branch,
@@ -218,7 +220,8 @@ def _build(config: NetworkConfig) -> dict[str, nn.Module]:
         )
         source, size = name, hidden
     for name, kind in HEADS.items():
-        nodes[name] = HeadLayer(source, size, kind)
+        outputs = WAYS if config.ways and name == "steering" else 1
+        nodes[name] = HeadLayer(source, size, kind, outputs)
     return nodes
 
 

@@ -84,7 +84,10 @@ def described(
     for split, parts in drives.items():
         digest = hashlib.sha256()
         for drive in parts:
-            for labels in (drive.stamps_ns, drive.steering_rad, drive.collision, drive.ranges_m):
+            for labels in (
+                drive.stamps_ns, drive.steering_rad, drive.collision, drive.ranges_m,
+                drive.aversions,
+            ):  # fmt: skip
                 digest.update(b"" if labels is None else np.ascontiguousarray(labels).tobytes())
         asked[f"the labels of {split}"] = digest.hexdigest()
     digest = hashlib.sha256()

@@ -17,9 +17,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from crnn_snn_ros.core.errors import DataError
+from crnn_snn_ros.core.ways import WAYS
 from crnn_snn_ros.data.dataset import Sequence as Drive
 from crnn_snn_ros.data.scans import BEARINGS
 from crnn_snn_ros.training.augment import Look, augment
@@ -36,6 +38,7 @@ class Chunk(NamedTuple):
     steering_rad: Tensor  # (N, T), NaN where there is no label
     collision: Tensor  # (N, T), NaN where there is no label
     ranges_m: Tensor  # (N, T, BEARINGS), NaN where there is no scan
+    aversions: Tensor  # (N, T, WAYS), NaN where there is no such label
     fresh: Tensor  # bool (N,): a new piece begins here, so nothing is remembered
 
 
@@ -62,7 +65,7 @@ class _Stream:
         self.at += frames
         self.under_way = True
 
-    def window(self, drive: Drive, frames: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def window(self, drive: Drive, frames: int) -> tuple[Tensor, ...]:
         """The next frames and labels; past the end the last frame stays, without a label."""
         index = np.minimum(np.arange(self.at, self.at + frames), self.piece.stop - 1)
         labelled = index == np.arange(self.at, self.at + frames)
@@ -70,19 +73,33 @@ class _Stream:
             np.where(labelled, labels[index], np.float32(np.nan))
             for labels in (drive.steering_rad, drive.collision)
         )
-        ranges = torch.full((frames, BEARINGS), torch.nan)
-        if drive.ranges_m is not None:
-            ranges[labelled] = torch.from_numpy(drive.ranges_m[index[labelled]])
+        rows = [
+            _rows(table, columns, index, labelled)
+            for table, columns in ((drive.ranges_m, BEARINGS), (drive.aversions, WAYS))
+        ]
         seen = drive.frames[index]
         if self.look is not None:
             told = self.look(seen, steering, collision, self.at)
-            return *told, ranges.flip(1) if self.look.mirrored else ranges
+            return *told, *(table.flip(1) if self.look.mirrored else table for table in rows)
         pixels, steered, judged = map(torch.from_numpy, (seen, steering, collision))
-        return pixels, steered, judged, ranges
+        return pixels, steered, judged, *rows
 
     @property
     def finished(self) -> bool:
         return self.at >= self.piece.stop
+
+
+def _rows(
+    table: NDArray[np.float32] | None,
+    columns: int,
+    index: NDArray[np.intp],
+    labelled: NDArray[np.bool_],
+) -> Tensor:
+    """Rows (frames, columns) of a label, NaN where there is none."""
+    rows = torch.full((len(index), columns), torch.nan)
+    if table is not None:
+        rows[labelled] = torch.from_numpy(table[index[labelled]])
+    return rows
 
 
 class Streams:
@@ -148,10 +165,10 @@ class Streams:
                 stream.skip(number % windows * self._window)
         self._streams = [self._begin() if old.finished else old for old in self._streams]
         fresh = torch.tensor([not self._streams[number].under_way for number in self.seen])
-        pixels, steering, collision, ranges = self._look()
+        pixels, steering, collision, ranges, aversions = self._look()
         for stream in self._streams:
             stream.advance(self._window)
-        return Chunk(pixels, steering, collision, ranges, fresh)
+        return Chunk(pixels, steering, collision, ranges, aversions, fresh)
 
     def state(self) -> dict[str, Any]:
         """Where all streams are, and what will be drawn: JSON."""

@@ -118,8 +118,8 @@ class Trainer:
         ranks: Ranks = ALONE,
     ) -> None:
         self._device = own_device(choose_device(config.device))
-        self._heads = labelled_heads(drives, "train")
-        require_judge(config.metric, validation)
+        self._heads = labelled_heads(drives, "train", ways=network.ways)
+        require_judge(config.metric, validation, ways=network.ways)
         self._drives, self._validation = drives, validation
         self._network, self._start = network, start
         self._config, self._origin, self._out, self._ranks = config, origin, out, ranks

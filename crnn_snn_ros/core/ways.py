@@ -1,0 +1,63 @@
+"""Ways to steer, what each would cost, and the choice among them.
+
+A network that is asked for one angle learns the mean of what its teacher did: between the two sides
+of an obstacle, straight ahead. One that is asked for the cost of every way may find both sides good
+and the middle bad, and the choice is made here, after it.
+
+Ways are in the order in which they lie, from right to left: a turn on the spot to the right;
+angles, evenly from the outermost right to the outermost left; a turn on the spot to the left. So
+what a mirror shows of them is the reverse.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+ANGLES = 25
+WAYS = ANGLES + 2
+MOST_RAD = 0.6  # of the angles, either way
+TEMPERATURE = 0.04  # of the soft minimum, in costs
+NEIGHBOURS = 3.0  # width of the soft minimum, in angles
+_UNIT = 0.5  # the cost at which an aversion is 1 - 1 / e
+_MOST_AVERSION = 0.999  # as far as costs can be told apart
+
+Floats = NDArray[np.float64]
+
+STEERING_RAD: Floats = np.linspace(-MOST_RAD, MOST_RAD, ANGLES)
+
+
+def aversions(costs: Floats) -> Floats:
+    """Costs, from 0 on, in the form in which a network learns them: 0 to 1, high ones alike."""
+    return np.asarray(1.0 - np.exp(-costs / _UNIT))
+
+
+def choose(aversions: Floats) -> float:
+    """The steering that a network's aversions (WAYS,) speak for, rad, positive to the left.
+
+    Where a turn on the spot is better than all angles, it is the outermost angle to that side.
+
+    Example:
+        >>> both_sides = np.full(WAYS, 0.9)
+        >>> both_sides[[6, 20]] = 0.2, 0.3
+        >>> round(choose(both_sides), 2)
+        -0.35
+    """
+    costs = -_UNIT * np.log1p(-np.clip(aversions, 0.0, _MOST_AVERSION))
+    right, left, angles = costs[0], costs[-1], costs[1:-1]
+    if min(right, left) < angles.min():
+        return MOST_RAD if left < right else -MOST_RAD
+    return soft_minimum(angles, STEERING_RAD)
+
+
+def soft_minimum(costs: Floats, steering_rad: Floats) -> float:
+    """The mean of the angles around the best of them, the less a cost the more it weighs.
+
+    Args:
+        costs: (n,).
+        steering_rad: (n,), the angles, evenly.
+    """
+    best = int(costs.argmin())
+    near = np.exp(-0.5 * ((np.arange(len(costs)) - best) / NEIGHBOURS) ** 2)
+    weights = near * np.exp(-(costs - costs[best]) / TEMPERATURE)
+    return float((weights * steering_rad).sum() / weights.sum())
