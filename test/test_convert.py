@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from training_samples import quantized_network, random_network, small_config, video
+from training_samples import checkpoint, quantized_network, random_network, small_config, video
 
 import crnn_snn_ros.training.convert as convert_module
 from crnn_snn_ros.core import qann
@@ -16,11 +16,13 @@ from crnn_snn_ros.core.engines import ENGINES, make_engine
 from crnn_snn_ros.core.errors import ConversionError
 from crnn_snn_ros.core.graph import Graph, Head, Neurons
 from crnn_snn_ros.core.verify import random_video, verify
+from crnn_snn_ros.core.ways import WAYS
 from crnn_snn_ros.training.config import NetworkConfig
 from crnn_snn_ros.training.convert import convert, to_graph
 from crnn_snn_ros.training.convert.check import count_mismatches
 from crnn_snn_ros.training.convert.fold import fold_bn
 from crnn_snn_ros.training.layers import ConvBranch, NeuronLayer
+from crnn_snn_ros.training.model_card import to_model
 from crnn_snn_ros.training.network import Crnn
 
 
@@ -89,6 +91,18 @@ def test_layers_may_have_bits_of_their_own():
     expected = {"stem": (0, 31), "block1a": (0, 7), "block1b": (0, 3), "rnn1": (-15, 15)}
     assert levels == expected
     assert sum(conversion.mismatches.values()) == 0
+
+
+def test_a_steering_head_of_all_ways_converts_like_any_other():
+    network = quantized_network(small_config(ways=True), seed=2)
+    conversion = convert(network)
+    assert sum(conversion.mismatches.values()) == 0
+    heads = {head.name: len(head.bias) for head in conversion.graph.heads()}
+    assert heads == {"steering": WAYS, "collision": 1}
+    engines = {name: make_engine(name, conversion.graph) for name in ENGINES}
+    frames = list(random_video(conversion.graph.input_shape, 8))
+    assert verify(conversion.graph, engines, frames).first_difference is None
+    assert to_model(checkpoint(network), conversion).heads["steering"].unit == "aversion"
 
 
 def test_outputs_are_the_training_outputs():

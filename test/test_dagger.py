@@ -24,7 +24,7 @@ from crnn_snn_ros.training.dagger import dagger
 from crnn_snn_ros.training.log import Epoch
 from crnn_snn_ros.training.train import Trainer
 
-NETWORK = small_config(input_shape=(4, 16, 24))  # three colours and motion
+NETWORK = small_config(input_shape=(4, 16, 24), ways=True)  # three colours and motion
 TRAINING = TrainConfig(float_epochs=1, qat_epochs=1, window=8, streams=4, device="cpu")
 DRIVEN = DaggerConfig(courses=4, rounds=1, round_courses=2, round_epochs=1)
 ORIGIN = Origin(InputContract(24, 16, "rgb", motion=2), 5.0, {"seed": 0})
@@ -131,8 +131,14 @@ def test_it_goes_on_from_a_network(finished: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"courses": 0}, {"rounds": -1}, {"rounds": 30, "round_courses": 200}, {"noise": -0.1},
-     {"passed_over": -1}, {"passed_over": 3500, "rounds": 1}],
+    [
+        {"courses": 0},
+        {"rounds": -1},
+        {"rounds": 30, "round_courses": 200},
+        {"noise": -0.1},
+        {"passed_over": -1},
+        {"passed_over": 3500, "rounds": 1},
+    ],
     ids=str,
 )
 def test_what_cannot_be_driven_is_refused(changes: dict[str, int]) -> None:

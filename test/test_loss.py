@@ -8,7 +8,8 @@ import pytest
 import torch
 from training_samples import bar_drive, blinded
 
-from crnn_snn_ros.training.loss import STEERING_WEIGHT, Loss, share_of_collisions
+from crnn_snn_ros.core.ways import WAYS
+from crnn_snn_ros.training.loss import STEERING_WEIGHT, WAYS_WEIGHT, Loss, share_of_collisions
 
 NAN = math.nan
 
@@ -36,6 +37,19 @@ def test_a_head_without_a_label_is_left_alone():
     assert Loss()(out, none, none) is None
     Loss()(out, torch.tensor([[0.0]]), none).backward()
     assert out["collision"].grad is None
+
+
+def test_a_head_of_all_ways_is_judged_by_what_they_would_cost():
+    said = torch.full((1, 2, WAYS), 0.5, requires_grad=True)
+    wanted = torch.full((1, 2, WAYS), 0.25)
+    wanted[0, 1] = NAN
+    none = torch.full((1, 2), NAN)
+    out = {"steering": said, "collision": torch.zeros(1, 2)}
+    loss = Loss()(out, torch.zeros(1, 2), none, wanted)
+    assert loss.item() == pytest.approx(WAYS_WEIGHT * 0.0625)
+    loss.backward()
+    assert (said.grad[0, 0] > 0.0).all()
+    assert (said.grad[0, 1] == 0.0).all()
 
 
 def learned(loss: Loss, truth: torch.Tensor) -> float:

@@ -8,6 +8,7 @@ from sim_support import needs_pictures
 
 from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.core.types import Command
+from crnn_snn_ros.core.ways import choose
 from crnn_snn_ros.data.bags import read_frames, read_info, read_messages, read_signal
 from crnn_snn_ros.data.data_config import BagConfig, DataConfig, load_data_config
 from crnn_snn_ros.data.dataset import load_sequences
@@ -16,6 +17,7 @@ from crnn_snn_ros.data.labels.rules import Rules
 from crnn_snn_ros.data.labels.sensors import Mount
 from crnn_snn_ros.data.labels.tube import RobotShape
 from crnn_snn_ros.data.messages import LASER_SCAN
+from crnn_snn_ros.data.tables import read_aversions
 from crnn_snn_ros.io.preprocess import InputContract
 from crnn_snn_ros.sim.expert import Expert
 from crnn_snn_ros.sim.record import Recording, Wandering, record_course, record_suite
@@ -33,15 +35,20 @@ def test_a_drive_and_its_labels_come_back_from_the_bag(tmp_path) -> None:
     frames = list(read_frames(bag))
     stamps, steering = read_signal(bag, "/steering")
     _, collision = read_signal(bag, "/collision")
+    ways = read_aversions(bag, "/ways")
     assert read_info(bag).about["seed"] == str(SEED)
-    assert [frame.stamp_ns for frame in frames] == list(stamps)
+    assert [frame.stamp_ns for frame in frames] == list(stamps) == list(ways.stamps_ns)
     assert collision[-1] > 0.5 > collision[0], "it ends at a wall, and the label saw it"
     with Simulator(suite.course(SEED), suite.look(SEED)) as simulator:
         labels, driver, seen = teacher(simulator), Straight(), None
-        for frame, label in zip(frames, steering, strict=True):
+        for frame, label, aversions in zip(frames, steering, ways.rows, strict=True):
             seen = simulator.observation if seen is None else simulator.step(driver.act(seen))
             assert np.array_equal(frame.image, seen.frame.image)
-            assert np.float32(labels.labels(seen.state, seen.time_s).steering_rad) == label
+            told = labels.labels(seen.state, seen.time_s)
+            assert np.float32(told.steering_rad) == label
+            assert np.array_equal(told.aversions.astype(np.float32), aversions)
+            if told.speed_mps > 0.0:  # else it may turn only as far as it needs
+                assert choose(told.aversions) == pytest.approx(told.steering_rad, abs=0.05)
     assert outcome == run_course(BLIND["straight"], suite.course(SEED), suite.look(SEED))
 
 

@@ -139,9 +139,7 @@ def test_the_whole_command(benchmark, mnist: Path, tmp_path: Path):
 @pytest.mark.parametrize("permuted", [False, True])
 def test_a_picture_moves_and_black_comes_in(benchmark, mnist: Path, permuted: bool):
     data = benchmark.data
-    plain, shown = (
-        data.load(mnist, "train", permuted=order).pixels for order in (False, permuted)
-    )
+    plain, shown = (data.load(mnist, "train", permuted=order).pixels for order in (False, permuted))
     table = data.moves(SIDE**2, 2, permuted=permuted)
     assert table.shape == (25, SIDE**2)
     still = torch.full((len(shown),), 12)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from training_samples import bar_drive
 
 from crnn_snn_ros.core.errors import DataError
+from crnn_snn_ros.core.ways import WAYS
 from crnn_snn_ros.data.dataset import Sequence
 from crnn_snn_ros.data.scans import BEARINGS
 from crnn_snn_ros.training.config import AugmentConfig
@@ -110,10 +111,14 @@ def test_a_restored_place_goes_on_to_the_same_windows(steps):
 
 @pytest.mark.parametrize("looks", [None, AugmentConfig()], ids=["as_it_is", "lit"])
 def test_a_gallery_gives_the_very_windows(monkeypatch, looks):
-    ranges = np.random.default_rng(7).uniform(0, 8, (40, BEARINGS)).astype(np.float32)
+    rng = np.random.default_rng(7)
+    ranges = rng.uniform(0, 8, (40, BEARINGS)).astype(np.float32)
+    ways = rng.uniform(0, 1, (40, WAYS)).astype(np.float32)
     drives = [
-        dataclasses.replace(numbered(40 - drive, drive), ranges_m=scan)
-        for drive, scan in enumerate((ranges, None, ranges[:38]), start=0)
+        dataclasses.replace(numbered(40 - drive, drive), ranges_m=scan, aversions=told)
+        for drive, (scan, told) in enumerate(
+            ((ranges, None), (None, ways[:39]), (ranges[:38], ways[:38]))
+        )
     ]
     one_by_one = Streams(drives, 8, 4, np.random.default_rng(3), looks, piece=2)
     on_this_device = classmethod(lambda cls, drives, _, device: cls(drives, device))
@@ -122,6 +127,22 @@ def test_a_gallery_gives_the_very_windows(monkeypatch, looks):
     for _ in range(3 * one_by_one.steps):
         for ours, theirs in zip(next(one_by_one), next(at_once), strict=True):
             assert torch.equal(ours.float().nan_to_num(-9.0), theirs.float().nan_to_num(-9.0))
+
+
+def test_what_lies_from_right_to_left_is_mirrored_with_the_picture():
+    ways = np.arange(6 * WAYS, dtype=np.float32).reshape(6, WAYS)
+    drive = dataclasses.replace(numbered(6), aversions=ways)
+    seen = set()
+    streams = Streams([drive], 2, 1, np.random.default_rng(0), AugmentConfig(light=0.0), piece=1)
+    for _ in range(40):
+        chunk = next(streams)
+        rows = chunk.aversions[0].numpy()
+        mirrored = bool(rows[0, 0] > rows[0, -1])
+        wanted = rows[:, ::-1] if mirrored else rows
+        assert {tuple(row) for row in wanted} <= {tuple(row) for row in ways}
+        assert (chunk.steering_rad[0] <= 0.0).all() == mirrored or not chunk.steering_rad[0].any()
+        seen.add(mirrored)
+    assert seen == {False, True}
 
 
 def test_a_gallery_is_for_a_gpu_and_for_light_alone():

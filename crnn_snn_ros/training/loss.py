@@ -44,7 +44,7 @@ class Loss:
         heads: dict[str, Tensor],
         steering_rad: Tensor,
         collision: Tensor,
-        aversions: Tensor,
+        aversions: Tensor | None = None,
     ) -> Tensor | None:
         """Loss of heads, NaN labels left out; None where no process has a label.
 
@@ -52,10 +52,12 @@ class Loss:
             heads: (N, T), or steering (N, T, WAYS).
             steering_rad: (N, T).
             collision: (N, T).
-            aversions: (N, T, WAYS).
+            aversions: (N, T, WAYS); needed where the head has them.
         """
-        ways = heads["steering"].ndim > steering_rad.ndim
-        wanted, weight = (aversions, WAYS_WEIGHT) if ways else (steering_rad, STEERING_WEIGHT)
+        wanted, weight = steering_rad, STEERING_WEIGHT
+        if heads["steering"].ndim > steering_rad.ndim:
+            assert aversions is not None
+            wanted, weight = aversions, WAYS_WEIGHT
         steered, judged = wanted.isfinite(), collision.isfinite()
         counts = self._ranks.add_up(torch.stack([steered.sum(), judged.sum()]).double())
         total: Tensor | None = None

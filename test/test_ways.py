@@ -1,0 +1,82 @@
+"""Ways to steer: what a network says of them, and the choice."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crnn_snn_ros.core.ways import (
+    ANGLES,
+    MOST_RAD,
+    STEERING_RAD,
+    WAYS,
+    aversions,
+    choose,
+    soft_minimum,
+)
+
+COSTS = st.lists(st.floats(0.0, 3.0), min_size=WAYS, max_size=WAYS).map(np.array)
+
+
+def costs_of(**ways: float) -> np.ndarray:
+    """Costs, 2 where nothing is said: right, left, or an angle as ``a12``."""
+    costs = np.full(WAYS, 2.0)
+    number = {"right": 0, "left": WAYS - 1}
+    for name, cost in ways.items():
+        costs[number[name] if name in number else 1 + int(name[1:])] = cost
+    return costs
+
+
+def test_between_two_good_sides_it_does_not_go_through_the_middle() -> None:
+    both = costs_of(a4=0.2, a20=0.21)
+    chosen = choose(aversions(both))
+    assert chosen == pytest.approx(STEERING_RAD[4], abs=0.05)
+
+
+def test_the_best_side_is_chosen() -> None:
+    assert choose(aversions(costs_of(a4=0.4, a20=0.2))) > 0.3
+    assert choose(aversions(costs_of(a4=0.2, a20=0.4))) < -0.3
+
+
+@pytest.mark.parametrize(("side", "steering"), [("right", -MOST_RAD), ("left", MOST_RAD)])
+def test_it_turns_on_the_spot_where_that_is_best(side: str, steering: float) -> None:
+    assert choose(aversions(costs_of(**{side: 0.7}))) == steering
+    assert abs(choose(aversions(costs_of(**{side: 0.7, "a12": 0.6})))) < 0.2
+
+
+@given(COSTS)
+def test_it_is_within_the_angles_and_mirrored_costs_give_the_other_side(costs: np.ndarray) -> None:
+    chosen = choose(aversions(costs))
+    assert abs(chosen) <= MOST_RAD + 1e-12
+    angles, spots = np.sort(costs[1:-1]), costs[[0, -1]]
+    alike = angles[1] - angles[0] < 1e-6 or abs(spots[0] - spots[1]) < 1e-6
+    if not alike and costs.min() < 2.5:  # or rounding may choose another one of equals
+        assert choose(aversions(costs[::-1].copy())) == pytest.approx(-chosen, abs=1e-6)
+
+
+@given(st.lists(st.floats(allow_nan=False), min_size=WAYS, max_size=WAYS).map(np.array))
+def test_whatever_a_network_says_the_answer_is_an_angle(said: np.ndarray) -> None:
+    assert abs(choose(said)) <= MOST_RAD + 1e-12
+
+
+def test_what_is_not_a_number_gives_none() -> None:
+    """The control law stops for it."""
+    assert math.isnan(choose(np.full(WAYS, np.nan)))
+
+
+def test_a_soft_minimum_goes_smoothly_with_its_costs() -> None:
+    for best in np.linspace(-0.4, 0.4, 33):
+        costs = 3.0 * (STEERING_RAD - best) ** 2
+        assert soft_minimum(costs, STEERING_RAD) == pytest.approx(best, abs=0.01)
+
+
+def test_aversions_tell_costs_apart() -> None:
+    costs = np.linspace(0.0, 3.0, ANGLES)
+    told = aversions(costs)
+    assert told[0] == 0.0
+    assert (np.diff(told) > 0.0).all()
+    assert told[-1] < 1.0
