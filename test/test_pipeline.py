@@ -186,7 +186,7 @@ def test_a_head_of_all_ways_is_answered_by_the_choice_among_them():
         said = answer.network.heads["steering"][0].double().numpy() * head.scale
         assert answer.prediction.steering_rad == choose(said)
         chosen.add(round(answer.prediction.steering_rad, 3))
-    assert len(chosen) > 3
+    assert len(chosen) > 1
 
 
 def test_a_driver_has_one_angle_or_all_ways():

@@ -191,4 +191,3 @@ def picture(
             Panel("Spikes", "bits", "spikes a frame", panels[2], "linear", "log"),
         ],
     )
-

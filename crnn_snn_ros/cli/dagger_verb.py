@@ -20,7 +20,7 @@ def dagger_verb(
     bits: int = 3,
     relu_hidden: bool = False,
     motion: int = 2,
-    ways: bool = True,
+    ways: bool = False,
     size: Annotated[SizeConfig, tyro.conf.arg(name="")] = SizeConfig(),  # noqa: B008
     driving: Annotated[DaggerConfig, tyro.conf.arg(name="")] = DaggerConfig(),  # noqa: B008
     training: Annotated[TrainConfig, tyro.conf.arg(name="")] = TrainConfig(  # noqa: B008
