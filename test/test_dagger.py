@@ -107,7 +107,8 @@ def test_a_run_cut_off_ends_with_the_same_network(
 
 
 @needs_pictures
-def test_it_goes_on_from_a_network(finished: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ways", [True, False], ids=["as_it_was", "with_another_steering_head"])
+def test_it_goes_on_from_a_network(finished: Path, tmp_path: Path, ways: bool) -> None:
     start = finished / "round1" / "float.safetensors"
     driven = DaggerConfig(
         start=str(start), courses=1, rounds=1, round_courses=1, round_epochs=1, passed_over=2,
@@ -115,7 +116,8 @@ def test_it_goes_on_from_a_network(finished: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     training = replace(TRAINING, qat_epochs=0, scan_weight=1.0)
     epochs: list[Epoch] = []
-    dagger(NETWORK, training, driven, ORIGIN, tmp_path, lambda _: None, epochs.append)
+    network = replace(NETWORK, ways=ways)
+    dagger(network, training, driven, ORIGIN, tmp_path, lambda _: None, epochs.append)
     assert [(epoch.phase, epoch.number) for epoch in epochs] == [("float", 0), ("float", 1)]
     assert not (tmp_path / "round0").exists()
     config = load_data_config(tmp_path / "drives" / "data.yaml")

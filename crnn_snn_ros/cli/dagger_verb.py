@@ -53,7 +53,7 @@ def dagger_verb(
     except ImportError as error:
         raise ConfigError(f"{error}; pip install 'crnn_snn_ros[sim]'") from None
     from crnn_snn_ros.io.preprocess import InputContract
-    from crnn_snn_ros.training.checkpoint import Origin
+    from crnn_snn_ros.training.checkpoint import Origin, beginnings, load
     from crnn_snn_ros.training.log import Epoch
     from crnn_snn_ros.training.ranks import is_parallel
 
@@ -71,6 +71,7 @@ def dagger_verb(
         "data": {"source": "crnn_snn_ros simulator", "licence": "Apache-2.0", **asdict(driving)},
         "training": asdict(training),
         "torch": torch.__version__,
+        **beginnings(None if driving.start is None else load(Path(driving.start))),
     }
 
     def on_epoch(epoch: Epoch) -> None:

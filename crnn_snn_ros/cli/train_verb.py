@@ -63,13 +63,13 @@ def train_verb(
     from crnn_snn_ros.core.device import choose_device
     from crnn_snn_ros.data.dataset import load_data_config, load_sequences
     from crnn_snn_ros.io.processes import Workers
-    from crnn_snn_ros.training.checkpoint import Origin, load
+    from crnn_snn_ros.training.checkpoint import Origin, beginnings, load
     from crnn_snn_ros.training.ranks import joined
     from crnn_snn_ros.training.train import train
 
     workers = Workers(jobs, scheduler)
     choose_device(training.device)  # refused before the drives are decoded, not after
-    learned = None if start is None else load(start).network
+    begun = None if start is None else load(start)
     config = load_data_config(data)
     contract = config.contract
     network = NetworkConfig(
@@ -95,10 +95,11 @@ def train_verb(
                 before = sum(epochs[name] for name in names[: names.index(epoch.phase)])
                 bar.update(bar.task_ids[0], completed=before + epoch.number, note=_note(epoch))
 
-            origin = Origin(contract, config.frame_rate_hz, _provenance(config, training))
+            provenance = _provenance(config, training) | beginnings(begun)
+            origin = Origin(contract, config.frame_rate_hz, provenance)
             result = train(
-                drives, validation, network, training, origin, out, on_epoch, learned,
-                resume=resume, ranks=ranks,
+                drives, validation, network, training, origin, out, on_epoch,
+                begun and begun.network, resume=resume, ranks=ranks,
             )  # fmt: skip
     checkpoint = out / "qat.safetensors"
     if not ranks.first:

@@ -55,6 +55,15 @@ class Checkpoint:
     metrics: dict[str, Any]  # JSON
 
 
+def beginnings(start: Checkpoint | None) -> dict[str, Any]:
+    """What a provenance says of the network that a training began with, and so on back."""
+    if start is None:
+        return {}
+    before = start.origin.provenance
+    told = ("command", "crnn_snn_ros", "start")
+    return {"start": {name: before[name] for name in told if name in before}}
+
+
 def save(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint, whole or not at all.
 

@@ -160,20 +160,30 @@ class Crnn(Network):
     def take_over(self, start: Crnn) -> None:
         """Go on from what another one learned; scales of activations belong to the number of bits.
 
+        A steering head begins anew where the other one answers in another form (``ways``).
+
         Raises:
             ConfigError: it is no float network of this size.
         """
-        learned = {
-            name: value for name, value in start.state_dict().items() if not name.endswith(".scale")
-        }
-        expected = {name: value.shape for name, value in self.state_dict().items()}
-        expected = {name: shape for name, shape in expected.items() if not name.endswith(".scale")}
-        if start.quantized or {name: value.shape for name, value in learned.items()} != expected:
+        anew = ("nodes.steering.",) if start.config.ways != self.config.ways else ()
+        learned, expected = (
+            {
+                name: value
+                for name, value in network.state_dict().items()
+                if not name.endswith(".scale") and not name.startswith(anew)
+            }
+            for network in (start, self)
+        )
+        if start.quantized or _shapes(learned) != _shapes(expected):
             raise ConfigError(
                 "the checkpoint to go on from is not a float network of this size; give "
                 "float.safetensors of a run with the same input and layers"
             )
         self.load_state_dict(learned, strict=False)
+
+
+def _shapes(tensors: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in tensors.items()}
 
 
 def _channels_last(pixels: Tensor) -> Tensor:
