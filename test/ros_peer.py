@@ -224,6 +224,18 @@ class Peer:
         """Publish a frame without waiting for its answer."""
         self.images.publish(messages.image(frame))
 
+    def insist(self, publisher: Any, message: Any, topic: str) -> None:
+        """Publish until something is heard: what goes by best effort may be lost."""
+        heard = len(self.heard[topic])
+        for _ in range(4):
+            publisher.publish(message)
+            end = time.monotonic() + 5.0
+            while time.monotonic() < end:
+                if len(self.heard[topic]) > heard:
+                    return
+                time.sleep(0.005)
+        raise AssertionError(f"nothing was heard on {topic}")
+
     def ask(self, frame: Frame) -> tuple[Any, Any]:
         """Publish a frame and return its prediction and its command (stamped)."""
         stamp = messages.stamp(frame.stamp_ns)

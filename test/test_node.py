@@ -145,9 +145,7 @@ def test_compressed_images(extension, model, tmp_path):
             message.header.stamp = messages.stamp(frame.stamp_ns)
             _, data = cv2.imencode(f".{extension}", frame.image[:, :, ::-1])
             message.data = data.tobytes()
-            heard = len(peer.heard["prediction"])
-            peer.compressed.publish(message)
-            peer.wait(lambda heard=heard: len(peer.heard["prediction"]) > heard, "a prediction")
+            peer.insist(peer.compressed, message, "prediction")
         assert peer.commands()[-1][1] > 0
         if extension == "png":
             first = peer.heard["prediction"][-1][1].header.stamp

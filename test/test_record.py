@@ -46,9 +46,11 @@ def test_a_drive_and_its_labels_come_back_from_the_bag(tmp_path) -> None:
             assert np.array_equal(frame.image, seen.frame.image)
             told = labels.labels(seen.state, seen.time_s)
             assert np.float32(told.steering_rad) == label
-            assert np.array_equal(told.aversions.astype(np.float32), aversions)
+            assert np.array_equal(np.array(told.aversions, np.float32), aversions)
             if told.speed_mps > 0.0:  # else it may turn only as far as it needs
-                assert choose(told.aversions) == pytest.approx(told.steering_rad, abs=0.05)
+                assert choose(np.array(told.aversions)) == pytest.approx(
+                    told.steering_rad, abs=0.05
+                )
     assert outcome == run_course(BLIND["straight"], suite.course(SEED), suite.look(SEED))
 
 

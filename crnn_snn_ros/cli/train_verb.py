@@ -99,7 +99,7 @@ def train_verb(
             origin = Origin(contract, config.frame_rate_hz, provenance)
             result = train(
                 drives, validation, network, training, origin, out, on_epoch,
-                begun and begun.network, resume=resume, ranks=ranks,
+                None if begun is None else begun.network, resume=resume, ranks=ranks,
             )  # fmt: skip
     checkpoint = out / "qat.safetensors"
     if not ranks.first:

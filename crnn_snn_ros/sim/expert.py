@@ -66,7 +66,7 @@ class Labels(NamedTuple):
     collision: float  # share of the speeds up to its full one that would soon cost it its room
     speed_mps: float  # the expert's
     time_to_contact_s: float  # of the robot as it goes; infinite where there is none in the horizon
-    aversions: Floats  # (WAYS,), what each way to steer would cost; see ``core.ways``
+    aversions: tuple[float, ...]  # WAYS of them, what each would cost; see ``core.ways``
 
     @property
     def contact(self) -> float:
@@ -143,7 +143,7 @@ class Expert:
         contact_s = float(times[hit[0]]) if len(hit) else math.inf
         return Labels(
             steering, 1.0 - speed / self.config.speed_mps, speed, contact_s,
-            self._aversions(view, state),
+            tuple(self._aversions(view, state).tolist()),
         )  # fmt: skip
 
     def _decide(self, state: RobotState, time_s: float) -> _Decision:

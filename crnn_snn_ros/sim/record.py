@@ -252,7 +252,7 @@ def _write(writer: BagWriter, seen: Observation, expert: Expert, command: Comman
     labels = expert.labels(seen.state, seen.time_s)
     writer.float32("/steering", stamp_ns, labels.steering_rad)
     writer.float32("/collision", stamp_ns, labels.collision)
-    writer.float32_array(WAYS, stamp_ns, labels.aversions.astype(np.float32))
+    writer.float32_array(WAYS, stamp_ns, np.array(labels.aversions, np.float32))
     writer.twist_stamped("/cmd_vel", stamp_ns, command)
 
 
