@@ -63,9 +63,12 @@ def test_whatever_a_network_says_the_answer_is_an_angle(said: np.ndarray) -> Non
     assert abs(choose(said)) <= MOST_RAD + 1e-12
 
 
-def test_what_is_not_a_number_gives_none() -> None:
+@pytest.mark.parametrize("way", [0, 1, 12, WAYS - 2, WAYS - 1])
+def test_what_is_not_a_number_gives_none(way: int) -> None:
     """The control law stops for it."""
-    assert math.isnan(choose(np.full(WAYS, np.nan)))
+    said = np.full(WAYS, 0.5)
+    said[way] = np.nan
+    assert math.isnan(choose(said))
 
 
 def test_a_soft_minimum_goes_smoothly_with_its_costs() -> None:

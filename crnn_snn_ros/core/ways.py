@@ -11,6 +11,8 @@ what a mirror shows of them is the reverse.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,7 +37,8 @@ def aversions(costs: Floats) -> Floats:
 def choose(aversions: Floats) -> float:
     """The steering that a network's aversions (WAYS,) speak for, rad, positive to the left.
 
-    Where a turn on the spot is better than all angles, it is the outermost angle to that side.
+    Where a turn on the spot is better than all angles, it is the outermost angle to that side; NaN
+    where any of them is, so that the control law stops.
 
     Example:
         >>> both_sides = np.full(WAYS, 0.9)
@@ -43,6 +46,8 @@ def choose(aversions: Floats) -> float:
         >>> round(choose(both_sides), 2)
         -0.35
     """
+    if np.isnan(aversions).any():
+        return math.nan
     costs = -_UNIT * np.log1p(-np.clip(aversions, 0.0, _MOST_AVERSION))
     right, left, angles = costs[0], costs[-1], costs[1:-1]
     if min(right, left) < angles.min():

@@ -32,6 +32,13 @@ def as_table(pairs: Iterable[tuple[int, Floats]]) -> Table:
     return Table(stamps_ns[order], np.stack(rows)[order])
 
 
+def whole(rows: Floats | None, count: int, columns: int) -> Floats:
+    """The rows (count, columns) of a drive, NaN throughout where it has none."""
+    if rows is None:
+        return np.full((count, columns), np.nan, np.float32)
+    return np.asarray(rows, np.float32)
+
+
 def read_aversions(path: Path, topic: str) -> Table:
     """Read a topic of ``std_msgs/Float32MultiArray`` whole: what each way to steer would cost.
 

@@ -51,7 +51,7 @@ NOISE_MEMORY_S = 0.7
 MAX_RAYS = 3600
 OTHER_LOOKS = 1_000_000  # added to a seed for each further look of its course
 SCAN = "/scan"
-WAYS = "/ways"
+WAYS_TOPIC = "/ways"
 SPLIT = "split"  # what a bag notes of what it is for
 
 
@@ -228,7 +228,7 @@ def _write_data_file(recording: Recording, setup: Setup) -> None:
             "steering": "/steering",
             "collision": "/collision",
             **({"scan": SCAN} if recording.scan_rays else {}),
-            **({"ways": WAYS} if WAYS in info.topics else {}),
+            **({"ways": WAYS_TOPIC} if WAYS_TOPIC in info.topics else {}),
             "split": info.about[SPLIT],
         }
         for bag, info in ((bag, read_info(bag)) for bag in finished)
@@ -252,7 +252,7 @@ def _write(writer: BagWriter, seen: Observation, expert: Expert, command: Comman
     labels = expert.labels(seen.state, seen.time_s)
     writer.float32("/steering", stamp_ns, labels.steering_rad)
     writer.float32("/collision", stamp_ns, labels.collision)
-    writer.float32_array(WAYS, stamp_ns, np.array(labels.aversions, np.float32))
+    writer.float32_array(WAYS_TOPIC, stamp_ns, np.array(labels.aversions, np.float32))
     writer.twist_stamped("/cmd_vel", stamp_ns, command)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from crnn_snn_ros.core.ways import WAYS, choose
 from crnn_snn_ros.data.dataset import Sequence as Drive
+from crnn_snn_ros.data.tables import whole
 from crnn_snn_ros.evaluation.scores import Ranking
 from crnn_snn_ros.training.loss import Loss
 from crnn_snn_ros.training.network import HEADS, Network
@@ -37,7 +38,7 @@ def evaluate(network: Network, drives: Sequence[Drive]) -> Figures:
         heads = predict(network, drive)
         steering = torch.from_numpy(np.array(drive.steering_rad))
         collision = torch.from_numpy(np.array(drive.collision))
-        aversions = torch.from_numpy(_aversions(drive))
+        aversions = torch.from_numpy(np.array(whole(drive.aversions, len(drive), WAYS)))
         loss = loss_of(heads, steering, collision, aversions)
         if loss is not None:
             losses.append(loss.item())
@@ -72,12 +73,6 @@ def _angle(steering: Tensor) -> Tensor:
     if steering.ndim == 1:
         return steering
     return torch.tensor([choose(ways) for ways in steering.double().numpy()], dtype=torch.float32)
-
-
-def _aversions(drive: Drive) -> np.ndarray:
-    if drive.aversions is None:
-        return np.full((len(drive), WAYS), np.nan, np.float32)
-    return np.array(drive.aversions)
 
 
 def _auroc(labels: Tensor, scores: Tensor) -> float | None:

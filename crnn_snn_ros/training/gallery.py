@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from crnn_snn_ros.core.ways import WAYS
 from crnn_snn_ros.data.dataset import Sequence as Drive
 from crnn_snn_ros.data.scans import BEARINGS
+from crnn_snn_ros.data.tables import whole
 from crnn_snn_ros.training.augment import Look
 from crnn_snn_ros.training.config import AugmentConfig
 
@@ -54,8 +54,8 @@ class Gallery:
             for labels in (
                 [drive.steering_rad for drive in drives],
                 [drive.collision for drive in drives],
-                [_rows(drive, drive.ranges_m, BEARINGS) for drive in drives],
-                [_rows(drive, drive.aversions, WAYS) for drive in drives],
+                [whole(drive.ranges_m, len(drive), BEARINGS) for drive in drives],
+                [whole(drive.aversions, len(drive), WAYS) for drive in drives],
             )
         ]
 
@@ -101,9 +101,3 @@ class Gallery:
         steering = torch.where(mirrored[:, None], -steering, steering)
         rows = [torch.where(mirrored[:, None, None], table.flip(-1), table) for table in rows]
         return pixels, steering, collision, *rows
-
-
-def _rows(drive: Drive, table: NDArray[np.float32] | None, columns: int) -> NDArray[np.float32]:
-    if table is not None:
-        return np.asarray(table, np.float32)
-    return np.full((len(drive), columns), np.nan, np.float32)
