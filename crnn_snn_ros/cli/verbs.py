@@ -8,6 +8,7 @@ from crnn_snn_ros.cli.bench_verb import bench_verb
 from crnn_snn_ros.cli.convert_verb import convert_verb
 from crnn_snn_ros.cli.dagger_verb import dagger_verb
 from crnn_snn_ros.cli.export_verb import export_verb
+from crnn_snn_ros.cli.eye_verb import eye_verb
 from crnn_snn_ros.cli.import_verb import import_verb
 from crnn_snn_ros.cli.info_verb import info_verb
 from crnn_snn_ros.cli.label_verb import label_verb
@@ -20,6 +21,7 @@ VERBS: dict[str, Callable[..., int]] = {
     "import": import_verb,
     "label": label_verb,
     "train": train_verb,
+    "eye": eye_verb,
     "dagger": dagger_verb,
     "convert": convert_verb,
     "verify": verify_verb,

@@ -82,7 +82,7 @@ def spread(
     given = list(items)
     results: list[Result] = []
     try:
-        with closing(_results(run, given, workers)) as coming:
+        with closing(stream(run, given, workers)) as coming:
             for result in coming:
                 results.append(result)
                 if progress is not None:
@@ -93,9 +93,14 @@ def spread(
     return results
 
 
-def _results(
+def stream(
     run: Callable[[Item], Result], items: list[Item], workers: Workers
 ) -> Generator[Result, None, None]:
+    """The results of ``spread`` one by one, in the order of the items; to be closed.
+
+    Raises:
+        CrnnSnnError: as ``spread``.
+    """
     if not workers.elsewhere:
         return (run(item) for item in items)
     if workers.scheduler is None:

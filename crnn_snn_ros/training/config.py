@@ -194,7 +194,7 @@ class TrainConfig:
         """Epochs of every phase, in their order."""
         return {
             "float": self.float_epochs,
-            "float_memory": self.memory_epochs * (self.float_epochs > 0),
+            "float_memory": self.memory_epochs,
             "qat": self.qat_epochs,
             "qat_memory": self.memory_epochs * (self.qat_epochs > 0),
         }
@@ -209,6 +209,7 @@ class DaggerConfig:
     """
 
     start: str | None = None  # float checkpoint to go on from, which drives from the first round on
+    eye: str | None = None  # checkpoint of ``eye``, whose convolutions stay until quantization
     courses: int = 240  # that the teacher drives
     rounds: int = 3  # in which the network drives
     round_courses: int = 180  # in each of them
@@ -230,6 +231,8 @@ class DaggerConfig:
                 f"{self.courses} courses and {self.rounds} rounds of {self.round_courses}, "
                 f"{self.passed_over} passed over, there are seeds for {MAX_COURSES} each"
             )
+        if self.start is not None and self.eye is not None:
+            raise ConfigError("start and eye both say what to begin with; leave one out")
         if not 0.0 <= self.noise <= 5.0:
             raise ConfigError(f"noise is {self.noise}, allowed is 0 to 5 rad/s")
         if self.look_frames < 0:
@@ -240,3 +243,52 @@ class DaggerConfig:
     def workers(self) -> Workers:
         """Who drives and decodes."""
         return Workers(self.processes, self.scheduler)
+
+
+@dataclass(frozen=True)
+class EyeConfig:
+    """How an eye is taught by glimpses, before a network learns to drive.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    courses: int = 400  # that are glimpsed at
+    glimpses: int = 64  # of each
+    steps: int = 6000
+    batch: int = 64  # glimpses in a step
+    learning_rate: float = 2e-3  # at its highest
+    weight_decay: float = 1e-3  # of weights
+    ema: float = 0.998  # decay of the averaged weights that are judged and kept
+    light: float = 1.0  # of every glimpse that is learned from, as of ``augment``
+    amp: bool = False  # bfloat16
+    processes: int = 1  # that take glimpses, beside the one that learns
+    seed: int = 0
+    threads: int = 1  # of torch
+    device: str = "auto"  # auto, cpu or cuda
+
+    def __post_init__(self) -> None:
+        least = min(self.courses, self.glimpses, self.steps, self.batch, self.threads)
+        if least < 1:
+            raise ConfigError("courses, glimpses, steps, batch and threads must be at least 1")
+        if self.courses > 2 * MAX_COURSES:
+            raise ConfigError(f"{self.courses} courses, there are seeds for {2 * MAX_COURSES}")
+        if not 0.0 < self.learning_rate < math.inf or not 0.0 <= self.weight_decay < math.inf:
+            raise ConfigError("learning rate must be positive, weight decay not negative")
+        if not 0.0 <= self.ema < 1.0:
+            raise ConfigError(f"ema is {self.ema}, allowed is 0 to less than 1")
+        if not 0.0 <= self.light <= 3.0:
+            raise ConfigError(f"light is {self.light}, allowed is 0 to 3")
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"seed is {self.seed}, must be within 0..2^63")
+        _ = self.workers
+
+    @property
+    def workers(self) -> Workers:
+        """Who takes glimpses."""
+        return Workers(self.processes)
+
+    def due(self, step: int) -> int:
+        """Courses from which a step draws: a twentieth in the first, all from nine tenths on."""
+        first = max(1, self.courses // 20)
+        return min(self.courses, first + int((self.courses - first) * step / (0.9 * self.steps)))

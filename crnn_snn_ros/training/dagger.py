@@ -73,7 +73,8 @@ def dagger(
 
     ``drives/`` holds the bags and ``data.yaml``, ``round0/`` to ``roundN/`` the float networks,
     ``qat.safetensors`` the result. A run that has a network to start with has no ``round0/``: the
-    teacher drives for later rounds only.
+    teacher drives for later rounds only. Where there is an eye, only what is after it is trained
+    before quantization.
 
     Args:
         network: Size and number formats.
@@ -93,7 +94,7 @@ def dagger(
     """
     run = _Run(network, training, config, origin, out, told, on_epoch)
     driver: PolicyFactory | None = None  # the teacher
-    best: Checkpoint | None = None
+    best = None if config.eye is None else load(Path(config.eye))
     for number in range(config.rounds + 1):
         checkpoint = out / f"round{number}" / "float.safetensors"
         if number == 0 and config.start is not None:
@@ -147,8 +148,12 @@ class _Run:
                 training, float_epochs=self.config.round_epochs, learning_rate=rate,
                 seed=training.seed + number,
             )  # fmt: skip
+        features = None
+        if self.config.eye is not None:
+            training = replace(training, float_epochs=0)
+            features = self.out / "cache" / "features"  # in every round of the same eye
         learned = None if start is None else start.network
-        trainer = self._trainer(training, self.out / f"round{number}", learned)
+        trainer = self._trainer(training, self.out / f"round{number}", learned, features)
         trainer.float_phase()
         trainer.close()
 
@@ -181,7 +186,9 @@ class _Run:
                 f"{summary.mean_speed:.2f} m/s"
             )
 
-    def _trainer(self, training: TrainConfig, out: Path, start: Crnn | None) -> Trainer:
+    def _trainer(
+        self, training: TrainConfig, out: Path, start: Crnn | None, features: Path | None = None
+    ) -> Trainer:
         data = load_data_config(self._drives / "data.yaml")
         drives, validation = (
             load_sequences(data, split, self.out / "cache", self.config.workers)
@@ -189,5 +196,5 @@ class _Run:
         )
         return Trainer(
             drives, validation, self.network, training, self.origin, out, self.on_epoch, start,
-            resume=True,
+            resume=True, features=features,
         )  # fmt: skip

@@ -59,10 +59,12 @@ class Loop(Generic[AnyNetwork]):
     ) -> None:
         rate = config.qat_learning_rate if network.quantized else config.learning_rate
         self._probe: Probe | None = None
-        if config.scan_weight and network.eye and not network.quantized:
+        groups = _parameter_groups(network, rate, config.weight_decay)
+        if config.scan_weight and network.eye:
             self._probe = Probe(network, config.scan_weight, ranks)
+            # It begins anew, and so at the full rate, where the network only settles.
+            groups += _parameter_groups(self._probe, config.learning_rate, config.weight_decay)
         self._learning = nn.ModuleList([network, *([self._probe] if self._probe else [])])
-        groups = _parameter_groups(self._learning, rate, config.weight_decay)
         self._rates = [group["lr"] for group in groups]
         self._optimizer = torch.optim.AdamW(groups)
         self._network, self._streams, self._config = network, streams, config
@@ -115,7 +117,8 @@ class Loop(Generic[AnyNetwork]):
         heads = {name: values.float() for name, values in output.heads.items()}
         loss = self._loss(heads, steering, collision, aversions)
         if self._probe is not None:
-            beside = self._probe(output.activations, ranges)
+            scales = self._network.scales() if self._network.quantized else {}
+            beside = self._probe(output.activations, scales, ranges)
             loss = beside if loss is None else loss if beside is None else loss + beside
         if loss is not None:
             self._optimizer.zero_grad(set_to_none=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 
 from crnn_snn_ros.data.dataset import Sequence as Drive
+from crnn_snn_ros.io.atomic import replacing
 from crnn_snn_ros.training.config import TrainConfig
 from crnn_snn_ros.training.network import Network, Output
 
@@ -59,36 +61,51 @@ def long_windows(config: TrainConfig) -> TrainConfig:
 
 
 @torch.no_grad()
-def features(network: Network, drives: Sequence[Drive], path: Path, *, mirror: bool) -> list[Drive]:
+def features(
+    network: Network, drives: Sequence[Drive], folder: Path, *, mirror: bool
+) -> list[Drive]:
     """The same drives as the recurrent layers of a network see them.
 
     Args:
         network: Whose convolutions look.
         drives: At what.
-        path: File to keep the features in, which are not held in memory.
+        folder: Where the features are kept, which are not held in memory; what is there already, of
+            the same convolutions and the same frames, is not looked at again.
         mirror: Give every drive a second time, mirrored, as the network sees that.
     """
     tail = Tail(network)
     front = Network(network.input_shape, {name: network.nodes[name] for name in network.eye}).eval()
     front.quantized = network.quantized
-    views = [(drive, mirrored) for drive in drives for mirrored in (False, True)[: 1 + mirror]]
-    kept: np.memmap | None = None
-    at, found = 0, []
-    for drive, mirrored in views:
-        for start in range(0, len(drive.frames), SEEN_AT_ONCE):
-            seen = _see(front, tail.source, drive.frames[start : start + SEEN_AT_ONCE], mirrored)
-            if kept is None:  # half floats hold every count of a pool exactly
-                total = sum(len(drive) for drive, _ in views)
-                kept = np.lib.format.open_memmap(path, "w+", np.float16, (total, *seen.shape[1:]))
-            kept[at + start : at + start + len(seen)] = seen
-        assert kept is not None
-        seen_so = drive
-        if mirrored:
-            ways = None if drive.aversions is None else drive.aversions[:, ::-1]
-            seen_so = replace(drive, steering_rad=-drive.steering_rad, aversions=ways)
-        found.append(replace(seen_so, frames=kept[at : at + len(drive)], ranges_m=None))
-        at += len(drive)
+    eye = blake2b(str(front.quantized).encode())
+    for value in front.state_dict().values():
+        eye.update(value.cpu().numpy().tobytes())
+    folder.mkdir(parents=True, exist_ok=True)
+    found = []
+    for drive in drives:
+        for mirrored in (False, True)[: 1 + mirror]:
+            frames = np.ascontiguousarray(drive.frames)
+            digest = blake2b(eye.digest() + bytes([mirrored]), digest_size=16)
+            digest.update(frames.view(np.uint8).reshape(-1).data)
+            path = folder / f"{digest.hexdigest()}.npy"
+            if not path.exists():
+                with replacing(path) as temporary, temporary.open("wb") as file:
+                    np.save(file, _see_all(front, tail.source, frames, mirrored))
+            seen_so = drive
+            if mirrored:
+                ways = None if drive.aversions is None else drive.aversions[:, ::-1]
+                seen_so = replace(drive, steering_rad=-drive.steering_rad, aversions=ways)
+            kept = np.load(path, mmap_mode="r")
+            found.append(replace(seen_so, frames=kept, ranges_m=None))
     return found
+
+
+def _see_all(front: Network, source: str, frames: np.ndarray, mirrored: bool) -> np.ndarray:
+    """Half floats, which hold every count of a pool exactly."""
+    parts = [
+        _see(front, source, frames[start : start + SEEN_AT_ONCE], mirrored)
+        for start in range(0, len(frames), SEEN_AT_ONCE)
+    ]
+    return np.concatenate(parts).astype(np.float16)
 
 
 def _see(front: Network, source: str, frames: np.ndarray, mirrored: bool) -> np.ndarray:

@@ -4,8 +4,8 @@ eye --features--+--> recurrent layers --> steering, collision
                 +--> probe --> nearness at some bearings, against the scan recorded with the frame
 
 Steering and collision are two numbers a frame, from which an eye learns slowly where things are; a
-scan says it of every bearing. The probe is thrown away when its phase of training ends: nothing of
-it is in a network, and a robot needs no scanner. (Auxiliary tasks in this place: P. Mirowski et
+scan says it of every bearing. The probe is thrown away when its phase of training ends, and another
+one learns to read in the next: nothing of it is in a network, and a robot needs no scanner. (Auxiliary tasks in this place: P. Mirowski et
 al., "Learning to Navigate in Complex Environments", ICLR 2017.)
 """
 
@@ -18,6 +18,7 @@ from crnn_snn_ros.data.scans import BEARINGS
 from crnn_snn_ros.training.network import Network
 from crnn_snn_ros.training.ranks import Ranks
 
+FAINT = 0.0013  # nearness at 10 m
 NEAR_M = 1.5  # nearness falls by e over this distance: what is far off matters less
 
 
@@ -32,22 +33,30 @@ class Probe(nn.Module):
 
     def __init__(self, network: Network, weight: float, ranks: Ranks) -> None:
         super().__init__()
-        self.source = network.eye[-1]
+        self._source = network.eye[-1]
         self._weight, self._ranks = weight, ranks
         with torch.no_grad():
             frame = torch.zeros(
                 1, 1, *network.input_shape, device=next(network.parameters()).device
             )
-            features = network.eval()(frame).activations[self.source]
+            features = network.eval()(frame).activations[self._source]
         self.readout = nn.Linear(features.numel(), BEARINGS, device=features.device)
 
-    def forward(self, activations: dict[str, Tensor], ranges_m: Tensor) -> Tensor | None:
-        """The loss of activations (N, T, ...) by ranges (N, T, BEARINGS), NaN ones left out.
+    def forward(
+        self, activations: dict[str, Tensor], scales: dict[str, Tensor], ranges_m: Tensor
+    ) -> Tensor | None:
+        """The loss by ranges (N, T, BEARINGS), NaN ones left out.
+
+        Args:
+            activations: by node, (N, T, ...): real numbers, or counts.
+            scales: by node, real value of one count; 1 where they are real numbers.
+            ranges_m: what was measured.
 
         Returns:
             This process' part of it; None where no process has a range.
         """
-        told = self.readout(activations[self.source].flatten(2).float())
+        features = activations[self._source].flatten(2).float() * scales.get(self._source, 1.0)
+        told = self.readout(features)
         known = ranges_m.isfinite()
         count = self._ranks.add_up(known.sum().double().reshape(1))
         if count[0] == 0:
@@ -64,3 +73,8 @@ def nearness(ranges_m: Tensor) -> Tensor:
         [1.0, 0.37, 0.0]
     """
     return torch.exp(-ranges_m / NEAR_M)
+
+
+def distance(near: Tensor) -> Tensor:
+    """The range, m, of a nearness; what is hardly near is said to be at 10 m."""
+    return -NEAR_M * torch.log(near.clamp(FAINT, 1.0))

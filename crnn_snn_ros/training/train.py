@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from shutil import rmtree
@@ -101,7 +102,12 @@ class _Task(NamedTuple):
 
 
 class Trainer:
-    """The phases of training on one data set; arguments and errors as for ``train``."""
+    """The phases of training on one data set; arguments and errors as for ``train``.
+
+    Args:
+        features: Folder to keep in what recurrent layers that learn alone learn from, for other
+            trainings; None: it is not kept.
+    """
 
     def __init__(
         self,
@@ -116,6 +122,7 @@ class Trainer:
         *,
         resume: bool = False,
         ranks: Ranks = ALONE,
+        features: Path | None = None,
     ) -> None:
         self._device = own_device(choose_device(config.device))
         self._heads = labelled_heads(drives, "train", ways=network.ways)
@@ -126,6 +133,7 @@ class Trainer:
         self._of = state.described(
             asdict(network), asdict(config), {"train": drives, "validation": validation}, start
         )
+        self._features = features
         self._path = out / state.NAME
         self._saved = self._cut_off(resume)
         torch.set_num_threads(config.threads)
@@ -183,18 +191,22 @@ class Trainer:
 
     def _remember(self, network: Crnn, phase: str) -> Crnn:
         config = memory.long_windows(self._config)
-        with TemporaryDirectory(prefix=FEATURES, dir=self._out) as folder:
+        with self._features_folder() as folder:
             learned, judged = (
-                memory.features(network.eval(), drives, Path(folder, name), mirror=mirror)
-                for name, drives, mirror in (
-                    ("train.npy", self._drives, config.augment.mirror),
-                    ("validation.npy", self._validation, False),
+                memory.features(network.eval(), drives, Path(folder), mirror=mirror)
+                for drives, mirror in (
+                    (self._drives, config.augment.mirror), (self._validation, False),
                 )
-            )
+            )  # fmt: skip
             task = _Task(phase, learned, judged, config, None)
             tail = self._fit(memory.Tail(network), task)
         network.load_state_dict(tail.state_dict(), strict=False)
         return network
+
+    def _features_folder(self) -> AbstractContextManager[str | Path]:
+        if self._features is not None:
+            return nullcontext(self._features)
+        return TemporaryDirectory(prefix=FEATURES, dir=self._out)
 
     def _trained_before(self, phase: str) -> bool:
         """Whether a phase begins with a network that may be better than all it makes of it."""

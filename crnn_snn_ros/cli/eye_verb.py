@@ -1,0 +1,78 @@
+"""``crnn-snn eye``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from crnn_snn_ros.cli.output import STDERR, print_json, print_table
+from crnn_snn_ros.core.errors import ConfigError
+from crnn_snn_ros.training.config import EyeConfig, NetworkConfig, SizeConfig
+
+
+def eye_verb(
+    out: Path = Path("out/eye.safetensors"),
+    motion: int = 2,
+    size: Annotated[SizeConfig, tyro.conf.arg(name="")] = SizeConfig(),  # noqa: B008
+    teaching: Annotated[EyeConfig, tyro.conf.arg(name="")] = EyeConfig(),  # noqa: B008
+    json: bool = False,
+) -> int:
+    """Teach a network to see, before it learns to drive: glimpses of random courses, and ranges.
+
+    Glimpses are a few frames from anywhere, each in a look of its own. What the convolutions hand
+    on is to tell how far it is to the next thing at every bearing, as a laser scanner would.
+
+    Example: crnn-snn eye --out out/eye.safetensors --processes 2
+
+    Args:
+        out: The checkpoint, for the option --eye of dagger.
+        motion: Frames over which a channel of its own tells the network what has changed; 0: none.
+        size: Layers, and how wide they are.
+        teaching: How much is seen, and how it is learned.
+        json: One JSON object on stdout.
+    """
+    import torch
+
+    try:
+        from crnn_snn_ros.sim.suites import Setup
+        from crnn_snn_ros.training.eye import teach
+    except ImportError as error:
+        raise ConfigError(f"{error}; pip install 'crnn_snn_ros[sim]'") from None
+    from crnn_snn_ros.io.preprocess import InputContract
+    from crnn_snn_ros.training.checkpoint import Checkpoint, Origin, save
+    from crnn_snn_ros.training.network import Crnn
+
+    torch.set_num_threads(teaching.threads)
+    torch.manual_seed(teaching.seed)
+    setup = Setup()
+    width, height = setup.camera
+    contract = InputContract(width, height, "rgb", motion=motion)
+    network = Crnn(NetworkConfig((contract.channels, height, width), **asdict(size)))
+    provenance = {
+        "command": shlex.join(["crnn-snn", *sys.argv[1:]]),
+        "data": {"source": "crnn_snn_ros simulator", "licence": "Apache-2.0"},
+        "training": asdict(teaching),
+        "torch": torch.__version__,
+    }
+
+    origin = Origin(contract, setup.rate_hz, provenance)
+    found: dict[str, float] = {}
+
+    def on_progress(step: int, loss: float, taught: Crnn, errors: dict[str, float]) -> None:
+        found.update(errors)
+        save(out, Checkpoint(taught, origin, (), {"eye": {"steps": step, **errors}}))
+        told = ", ".join(f"{name} {value:.4f}" for name, value in errors.items())
+        STDERR.print(f"step {step}/{teaching.steps}: loss {loss:.4f}, on other courses {told}")
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    teach(network, teaching, contract, setup.rate_hz, on_progress)
+    if json:
+        print_json({"checkpoint": str(out), **found})
+    else:
+        print_table(f"checkpoint {out}", found)
+    return 0

@@ -1,0 +1,116 @@
+"""Glimpses: a few frames from anywhere on a course, and what a laser scanner would say there.
+
+An eye learns from them where things are, before it learns to drive. A drive shows one course for a
+minute, from places that hardly differ from frame to frame; of the time that it takes to record one,
+hundreds of glimpses can be had, each from another place and each with a look of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crnn_snn_ros.data.scans import BEARINGS, REACH_M, VIEW_RAD
+from crnn_snn_ros.sim.course import Course
+from crnn_snn_ros.sim.geometry import Shapes, cast, point_distance
+from crnn_snn_ros.sim.looks import Lens, Look
+from crnn_snn_ros.sim.scene import Scene
+from crnn_snn_ros.sim.suites import SUITES, Setup
+
+STREAM = 8  # of the seed: where glimpses are taken
+FRAMES = 4  # of a glimpse: the last of them have a past for the channel of motion
+SOON_S = 0.5  # the second scan is of what will be by then, seen from where the robot is now
+NEAR_M = 1.0  # every second glimpse has something within this
+_TRIES = 40
+_LOOKS = 1000  # of one course
+
+Pose = tuple[float, float, float]  # x m, y m, yaw rad
+
+
+class Glimpses(NamedTuple):
+    """Some glimpses of one course."""
+
+    frames: NDArray[np.uint8]  # (N, FRAMES, H, W, 3) RGB
+    ranges_m: NDArray[np.float32]  # (N, FRAMES, BEARINGS), as ``data.scans``
+    soon_m: NDArray[np.float32]  # the same SOON_S later, had the robot not moved
+
+
+def take_glimpses(suite: str, seed: int, count: int, setup: Setup) -> Glimpses:
+    """Glimpses of a course; the same seed gives the same ones.
+
+    Args:
+        suite: a key of ``SUITES``.
+        seed: of the course.
+        count: how many, each with a look of its own, but under one ceiling or sky.
+        setup: robot and camera.
+
+    Raises:
+        ConfigError: nothing can be drawn on this machine.
+    """
+    course = SUITES[suite].course(seed)
+    random = np.random.default_rng(np.random.SeedSequence([seed, STREAM]))
+    shape = (count, FRAMES)
+    frames = np.empty((*shape, setup.camera[1], setup.camera[0], 3), np.uint8)
+    ranges, soon = (np.empty((*shape, BEARINGS), np.float32) for _ in range(2))
+    scene = Scene(course, SUITES[suite].look(seed), *setup.camera)
+    try:
+        for number in range(count):
+            look = Look.from_seed(seed * _LOOKS + number)
+            scene.repaint(look)
+            lens = Lens(look.camera, look.seed)
+            time_s = random.uniform(0.0, course.timeout_s)
+            for k, pose in enumerate(_way(course, random, setup, time_s, near=number % 2 == 0)):
+                now_s = time_s + k / setup.rate_hz
+                frames[number, k] = lens(scene.render(pose, now_s), k)
+                ranges[number, k] = _scan(pose, course.at(now_s))
+                soon[number, k] = _scan(pose, course.at(now_s + SOON_S))
+    finally:
+        scene.close()
+    return Glimpses(frames, ranges, soon)
+
+
+def _scan(pose: Pose, shapes: Shapes) -> NDArray[np.float64]:
+    bearings = np.linspace(-VIEW_RAD / 2, VIEW_RAD / 2, BEARINGS)
+    return cast(np.array(pose[:2]), pose[2] + bearings, shapes, REACH_M)[0]
+
+
+def _way(
+    course: Course, random: np.random.Generator, setup: Setup, time_s: float, *, near: bool
+) -> list[Pose]:
+    """FRAMES poses of a robot that drives at some speed along some arc, and touches nothing."""
+    found: list[Pose] = []
+    for _ in range(_TRIES):
+        speed, turn = random.uniform(0.0, 1.0), random.normal(0.0, 0.7)
+        if random.random() < 0.2:
+            speed = 0.0
+        x, y, yaw = _place(course, random)
+        way = []
+        for k in range(FRAMES):
+            shapes = course.at(time_s + k / setup.rate_hz)
+            if point_distance(np.array([[x, y]]), shapes).min() <= setup.robot.radius_m:
+                break
+            way.append((x, y, yaw))
+            yaw += turn / setup.rate_hz
+            x += speed * math.cos(yaw) / setup.rate_hz
+            y += speed * math.sin(yaw) / setup.rate_hz
+        if len(way) < FRAMES:
+            continue
+        found = way
+        if not near or _scan(way[-1], course.at(time_s)).min() < NEAR_M:
+            break
+    return found or [course.start] * FRAMES
+
+
+def _place(course: Course, random: np.random.Generator) -> Pose:
+    if course.route:
+        x, y, heading = course.route_pose(random.uniform(0.3, course.goal_m))
+        aside = random.normal(0.0, 0.5)
+        return (
+            x - aside * math.sin(heading), y + aside * math.cos(heading),
+            heading + random.normal(0.0, 0.7),
+        )  # fmt: skip
+    low_x, low_y, high_x, high_y = course.bounds
+    return random.uniform(low_x, high_x), random.uniform(low_y, high_y), random.uniform(-math.pi, math.pi)

@@ -1,0 +1,148 @@
+"""An eye taught by glimpses: it learns ranges, is the same each time, and is what dagger keeps."""
+
+from __future__ import annotations
+
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sim_support import needs_pictures
+from training_samples import small_config
+
+from crnn_snn_ros.cli import main
+from crnn_snn_ros.core.errors import ConfigError
+from crnn_snn_ros.data.scans import BEARINGS
+from crnn_snn_ros.sim.glimpses import FRAMES
+from crnn_snn_ros.training.checkpoint import Origin, load
+from crnn_snn_ros.training.config import DaggerConfig, EyeConfig, TrainConfig
+from crnn_snn_ros.training.dagger import dagger
+from crnn_snn_ros.training.eye import TARGETS, Album, Page, Pupil, altered
+from crnn_snn_ros.training.network import Crnn
+
+SHAPE = (4, 16, 24)
+
+
+def bars(number: int, seed: int = 0) -> Page:
+    """Bright columns, and nearness 1 at their bearing."""
+    rng = np.random.default_rng(seed)
+    bearings = rng.integers(0, BEARINGS, number)
+    pixels = np.full((number, FRAMES, *SHAPE), -100, np.int8)
+    near = np.zeros((number, FRAMES, 2, BEARINGS), np.float32)
+    for k, bearing in enumerate(bearings):
+        column = int((BEARINGS - 1 - bearing) * SHAPE[2] / BEARINGS)  # bearings go from the right
+        pixels[k, :, :3, :, column] = 100
+        near[k, :, :, bearing] = 1.0
+    return Page(torch.from_numpy(pixels), torch.from_numpy(near).flatten(-2))
+
+
+def test_it_learns_where_things_are_and_leaves_the_memory_alone() -> None:
+    torch.manual_seed(0)
+    network = Crnn(small_config(input_shape=SHAPE))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    pupil = Pupil(network, 120, 1e-2, ema=0.9)
+    random = np.random.default_rng(0)
+    start = pupil.judge(bars(64, 1))
+    for k in range(120):
+        pupil.learn(altered(bars(32, k), random, 1.0))
+    end = pupil.judge(bars(64, 1))
+    assert end["now"] < 0.7 * start["now"]
+    after = pupil.averaged().state_dict()
+    changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
+    assert any("stem" in name for name in changed)
+    assert not any("rnn" in name or "steering" in name for name in changed)
+
+
+def test_a_mirrored_glimpse_has_mirrored_ranges() -> None:
+    page = bars(64)
+    seen = altered(page, np.random.default_rng(0), 0.0)
+    flipped = ~(seen.pixels == page.pixels).flatten(1).all(1)
+    assert 10 < flipped.sum() < 54
+    assert torch.equal(seen.pixels[flipped], page.pixels[flipped].flip(-1).float())
+    expected = page.nearness.unflatten(-1, (2, BEARINGS)).flip(-1).flatten(-2)
+    assert torch.equal(seen.nearness[flipped], expected[flipped])
+    assert torch.equal(seen.nearness[~flipped], page.nearness[~flipped])
+
+
+def test_an_album_waits_for_what_is_due_and_passes_on_what_went_wrong() -> None:
+    def pages():
+        for number in range(2):
+            yield np.full((3, FRAMES, *SHAPE), number, np.int8), np.zeros((3, FRAMES, TARGETS))
+        raise ConfigError("no picture")
+
+    album = Album(3, 3, SHAPE, torch.device("cpu"))
+    album.fill(pages()).join()
+    with pytest.raises(ConfigError, match="no picture"):
+        album.draw(np.random.default_rng(0), 3, 4)
+
+
+def test_all_courses_are_due_well_before_the_end() -> None:
+    config = EyeConfig(courses=100, steps=1000)
+    due = [config.due(step) for step in range(1000)]
+    assert due[0] == 5
+    assert due == sorted(due)
+    assert due[900] == due[-1] == 100
+
+
+@pytest.mark.parametrize(
+    "changes", [{"courses": 0}, {"courses": 7201}, {"ema": 1.0}, {"light": 9.0}, {"processes": 0}]
+)
+def test_bad_options_are_refused(changes: dict[str, float]) -> None:
+    with pytest.raises(ConfigError):
+        EyeConfig(**changes)
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("eye") / "eye.safetensors"
+    assert main(arguments(out)) == 0
+    return out
+
+
+def arguments(out: Path) -> list[str]:
+    options = {
+        "--out": out, "--courses": 3, "--glimpses": 4, "--steps": 6, "--batch": 4,
+        "--stem-channels": 6, "--block-channels": 8, "--hidden": 8, "--device": "cpu",
+    }  # fmt: skip
+    return ["eye", *(str(part) for pair in options.items() for part in pair)]
+
+
+@needs_pictures
+def test_the_command_gives_the_same_eye_each_time(taught: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again.safetensors"
+    assert main([*arguments(again), "--processes", "2"]) == 0
+    first, second = (load(path) for path in (taught, again))
+    for name, value in first.network.state_dict().items():
+        assert torch.equal(value, second.network.state_dict()[name]), name
+    assert first.metrics == second.metrics
+    assert first.metrics["eye"]["steps"] == 6
+    assert first.trained_heads == ()
+
+
+@needs_pictures
+def test_dagger_keeps_the_eye_until_quantization(taught: Path, tmp_path: Path) -> None:
+    start = load(taught)
+    shape = start.network.config.input_shape
+    network = small_config(input_shape=shape, ways=True)
+    training = TrainConfig(
+        memory_epochs=2, memory_window=8, memory_streams=2, qat_epochs=1, window=8, streams=4,
+        scan_weight=1.0, device="cpu",
+    )  # fmt: skip
+    driven = DaggerConfig(eye=str(taught), courses=1, rounds=1, round_courses=1, scan_rays=24)
+    phases = []
+    contract = start.origin.contract
+    dagger(network, training, driven, Origin(contract, 5.0, {}), tmp_path, lambda _: None,
+           lambda epoch: phases.append(epoch.phase))  # fmt: skip
+    assert set(phases) == {"float_memory", "qat", "qat_memory"}
+    before = start.network.state_dict()
+    for number in count():
+        path = tmp_path / f"round{number}" / "float.safetensors"
+        if not path.exists():
+            break
+        after = load(path).network.state_dict()
+        same = {name for name, value in before.items() if torch.equal(value, after[name])}
+        assert all(name in same for name in before if "stem" in name or "block" in name)
+        assert "nodes.rnn1.branches.0.weight" not in same
+    assert number == 2
+    assert len(list((tmp_path / "cache" / "features").glob("*.npy"))) == 2 * 2 + 2  # two mirrored

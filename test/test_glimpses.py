@@ -1,0 +1,46 @@
+"""Glimpses of courses: the same for ever, from places where a robot can be, with true ranges."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sim_support import needs_pictures
+
+from crnn_snn_ros.data.scans import REACH_M
+from crnn_snn_ros.sim.glimpses import FRAMES, NEAR_M, SOON_S, take_glimpses
+from crnn_snn_ros.sim.robot import RobotConfig
+from crnn_snn_ros.sim.suites import Setup
+
+SETUP = Setup(camera=(24, 16), rate_hz=5.0)
+pytestmark = needs_pictures
+
+
+def test_the_same_seed_gives_the_same_glimpses() -> None:
+    first, again = (take_glimpses("movers", 1000, 3, SETUP) for _ in range(2))
+    for one, other in zip(first, again, strict=True):
+        assert np.array_equal(one, other)
+    assert first.frames.shape == (3, FRAMES, 16, 24, 3)
+    assert not np.array_equal(first.frames[0], first.frames[1])
+
+
+@pytest.mark.parametrize("suite", ["rush", "narrow"])
+@pytest.mark.parametrize("seed", [1000, 1002, 1004], ids=["corridor", "room", "open"])
+def test_they_are_taken_where_a_robot_can_be_and_often_near_something(
+    suite: str, seed: int
+) -> None:
+    taken = take_glimpses(suite, seed, 20, SETUP)
+    for ranges in (taken.ranges_m, taken.soon_m):
+        assert (ranges >= 0.0).all()
+        assert (ranges <= REACH_M).all()
+    assert taken.ranges_m.min() >= RobotConfig().radius_m - 1e-6  # from the footprint's middle
+    nearest = taken.ranges_m[:, -1].min(axis=-1)
+    assert (nearest < NEAR_M + 0.3).sum() >= 8  # half were asked for; what moves has moved since
+
+
+def test_soon_differs_where_something_moves_only() -> None:
+    still = take_glimpses("static", 1004, 6, SETUP)
+    assert np.array_equal(still.ranges_m, still.soon_m)
+    moving = take_glimpses("rush", 1004, 6, SETUP)
+    changed = np.abs(moving.soon_m - moving.ranges_m)
+    assert changed.max() > 0.1
+    assert np.median(changed) < 0.7 * SOON_S + 0.01  # nothing moves faster
