@@ -124,7 +124,7 @@ def test_the_command_gives_the_same_eye_each_time(taught: Path, tmp_path: Path) 
 def test_dagger_keeps_the_eye_until_quantization(taught: Path, tmp_path: Path) -> None:
     start = load(taught)
     shape = start.network.config.input_shape
-    network = small_config(input_shape=shape, ways=True)
+    network = small_config(input_shape=shape, ways=True, hidden=(9, 8))
     training = TrainConfig(
         memory_epochs=2, memory_window=8, memory_streams=2, qat_epochs=1, window=8, streams=4,
         scan_weight=1.0, device="cpu",
@@ -141,8 +141,22 @@ def test_dagger_keeps_the_eye_until_quantization(taught: Path, tmp_path: Path) -
         if not path.exists():
             break
         after = load(path).network.state_dict()
-        same = {name for name, value in before.items() if torch.equal(value, after[name])}
-        assert all(name in same for name in before if "stem" in name or "block" in name)
-        assert "nodes.rnn1.branches.0.weight" not in same
+        eye = [name for name in before if "stem" in name or "block" in name]
+        assert all(torch.equal(before[name], after[name]) for name in eye)
     assert number == 2
+    memories = [load(tmp_path / f"round{k}" / "float.safetensors").network for k in range(2)]
+    weights = [network.state_dict()["nodes.rnn1.branches.0.weight"] for network in memories]
+    assert not torch.equal(*weights)
     assert len(list((tmp_path / "cache" / "features").glob("*.npy"))) == 2 * 2 + 2  # two mirrored
+
+
+@needs_pictures
+def test_an_eye_of_other_convolutions_is_refused(taught: Path, tmp_path: Path) -> None:
+    start = load(taught)
+    network = small_config(input_shape=start.network.config.input_shape, block_channels=(7,))
+    driven = DaggerConfig(eye=str(taught), courses=1, rounds=0)
+    with pytest.raises(ConfigError, match="--block-channels"):
+        dagger(network, TrainConfig(memory_epochs=1, device="cpu"), driven,
+               Origin(start.origin.contract, 5.0, {}), tmp_path, print, print)  # fmt: skip
+    with pytest.raises(ConfigError, match="leave one out"):
+        DaggerConfig(eye="a", start="b")

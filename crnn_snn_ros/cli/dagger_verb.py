@@ -66,12 +66,13 @@ def dagger_verb(
         (contract.channels, height, width), bits=bits, signed_hidden=not relu_hidden, ways=ways,
         **asdict(size),
     )  # fmt: skip
+    begun = driving.start or driving.eye
     provenance = {
         "command": shlex.join(["crnn-snn", *sys.argv[1:]]),
         "data": {"source": "crnn_snn_ros simulator", "licence": "Apache-2.0", **asdict(driving)},
         "training": asdict(training),
         "torch": torch.__version__,
-        **beginnings(None if driving.start is None else load(Path(driving.start))),
+        **beginnings(None if begun is None else load(Path(begun))),
     }
 
     def on_epoch(epoch: Epoch) -> None:

@@ -17,6 +17,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from crnn_snn_ros.core.command import ControlConfig
 from crnn_snn_ros.data.dataset import load_data_config, load_sequences
 from crnn_snn_ros.sim.figures import summarize
@@ -94,7 +96,7 @@ def dagger(
     """
     run = _Run(network, training, config, origin, out, told, on_epoch)
     driver: PolicyFactory | None = None  # the teacher
-    best = None if config.eye is None else load(Path(config.eye))
+    best = None if config.eye is None else run.begin_with(load(Path(config.eye)))
     for number in range(config.rounds + 1):
         checkpoint = out / f"round{number}" / "float.safetensors"
         if number == 0 and config.start is not None:
@@ -121,6 +123,13 @@ class _Run:
     out: Path
     told: Told
     on_epoch: Callable[[Epoch], object]
+
+    def begin_with(self, taught: Checkpoint) -> Checkpoint:
+        """A network with the eye of another one, that knows nothing else."""
+        torch.manual_seed(self.training.seed)
+        network = Crnn(self.network)
+        network.take_eye(taught.network)
+        return replace(taught, network=network)
 
     def drive(self, driver: PolicyFactory | None, number: int) -> None:
         """Record the courses of a round, and a few to validate on."""

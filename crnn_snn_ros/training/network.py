@@ -181,6 +181,28 @@ class Crnn(Network):
             )
         self.load_state_dict(learned, strict=False)
 
+    def take_eye(self, start: Crnn) -> None:
+        """Go on from what another one's eye learned; what is after it stays.
+
+        Raises:
+            ConfigError: it is no float network with the same eye.
+        """
+        parts = tuple(f"nodes.{name}." for name in self.eye)
+        learned, expected = (
+            {
+                name: value
+                for name, value in network.state_dict().items()
+                if name.startswith(parts) and not name.endswith(".scale")
+            }
+            for network in (start, self)
+        )
+        if start.quantized or start.eye != self.eye or _shapes(learned) != _shapes(expected):
+            raise ConfigError(
+                "the eye to begin with is not of this input and these convolutions; give the same "
+                "--motion, --stem-channels and --block-channels that it was taught with"
+            )
+        self.load_state_dict(learned, strict=False)
+
 
 def _shapes(tensors: dict[str, Tensor]) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in tensors.items()}
