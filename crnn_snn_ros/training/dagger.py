@@ -91,9 +91,15 @@ def dagger(
         The quantized checkpoint.
 
     Raises:
-        ConfigError: nothing can be drawn on this machine, or no such device.
+        ConfigError: nothing can be drawn on this machine, no such device, or nothing is to learn
+            beside an eye.
         DataError: a file cannot be written or read, or training diverged.
     """
+    if config.eye is not None and training.memory_epochs == 0:
+        raise ConfigError(
+            "beside an eye only the recurrent layers learn before quantization: give "
+            "--memory-epochs of at least 1"
+        )
     run = _Run(network, training, config, origin, out, told, on_epoch)
     driver: PolicyFactory | None = None  # the teacher
     best = None if config.eye is None else run.begin_with(load(Path(config.eye)))
