@@ -26,7 +26,7 @@ from crnn_snn_ros.data.bags import read_info
 from crnn_snn_ros.io.model_file import header
 
 VERBS = (
-    "import", "label", "train", "dagger", "convert", "verify", "replay", "simulate", "bench",
+    "import", "label", "train", "eye", "dagger", "convert", "verify", "replay", "simulate", "bench",
     "export", "info",
 )  # fmt: skip
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -14,11 +15,13 @@ from training_samples import small_config
 from crnn_snn_ros.cli import main
 from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.data.scans import BEARINGS
+from crnn_snn_ros.io.preprocess import InputContract
 from crnn_snn_ros.sim.glimpses import FRAMES
+from crnn_snn_ros.training.album import TARGETS, Album, Page, Pages, altered
 from crnn_snn_ros.training.checkpoint import Origin, load
 from crnn_snn_ros.training.config import DaggerConfig, EyeConfig, TrainConfig
 from crnn_snn_ros.training.dagger import dagger
-from crnn_snn_ros.training.eye import TARGETS, Album, Page, Pupil, altered
+from crnn_snn_ros.training.eye import Pupil, teach
 from crnn_snn_ros.training.network import Crnn
 
 SHAPE = (4, 16, 24)
@@ -41,7 +44,7 @@ def test_it_learns_where_things_are_and_leaves_the_memory_alone() -> None:
     torch.manual_seed(0)
     network = Crnn(small_config(input_shape=SHAPE))
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    pupil = Pupil(network, 120, 1e-2, ema=0.9)
+    pupil = Pupil(network, EyeConfig(steps=120, learning_rate=1e-2, ema=0.9))
     random = np.random.default_rng(0)
     start = pupil.judge(bars(64, 1))
     for k in range(120):
@@ -59,20 +62,26 @@ def test_a_mirrored_glimpse_has_mirrored_ranges() -> None:
     seen = altered(page, np.random.default_rng(0), 0.0)
     flipped = ~(seen.pixels == page.pixels).flatten(1).all(1)
     assert 10 < flipped.sum() < 54
-    assert torch.equal(seen.pixels[flipped], page.pixels[flipped].flip(-1).float())
-    expected = page.nearness.unflatten(-1, (2, BEARINGS)).flip(-1).flatten(-2)
+    assert torch.equal(seen.pixels[flipped], page.pixels[flipped].flip(-1))
+    expected = page.nearness.view(64, FRAMES, 2, BEARINGS).flip(-1).flatten(-2)
     assert torch.equal(seen.nearness[flipped], expected[flipped])
     assert torch.equal(seen.nearness[~flipped], page.nearness[~flipped])
 
 
 def test_an_album_waits_for_what_is_due_and_passes_on_what_went_wrong() -> None:
-    def pages():
+    def pages() -> Pages:
         for number in range(2):
-            yield np.full((3, FRAMES, *SHAPE), number, np.int8), np.zeros((3, FRAMES, TARGETS))
+            yield (
+                np.full((3, FRAMES, *SHAPE), number, np.int8),
+                np.zeros((3, FRAMES, TARGETS), np.float32),
+            )
         raise ConfigError("no picture")
 
     album = Album(3, 3, SHAPE, torch.device("cpu"))
-    album.fill(pages()).join()
+    album.fill(pages())
+    seen = album.draw(np.random.default_rng(0), 2, 40)
+    assert set(seen.pixels[:, 0, 0, 0, 0].tolist()) == {0, 1}
+    album.close()
     with pytest.raises(ConfigError, match="no picture"):
         album.draw(np.random.default_rng(0), 3, 4)
 
@@ -96,7 +105,9 @@ def test_bad_options_are_refused(changes: dict[str, float]) -> None:
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("eye") / "eye.safetensors"
-    assert main(arguments(out)) == 0
+    with pytest.MonkeyPatch.context() as context:
+        context.setattr("crnn_snn_ros.training.eye.HELD_OUT", 1)
+        assert main(arguments(out)) == 0
     return out
 
 
@@ -109,7 +120,10 @@ def arguments(out: Path) -> list[str]:
 
 
 @needs_pictures
-def test_the_command_gives_the_same_eye_each_time(taught: Path, tmp_path: Path) -> None:
+def test_the_command_gives_the_same_eye_each_time(
+    taught: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crnn_snn_ros.training.eye.HELD_OUT", 1)
     again = tmp_path / "again.safetensors"
     assert main([*arguments(again), "--processes", "2"]) == 0
     first, second = (load(path) for path in (taught, again))
@@ -118,6 +132,49 @@ def test_the_command_gives_the_same_eye_each_time(taught: Path, tmp_path: Path) 
     assert first.metrics == second.metrics
     assert first.metrics["eye"]["steps"] == 6
     assert first.trained_heads == ()
+
+
+class PulledError(Exception):
+    """The plug."""
+
+
+@needs_pictures
+def test_cut_off_it_ends_with_the_same_eye(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crnn_snn_ros.training.eye.TOLD_EVERY", 2)
+    monkeypatch.setattr("crnn_snn_ros.training.eye.HELD_OUT", 1)
+    config = EyeConfig(
+        courses=2, glimpses=3, steps=8, batch=3, save_seconds=0.0, device="cpu", ema=0.5
+    )
+    contract = InputContract(24, 16, "rgb", motion=2)
+    told: dict[str, list[float]] = {}
+    state = tmp_path / "state.safetensors"
+
+    def taught(name: str, until: int = 8) -> Crnn:
+        found = []
+
+        def on_progress(step: int, loss: float, network: Crnn, _: dict[str, float]) -> None:
+            told.setdefault(name, []).append(loss)
+            found.append(network)
+            if step > until:
+                raise PulledError
+
+        torch.manual_seed(0)
+        network = Crnn(small_config(input_shape=SHAPE))
+        teach(network, config, contract, 5.0, state, on_progress)
+        return found[-1]
+
+    whole = taught("whole")
+    assert not state.exists()
+    with pytest.raises(PulledError):
+        taught("cut", until=4)
+    other = replace(config, learning_rate=0.1)
+    with pytest.raises(ConfigError, match="learning_rate"):
+        teach(Crnn(small_config(input_shape=SHAPE)), other, contract, 5.0, state, print)
+    cut = taught("cut")
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, cut.state_dict()[name]), name
+    # The losses since it was told of last are kept too, and told of again.
+    assert told["cut"] == pytest.approx([*told["whole"][:3], *told["whole"][2:]])
 
 
 @needs_pictures

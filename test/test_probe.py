@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from training_samples import bar_drive, small_config
+from training_samples import bar_drive, random_network, small_config
 
 from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.data.dataset import Sequence
@@ -18,6 +18,7 @@ from crnn_snn_ros.training.checkpoint import Origin
 from crnn_snn_ros.training.config import TrainConfig
 from crnn_snn_ros.training.network import Crnn
 from crnn_snn_ros.training.probe import Probe, nearness
+from crnn_snn_ros.training.random_network import quantized
 from crnn_snn_ros.training.ranks import ALONE
 from crnn_snn_ros.training.streams import Streams
 from crnn_snn_ros.training.train import train
@@ -51,9 +52,9 @@ def test_the_loss_is_the_mean_over_what_was_measured():
     torch.nn.init.zeros_(probe.readout.bias)
     seen = network(torch.zeros(1, 2, *network.input_shape)).activations
     ranges = torch.full((1, 2, BEARINGS), torch.nan)
-    assert probe(seen, ranges) is None
+    assert probe(seen, {}, ranges) is None
     ranges[0, 0, 3], ranges[0, 1, 5] = 0.0, 1.5
-    loss = probe(seen, ranges)
+    loss = probe(seen, {}, ranges)
     assert loss is not None
     assert loss.item() == pytest.approx(2.0 * (1.0 + float(nearness(torch.tensor(1.5))) ** 2) / 2)
     loss.backward()
@@ -72,7 +73,7 @@ def test_scans_teach_the_eye_and_nothing_behind_it():
     ranges = torch.from_numpy(drive.ranges_m).reshape(4, 24, BEARINGS)
     losses = []
     for _ in range(40):
-        loss = probe(network(pixels).activations, ranges)
+        loss = probe(network(pixels).activations, {}, ranges)
         assert loss is not None
         learning.zero_grad()
         loss.backward()
@@ -81,6 +82,27 @@ def test_scans_teach_the_eye_and_nothing_behind_it():
     assert losses[-1] < 0.3 * losses[0]
     moved = {name.split(".")[1] for name, p in network.named_parameters() if p.grad is not None}
     assert moved == set(network.eye) - {"stem_pool", "pool"}
+
+
+def test_counts_are_read_as_what_they_stand_for():
+    network = quantized(random_network(small_config()))
+    probe = Probe(network, 1.0, ALONE)
+    pixels = torch.from_numpy(scanned(8).frames)[None]
+    counts, scales = network(pixels).activations, network.scales()
+    stand_for = {name: value * scales[name] for name, value in counts.items() if name in scales}
+    ranges = torch.full((1, 8, BEARINGS), 0.7)
+    by_counts, by_values = probe(counts, scales, ranges), probe(stand_for, {}, ranges)
+    assert by_counts is not None
+    assert torch.equal(by_counts, by_values)
+
+
+def test_scans_teach_the_quantized_phase_too(tmp_path):
+    epochs = {"float_epochs": 0, "qat_epochs": 2}
+    ours, theirs = (
+        trained(tmp_path / str(weight), [scanned()], scan_weight=weight, **epochs).state_dict()
+        for weight in (5.0, 0.0)
+    )
+    assert any(not torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def test_nothing_of_a_probe_stays(tmp_path):

@@ -26,6 +26,7 @@ def eye_verb(
 
     Glimpses are a few frames from anywhere, each in a look of its own. What the convolutions hand
     on is to tell how far it is to the next thing at every bearing, as a laser scanner would.
+    A run that was cut off goes on where it was when the same command is given again.
 
     Example: crnn-snn eye --out out/eye.safetensors --processes 2
 
@@ -70,7 +71,8 @@ def eye_verb(
         STDERR.print(f"step {step}/{teaching.steps}: loss {loss:.4f}, on other courses {told}")
 
     out.parent.mkdir(parents=True, exist_ok=True)
-    teach(network, teaching, contract, setup.rate_hz, on_progress)
+    state = out.with_suffix(".state.safetensors")
+    teach(network, teaching, contract, setup.rate_hz, state, on_progress)
     if json:
         print_json({"checkpoint": str(out), **found})
     else:

@@ -113,4 +113,5 @@ def _place(course: Course, random: np.random.Generator) -> Pose:
             heading + random.normal(0.0, 0.7),
         )  # fmt: skip
     low_x, low_y, high_x, high_y = course.bounds
-    return random.uniform(low_x, high_x), random.uniform(low_y, high_y), random.uniform(-math.pi, math.pi)
+    x, y = random.uniform(low_x, high_x), random.uniform(low_y, high_y)
+    return x, y, random.uniform(-math.pi, math.pi)

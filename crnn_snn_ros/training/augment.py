@@ -12,6 +12,7 @@ come back from frame to frame as the steering brings the robot back, which a sti
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import cv2
@@ -155,6 +156,25 @@ def augment(rng: np.random.Generator, config: AugmentConfig) -> Look:
         down=float(rng.uniform(-config.shift, config.shift)),
         zoom=float(rng.uniform(-config.zoom, config.zoom)),
     )
+
+
+def look_at(pixels: Tensor, looks: Sequence[Look]) -> tuple[Tensor, Tensor]:
+    """Many pieces at once, on whatever device they are, each in its look.
+
+    Args:
+        pixels: (N, T, C, H, W), int8.
+        looks: N of them, that change nothing but light (``AugmentConfig.only_light``).
+
+    Returns:
+        What each look makes of its frames, int8, and whether it is mirrored, (N,).
+    """
+    device = pixels.device
+    mirrored = torch.tensor([look.mirrored for look in looks], device=device)
+    tables = np.stack([look.tables(pixels.shape[2]) for look in looks])  # (N, C, 256)
+    first = torch.arange(0, tables.size, 256, device=device).view(*tables.shape[:2], 1, 1)
+    lit = torch.from_numpy(tables.ravel()).to(device)
+    seen = lit[first[:, None] + pixels.view(torch.uint8).long()]
+    return torch.where(mirrored[:, None, None, None, None], seen.flip(-1), seen), mirrored
 
 
 def _dirt(rng: np.random.Generator, largest: float) -> Dirt:

@@ -145,7 +145,7 @@ class TrainConfig:
     qat_learning_rate: float = 5e-4  # of the quantized phase at its highest
     weight_decay: float = 1e-3  # of weights, not of biases, scales and recurrent weights
     balance: bool = False  # both classes of collision weigh alike; what is learned stays a chance
-    scan_weight: float = 0.0  # of what a laser scanner saw, learned beside in the float phase
+    scan_weight: float = 0.0  # of what a laser scanner saw, learned beside
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     metric: str = "validation_loss"  # chooses the epoch; or steering_rmse_rad, collision_auroc
     patience: int = 0  # epochs without a better one after which a phase ends; 0: never
@@ -266,6 +266,7 @@ class EyeConfig:
     seed: int = 0
     threads: int = 1  # of torch
     device: str = "auto"  # auto, cpu or cuda
+    save_seconds: float = 60.0  # from one state to the next that a repeated run goes on from
 
     def __post_init__(self) -> None:
         least = min(self.courses, self.glimpses, self.steps, self.batch, self.threads)
@@ -281,7 +282,9 @@ class EyeConfig:
             raise ConfigError(f"light is {self.light}, allowed is 0 to 3")
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed is {self.seed}, must be within 0..2^63")
-        _ = self.workers
+        if not 0.0 <= self.save_seconds < math.inf:
+            raise ConfigError(f"save-seconds is {self.save_seconds}, must not be negative")
+        _ = self.workers  # refused now, not later
 
     @property
     def workers(self) -> Workers:

@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 
 from crnn_snn_ros.core.command import ControlConfig
+from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.data.dataset import load_data_config, load_sequences
 from crnn_snn_ros.sim.figures import summarize
 from crnn_snn_ros.sim.record import Drive, Recording, record_drives

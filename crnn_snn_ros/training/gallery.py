@@ -17,7 +17,7 @@ from crnn_snn_ros.core.ways import WAYS
 from crnn_snn_ros.data.dataset import Sequence as Drive
 from crnn_snn_ros.data.scans import BEARINGS
 from crnn_snn_ros.data.tables import whole
-from crnn_snn_ros.training.augment import Look
+from crnn_snn_ros.training.augment import Look, look_at
 from crnn_snn_ros.training.config import AugmentConfig
 
 MOST_OF_MEMORY = 0.6  # of what a GPU has free
@@ -92,12 +92,7 @@ class Gallery:
         rows = [torch.where(labelled[..., None], table, torch.nan) for table in rows]
         if looks[0] is None:
             return pixels, steering, collision, *rows
-        mirrored = torch.tensor([look.mirrored for look in looks], device=index.device)
-        tables = np.stack([look.tables(pixels.shape[2]) for look in looks])  # (N, C, 256)
-        first = torch.arange(0, tables.size, 256, device=index.device).view(*tables.shape[:2], 1, 1)
-        lit = torch.from_numpy(tables.ravel()).to(index.device)
-        pixels = lit[first[:, None] + pixels.view(torch.uint8).long()]
-        pixels = torch.where(mirrored[:, None, None, None, None], pixels.flip(-1), pixels)
+        pixels, mirrored = look_at(pixels, looks)
         steering = torch.where(mirrored[:, None], -steering, steering)
         rows = [torch.where(mirrored[:, None, None], table.flip(-1), table) for table in rows]
         return pixels, steering, collision, *rows

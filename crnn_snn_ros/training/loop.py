@@ -22,14 +22,13 @@ from crnn_snn_ros.training.loss import Loss
 from crnn_snn_ros.training.network import AnyNetwork
 from crnn_snn_ros.training.probe import Probe
 from crnn_snn_ros.training.ranks import Ranks
+from crnn_snn_ros.training.state import Tensors, moments, named, parts, restore_moments
 from crnn_snn_ros.training.streams import Streams
 
 RECURRENT_LIMIT = 1.0  # of |u|: beyond it an IndRNN explodes in float
 LARGEST_GRADIENT = 10.0  # norm: cuts what is out of the ordinary only
 WARM_UP = 100  # steps in which the learning rate rises, or a twentieth of all, whichever is less
 LAST_RATE = 1 / 50  # of the highest
-
-Tensors = dict[str, Tensor]
 
 
 class Loop(Generic[AnyNetwork]):
@@ -59,11 +58,11 @@ class Loop(Generic[AnyNetwork]):
     ) -> None:
         rate = config.qat_learning_rate if network.quantized else config.learning_rate
         self._probe: Probe | None = None
-        groups = _parameter_groups(network, rate, config.weight_decay)
+        groups = parameter_groups(network, rate, config.weight_decay)
         if config.scan_weight and network.eye:
             self._probe = Probe(network, config.scan_weight, ranks)
             # It begins anew, and so at the full rate, where the network only settles.
-            groups += _parameter_groups(self._probe, config.learning_rate, config.weight_decay)
+            groups += parameter_groups(self._probe, config.learning_rate, config.weight_decay)
         self._learning = nn.ModuleList([network, *([self._probe] if self._probe else [])])
         self._rates = [group["lr"] for group in groups]
         self._optimizer = torch.optim.AdamW(groups)
@@ -147,13 +146,12 @@ class Loop(Generic[AnyNetwork]):
 
     def save(self) -> tuple[Tensors, dict[str, Any]]:
         """All that changes: tensors, and JSON. Every process must ask."""
-        tensors = _named("network", self._network.state_dict()) | _named("best", self._best)
+        tensors = named("network", self._network.state_dict()) | named("best", self._best)
         if self.judged is not self._network:
-            tensors |= _named("average", self.judged.state_dict())
+            tensors |= named("average", self.judged.state_dict())
         if self._probe is not None:
-            tensors |= _named("probe", self._probe.state_dict())
-        for number, moments in self._optimizer.state_dict()["state"].items():
-            tensors |= _named(f"optimizer.{number}", moments)
+            tensors |= named("probe", self._probe.state_dict())
+        tensors |= named("optimizer", moments(self._optimizer))
         for name, state in self._carry.items():
             whole = torch.zeros(self._streams.count, state.shape[1], device=self._device)
             whole[self._streams.seen.start : self._streams.seen.stop] = state
@@ -166,25 +164,18 @@ class Loop(Generic[AnyNetwork]):
 
     def restore(self, tensors: Tensors, facts: dict[str, Any]) -> None:
         """Go on from what ``save`` gave."""
-        parts: dict[str, Tensors] = {}
-        for name, value in tensors.items():
-            part, _, rest = name.partition(".")
-            parts.setdefault(part, {})[rest] = value
-        self._network.load_state_dict(parts["network"])
+        given = parts(tensors)
+        self._network.load_state_dict(given["network"])
         if self.judged is not self._network:
-            self.judged.load_state_dict(parts["average"])
+            self.judged.load_state_dict(given["average"])
         if self._probe is not None:
-            self._probe.load_state_dict(parts["probe"])
-        optimizer = self._optimizer.state_dict()
-        for name, value in parts.get("optimizer", {}).items():
-            number, _, moment = name.partition(".")
-            optimizer["state"].setdefault(int(number), {})[moment] = value
-        self._optimizer.load_state_dict(optimizer)
+            self._probe.load_state_dict(given["probe"])
+        restore_moments(self._optimizer, given.get("optimizer", {}))
         seen = slice(self._streams.seen.start, self._streams.seen.stop)
         self._carry = {
-            name: value[seen].to(self._device) for name, value in parts.get("carry", {}).items()
+            name: value[seen].to(self._device) for name, value in given.get("carry", {}).items()
         }
-        self._best = parts.get("best", {})
+        self._best = given.get("best", {})
         worth, self._best_epoch = facts["best"]
         self._best_worth = -math.inf if worth is None else worth
         self.step, self._losses = facts["step"], facts["losses"]
@@ -238,7 +229,7 @@ def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
             kept.copy_(value)
 
 
-def _parameter_groups(learning: nn.Module, rate: float, decay: float) -> list[dict[str, Any]]:
+def parameter_groups(learning: nn.Module, rate: float, decay: float) -> list[dict[str, Any]]:
     """Weights decay; biases, scales and recurrent weights do not; scales learn slowly."""
     weights, plain, scales = [], [], []
     for name, parameter in learning.named_parameters():
@@ -253,7 +244,3 @@ def _parameter_groups(learning: nn.Module, rate: float, decay: float) -> list[di
         {"params": plain, "lr": rate, "weight_decay": 0.0},
         {"params": scales, "lr": rate / 5, "weight_decay": 0.0},
     ]
-
-
-def _named(part: str, tensors: Tensors) -> Tensors:
-    return {f"{part}.{name}": value for name, value in tensors.items()}

@@ -4,9 +4,10 @@ eye --features--+--> recurrent layers --> steering, collision
                 +--> probe --> nearness at some bearings, against the scan recorded with the frame
 
 Steering and collision are two numbers a frame, from which an eye learns slowly where things are; a
-scan says it of every bearing. The probe is thrown away when its phase of training ends, and another
-one learns to read in the next: nothing of it is in a network, and a robot needs no scanner. (Auxiliary tasks in this place: P. Mirowski et
-al., "Learning to Navigate in Complex Environments", ICLR 2017.)
+scan says it of every bearing. The probe is thrown away when its phase of training ends, and the
+next phase begins with another: nothing of it is in a network, and a robot needs no scanner.
+(Auxiliary tasks in this place: P. Mirowski et al., "Learning to Navigate in Complex Environments",
+ICLR 2017.)
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
@@ -21,6 +22,8 @@ from crnn_snn_ros.core.errors import ConfigError, DataError
 from crnn_snn_ros.data.dataset import Sequence as Drive
 from crnn_snn_ros.io.atomic import replacing
 from crnn_snn_ros.training.network import Crnn
+
+Tensors = dict[str, Tensor]
 
 FORMAT = "crnn_snn training state 1"
 NAME = "state.safetensors"
@@ -94,8 +97,13 @@ def described(
     for value in start.state_dict().values() if start is not None else ():
         digest.update(value.cpu().numpy().tobytes())
     asked["from"] = digest.hexdigest() if start is not None else None
-    plain: dict[str, Any] = json.loads(json.dumps(asked))
-    return plain
+    return plain(asked)
+
+
+def plain(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The same as it is read back from JSON."""
+    told: dict[str, Any] = json.loads(json.dumps(asked))
+    return told
 
 
 def require_same(path: Path, asked: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -111,3 +119,32 @@ def require_same(path: Path, asked: Mapping[str, Any], now: Mapping[str, Any]) -
                 f"{path} is of a training with another {name} ({before!s:.60}, now {after!s:.60}); "
                 "go on with the same options, or train into another folder"
             )
+
+
+def named(part: str, tensors: Tensors) -> Tensors:
+    """Tensors of one part of many."""
+    return {f"{part}.{name}": value for name, value in tensors.items()}
+
+
+def parts(tensors: Tensors) -> dict[str, Tensors]:
+    """The parts out of which ``named`` made one."""
+    found: dict[str, Tensors] = {}
+    for name, value in tensors.items():
+        part, _, rest = name.partition(".")
+        found.setdefault(part, {})[rest] = value
+    return found
+
+
+def moments(optimizer: torch.optim.Optimizer) -> Tensors:
+    """What an optimizer remembers of every parameter."""
+    found: Tensors = {}
+    for number, remembered in optimizer.state_dict()["state"].items():
+        found |= named(str(number), remembered)
+    return found
+
+
+def restore_moments(optimizer: torch.optim.Optimizer, tensors: Tensors) -> None:
+    """Let an optimizer remember what ``moments`` gave."""
+    whole = optimizer.state_dict()
+    whole["state"] = {int(number): values for number, values in parts(tensors).items()}
+    optimizer.load_state_dict(whole)

@@ -1,0 +1,140 @@
+"""Glimpses as a network sees them, on the device that learns from them.
+
+courses --worker processes--> pages --a thread--> album --draw--> a page for each step
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from crnn_snn_ros.data.scans import BEARINGS
+from crnn_snn_ros.io.preprocess import InputContract, see_all
+from crnn_snn_ros.sim.glimpses import FRAMES, take_glimpses
+from crnn_snn_ros.sim.suites import Setup
+from crnn_snn_ros.training.augment import augment, look_at
+from crnn_snn_ros.training.config import AugmentConfig
+from crnn_snn_ros.training.probe import nearness
+
+TARGETS = 2 * BEARINGS  # nearness now, and soon
+
+
+class Page(NamedTuple):
+    """Some glimpses."""
+
+    pixels: Tensor  # int8 (N, FRAMES, C, H, W)
+    nearness: Tensor  # float32 (N, FRAMES, TARGETS)
+
+
+@dataclass(frozen=True)
+class Photographer:
+    """Makes the page of a course; picklable, for worker processes.
+
+    Args:
+        contract: what the network is to see.
+        rate_hz: frames a second.
+        glimpses: of each course.
+    """
+
+    contract: InputContract
+    rate_hz: float
+    glimpses: int
+
+    def __call__(self, course: tuple[str, int]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+        """Pixels and nearness, as of a ``Page``, of a suite and a seed."""
+        setup = Setup(camera=(self.contract.width, self.contract.height), rate_hz=self.rate_hz)
+        taken = take_glimpses(*course, self.glimpses, setup)
+        pixels = np.stack([np.stack(list(see_all(iter(f), self.contract))) for f in taken.frames])
+        ranges = torch.from_numpy(np.concatenate([taken.ranges_m, taken.soon_m], axis=-1))
+        return pixels, nearness(ranges).numpy()
+
+
+Pages = Generator[tuple[NDArray[np.int8], NDArray[np.float32]], None, None]
+
+
+class Album:
+    """Pages side by side in the memory of one device, looked into while it is being filled.
+
+    Args:
+        pages: how many there will be.
+        glimpses: on each.
+        shape: of a frame, (C, H, W).
+        device: where; 25 kB a frame of 96 x 64 pixels in four channels.
+    """
+
+    def __init__(
+        self, pages: int, glimpses: int, shape: tuple[int, int, int], device: torch.device
+    ) -> None:
+        count = pages * glimpses
+        self._each = glimpses
+        self._all = Page(
+            torch.empty((count, FRAMES, *shape), dtype=torch.int8, device=device),
+            torch.empty((count, FRAMES, TARGETS), device=device),
+        )
+        self._filled = 0
+        self._changed = threading.Condition()
+        self._closed = False
+        self._failure: BaseException | None = None
+        self._filling: threading.Thread | None = None
+
+    def fill(self, pages: Pages) -> None:
+        """Take pages as they come, in a thread of its own, which closes them in the end."""
+        self._filling = threading.Thread(target=self._fill, args=(pages,), daemon=True)
+        self._filling.start()
+
+    def close(self) -> None:
+        """Take no page more."""
+        self._closed = True
+        if self._filling is not None:
+            self._filling.join()
+
+    def draw(self, random: np.random.Generator, pages: int, count: int) -> Page:
+        """``count`` glimpses out of the first ``pages``, for which it waits.
+
+        Raises:
+            CrnnSnnError: or whatever else befell those that make the pages.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._filled >= pages or self._failure is not None)
+            if self._failure is not None:
+                raise self._failure
+        index = torch.from_numpy(random.integers(0, pages * self._each, count))
+        index = index.to(self._all.pixels.device)
+        return Page(self._all.pixels[index], self._all.nearness[index])
+
+    def _fill(self, pages: Pages) -> None:
+        try:
+            with closing(pages):
+                for pixels, near in pages:
+                    if self._closed:
+                        return
+                    self._add(Page(torch.from_numpy(pixels), torch.from_numpy(near)))
+        except BaseException as error:  # it is raised where somebody waits for the page
+            with self._changed:
+                self._failure = error
+                self._changed.notify_all()
+
+    def _add(self, page: Page) -> None:
+        place = slice(self._filled * self._each, (self._filled + 1) * self._each)
+        for kept, new in zip(self._all, page, strict=True):
+            kept[place].copy_(new)
+        with self._changed:
+            self._filled += 1
+            self._changed.notify_all()
+
+
+def altered(page: Page, random: np.random.Generator, light: float) -> Page:
+    """A page whose glimpses are mirrored by halves, each in a light of its own."""
+    config = AugmentConfig(light=light)
+    pixels, mirrored = look_at(page.pixels, [augment(random, config) for _ in page.pixels])
+    near = page.nearness.view(len(pixels), FRAMES, 2, BEARINGS)
+    near = torch.where(mirrored[:, None, None, None], near.flip(-1), near)
+    return Page(pixels, near.flatten(-2))
