@@ -18,6 +18,7 @@ from crnn_snn_ros.training.config import EyeConfig, NetworkConfig, SizeConfig
 def eye_verb(
     out: Path = Path("out/eye.safetensors"),
     motion: int = 2,
+    start: Annotated[Path | None, tyro.conf.arg(name="from")] = None,
     size: Annotated[SizeConfig, tyro.conf.arg(name="")] = SizeConfig(),  # noqa: B008
     teaching: Annotated[EyeConfig, tyro.conf.arg(name="")] = EyeConfig(),  # noqa: B008
     json: bool = False,
@@ -33,6 +34,7 @@ def eye_verb(
     Args:
         out: The checkpoint, for the option --eye of dagger.
         motion: Frames over which a channel of its own tells the network what has changed; 0: none.
+        start: Checkpoint whose eye to go on from.
         size: Layers, and how wide they are.
         teaching: How much is seen, and how it is learned.
         json: One JSON object on stdout.
@@ -45,7 +47,7 @@ def eye_verb(
     except ImportError as error:
         raise ConfigError(f"{error}; pip install 'crnn_snn_ros[sim]'") from None
     from crnn_snn_ros.io.preprocess import InputContract
-    from crnn_snn_ros.training.checkpoint import Checkpoint, Origin, save
+    from crnn_snn_ros.training.checkpoint import Checkpoint, Origin, beginnings, load, save
     from crnn_snn_ros.training.network import Crnn
 
     torch.set_num_threads(teaching.threads)
@@ -54,11 +56,15 @@ def eye_verb(
     width, height = setup.camera
     contract = InputContract(width, height, "rgb", motion=motion)
     network = Crnn(NetworkConfig((contract.channels, height, width), **asdict(size)))
+    begun = None if start is None else load(start)
+    if begun is not None:
+        network.take_eye(begun.network)
     provenance = {
         "command": shlex.join(["crnn-snn", *sys.argv[1:]]),
         "data": {"source": "crnn_snn_ros simulator", "licence": "Apache-2.0"},
         "training": asdict(teaching),
         "torch": torch.__version__,
+        **beginnings(begun),
     }
 
     origin = Origin(contract, setup.rate_hz, provenance)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crnn_snn_ros.data.scans import BEARINGS, REACH_M, VIEW_RAD
-from crnn_snn_ros.sim.course import Course
+from crnn_snn_ros.sim.course import Course, Mover
 from crnn_snn_ros.sim.geometry import Shapes, cast, point_distance
 from crnn_snn_ros.sim.looks import Lens, Look
 from crnn_snn_ros.sim.scene import Scene
@@ -23,9 +23,11 @@ from crnn_snn_ros.sim.suites import SUITES, Setup
 STREAM = 8  # of the seed: where glimpses are taken
 FRAMES = 4  # of a glimpse: the last of them have a past for the channel of motion
 SOON_S = 0.5  # the second scan is of what will be by then, seen from where the robot is now
-NEAR_M = 1.0  # every second glimpse has something within this
+NEAR_M = 1.0  # every third glimpse has something within this
+MOVER_M = 2.5  # and another third something that moves, within this, where anything does
 _TRIES = 40
 _LOOKS = 1000  # of one course
+_ASKED = ("near", "anywhere", "mover")
 
 Pose = tuple[float, float, float]  # x m, y m, yaw rad
 
@@ -62,7 +64,7 @@ def take_glimpses(suite: str, seed: int, count: int, setup: Setup) -> Glimpses:
             scene.repaint(look)
             lens = Lens(look.camera, look.seed)
             time_s = random.uniform(0.0, course.timeout_s)
-            for k, pose in enumerate(_way(course, random, setup, time_s, near=number % 2 == 0)):
+            for k, pose in enumerate(_way(course, random, setup, time_s, _ASKED[number % 3])):
                 now_s = time_s + k / setup.rate_hz
                 frames[number, k] = lens(scene.render(pose, now_s), k)
                 ranges[number, k] = _scan(pose, course.at(now_s))
@@ -78,7 +80,7 @@ def _scan(pose: Pose, shapes: Shapes) -> NDArray[np.float64]:
 
 
 def _way(
-    course: Course, random: np.random.Generator, setup: Setup, time_s: float, *, near: bool
+    course: Course, random: np.random.Generator, setup: Setup, time_s: float, asked: str
 ) -> list[Pose]:
     """FRAMES poses of a robot that drives at some speed along some arc, and touches nothing."""
     found: list[Pose] = []
@@ -86,7 +88,8 @@ def _way(
         speed, turn = random.uniform(0.0, 1.0), random.normal(0.0, 0.7)
         if random.random() < 0.2:
             speed = 0.0
-        x, y, yaw = _place(course, random)
+        toward = course.movers if asked == "mover" else ()
+        x, y, yaw = _before(toward, random, time_s) if toward else _place(course, random)
         way = []
         for k in range(FRAMES):
             shapes = course.at(time_s + k / setup.rate_hz)
@@ -99,9 +102,18 @@ def _way(
         if len(way) < FRAMES:
             continue
         found = way
-        if not near or _scan(way[-1], course.at(time_s)).min() < NEAR_M:
+        if asked != "near" or _scan(way[-1], course.at(time_s)).min() < NEAR_M:
             break
     return found or [course.start] * FRAMES
+
+
+def _before(movers: tuple[Mover, ...], random: np.random.Generator, time_s: float) -> Pose:
+    """Somewhere from where one of them is in view, if nothing is in between."""
+    mover = movers[int(random.integers(len(movers)))]
+    x, y = mover.position(np.asarray(time_s))
+    bearing, away = random.uniform(-math.pi, math.pi), random.uniform(0.4, MOVER_M)
+    aside = random.uniform(-VIEW_RAD / 2, VIEW_RAD / 2)
+    return x - away * math.cos(bearing), y - away * math.sin(bearing), bearing + aside
 
 
 def _place(course: Course, random: np.random.Generator) -> Pose:

@@ -31,7 +31,7 @@ class Page(NamedTuple):
     """Some glimpses."""
 
     pixels: Tensor  # int8 (N, FRAMES, C, H, W)
-    nearness: Tensor  # float32 (N, FRAMES, TARGETS)
+    nearness: Tensor  # float32 (N, FRAMES, TARGETS), NaN where it cannot be known
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,14 @@ class Photographer:
     glimpses: int
 
     def __call__(self, course: tuple[str, int]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-        """Pixels and nearness, as of a ``Page``, of a suite and a seed."""
+        """Pixels and nearness, as of a ``Page``, of a suite and a seed.
+
+        What will be soon cannot be known as long as there is no past to see motion by.
+        """
         setup = Setup(camera=(self.contract.width, self.contract.height), rate_hz=self.rate_hz)
         taken = take_glimpses(*course, self.glimpses, setup)
         pixels = np.stack([np.stack(list(see_all(iter(f), self.contract))) for f in taken.frames])
+        taken.soon_m[:, : self.contract.motion] = np.nan
         ranges = torch.from_numpy(np.concatenate([taken.ranges_m, taken.soon_m], axis=-1))
         return pixels, nearness(ranges).numpy()
 

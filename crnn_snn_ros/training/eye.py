@@ -80,7 +80,7 @@ class Pupil:
         self._learning.train()
         with torch.autocast(page.pixels.device.type, torch.bfloat16, enabled=self._config.amp):
             told = self._told(self._learning, page.pixels)
-        loss = (told.float() - page.nearness).square().mean()
+        loss = _errors(told.float(), page.nearness).nanmean()
         factor = rate_factor(self.step, self._config.steps)
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
@@ -97,7 +97,7 @@ class Pupil:
         self._average.eval()
         parts = torch.split(page.pixels, SEEN_AT_ONCE)
         told = torch.cat([self._told(self._average, part) for part in parts])
-        error = (told - page.nearness).square().view(-1, 2, BEARINGS).mean((0, 2))
+        error = _errors(told, page.nearness).view(-1, 2, BEARINGS).nanmean((0, 2))
         found = {"now": float(error[0]), "soon": float(error[1])}
         true, said = (distance(near[..., :BEARINGS]) for near in (page.nearness, told))
         close = (true > TOUCHING_M) & (true < CLOSE_M)
@@ -161,8 +161,8 @@ def teach(
         CrnnSnnError: a process died.
     """
     device = choose_device(config.device)
-    asked = asdict(network.config) | asdict(config)
-    described = state.plain({k: v for k, v in asked.items() if k not in FREE})
+    asked = {name: value for name, value in asdict(config).items() if name not in FREE}
+    described = state.plain(asked | {"the network to begin with": state.digest(network)})
     pupil = Pupil(network.to(device), config)
     random = np.random.default_rng(config.seed)
     losses = _go_on(path, described, pupil, random)
@@ -192,6 +192,13 @@ def teach(
     finally:
         album.close()
     path.unlink(missing_ok=True)
+
+
+def _errors(told: Tensor, true: Tensor) -> Tensor:
+    """Squared, and NaN where nothing is known, which then has no gradient."""
+    known = true.isfinite()
+    error = (told - torch.where(known, true, 0.0)).square()
+    return torch.where(known, error, torch.nan)
 
 
 def _go_on(

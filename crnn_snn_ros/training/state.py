@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
-from torch import Tensor
+from torch import Tensor, nn
 
 from crnn_snn_ros.core.errors import ConfigError, DataError
 from crnn_snn_ros.data.dataset import Sequence as Drive
@@ -85,19 +85,24 @@ def described(
     """What a training was asked for, as JSON: every option and digests of what it starts from."""
     asked: dict[str, Any] = {**network, **{k: v for k, v in config.items() if k not in FREE}}
     for split, parts in drives.items():
-        digest = hashlib.sha256()
+        labels_of = hashlib.sha256()
         for drive in parts:
             for labels in (
                 drive.stamps_ns, drive.steering_rad, drive.collision, drive.ranges_m,
                 drive.aversions,
             ):  # fmt: skip
-                digest.update(b"" if labels is None else np.ascontiguousarray(labels).tobytes())
-        asked[f"the labels of {split}"] = digest.hexdigest()
-    digest = hashlib.sha256()
-    for value in start.state_dict().values() if start is not None else ():
-        digest.update(value.cpu().numpy().tobytes())
-    asked["from"] = digest.hexdigest() if start is not None else None
+                labels_of.update(b"" if labels is None else np.ascontiguousarray(labels).tobytes())
+        asked[f"the labels of {split}"] = labels_of.hexdigest()
+    asked["from"] = None if start is None else digest(start)
     return plain(asked)
+
+
+def digest(network: nn.Module) -> str:
+    """Of all that a network knows."""
+    found = hashlib.sha256()
+    for value in network.state_dict().values():
+        found.update(value.cpu().numpy().tobytes())
+    return found.hexdigest()
 
 
 def plain(asked: Mapping[str, Any]) -> dict[str, Any]:
