@@ -17,7 +17,7 @@ from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.data.scans import BEARINGS
 from crnn_snn_ros.io.preprocess import InputContract
 from crnn_snn_ros.sim.glimpses import FRAMES
-from crnn_snn_ros.training.album import TARGETS, Album, Page, Pages, altered
+from crnn_snn_ros.training.album import TARGETS, Album, Page, Pages, Photographer, altered
 from crnn_snn_ros.training.checkpoint import Origin, load
 from crnn_snn_ros.training.config import DaggerConfig, EyeConfig, TrainConfig
 from crnn_snn_ros.training.dagger import dagger
@@ -57,6 +57,27 @@ def test_it_learns_where_things_are_and_leaves_the_memory_alone() -> None:
     assert not any("rnn" in name or "steering" in name for name in changed)
 
 
+def test_what_cannot_be_known_teaches_nothing() -> None:
+    torch.manual_seed(0)
+    network = Crnn(small_config(input_shape=SHAPE))
+    pupil = Pupil(network, EyeConfig(steps=2, learning_rate=1e-2, ema=0.0))
+    unknown = bars(8)
+    unknown.nearness[:, :, BEARINGS:] = torch.nan
+    assert pupil.learn(unknown).isfinite()
+    for _, layer in network.layers():
+        assert all(value.isfinite().all() for value in layer.state_dict().values())
+    assert np.isnan(pupil.judge(unknown)["soon"])
+    assert np.isfinite(pupil.judge(unknown)["now"])
+
+
+@needs_pictures
+def test_soon_is_asked_where_there_is_a_past_to_see_motion_by() -> None:
+    _, near = Photographer(InputContract(24, 16, "rgb", motion=2), 5.0, 3)(("rush", 1004))
+    asked = np.isfinite(near[..., BEARINGS:]).all(axis=(0, 2))
+    assert asked.tolist() == [False, False, *[True] * (FRAMES - 2)]
+    assert np.isfinite(near[..., :BEARINGS]).all()
+
+
 def test_a_mirrored_glimpse_has_mirrored_ranges() -> None:
     page = bars(64)
     seen = altered(page, np.random.default_rng(0), 0.0)
@@ -66,6 +87,17 @@ def test_a_mirrored_glimpse_has_mirrored_ranges() -> None:
     expected = page.nearness.view(64, FRAMES, 2, BEARINGS).flip(-1).flatten(-2)
     assert torch.equal(seen.nearness[flipped], expected[flipped])
     assert torch.equal(seen.nearness[~flipped], page.nearness[~flipped])
+
+
+@needs_pictures
+def test_an_eye_goes_on_from_another_one(taught: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again.safetensors"
+    assert main([*arguments(again), "--from", str(taught), "--learning-rate", "1e-6"]) == 0
+    first, second = (load(path) for path in (taught, again))
+    weight = "nodes.stem.branches.0.weight"
+    step = (first.network.state_dict()[weight] - second.network.state_dict()[weight]).abs().max()
+    assert 0.0 < step < 1e-4
+    assert second.origin.provenance["start"]["command"].startswith("crnn-snn")
 
 
 def test_an_album_waits_for_what_is_due_and_passes_on_what_went_wrong() -> None:

@@ -33,14 +33,15 @@ def test_they_are_taken_where_a_robot_can_be_and_often_near_something(
         assert (ranges >= 0.0).all()
         assert (ranges <= REACH_M).all()
     assert taken.ranges_m.min() >= RobotConfig().radius_m - 1e-6  # from the footprint's middle
-    nearest = taken.ranges_m[:, -1].min(axis=-1)
-    assert (nearest < NEAR_M + 0.3).sum() >= 8  # half were asked for; what moves has moved since
+    nearest = taken.ranges_m[::3, -1].min(axis=-1)
+    assert (nearest < NEAR_M + 0.3).mean() >= 0.8  # as was asked for; what moves has moved since
 
 
 def test_soon_differs_where_something_moves_only() -> None:
     still = take_glimpses("static", 1004, 6, SETUP)
     assert np.array_equal(still.ranges_m, still.soon_m)
-    moving = take_glimpses("rush", 1004, 6, SETUP)
+    moving = take_glimpses("rush", 1004, 30, SETUP)
     changed = np.abs(moving.soon_m - moving.ranges_m)
-    assert changed.max() > 0.1
     assert np.median(changed) < 0.7 * SOON_S + 0.01  # nothing moves faster
+    seen = changed.max(axis=(1, 2)) > 0.1
+    assert seen[2::3].mean() >= 0.7  # every third looks at something that moves

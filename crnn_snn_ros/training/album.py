@@ -108,7 +108,8 @@ class Album:
         """
         with self._changed:
             self._changed.wait_for(lambda: self._filled >= pages or self._failure is not None)
-            if self._failure is not None:
+            if self._filled < pages:
+                assert self._failure is not None
                 raise self._failure
         index = torch.from_numpy(random.integers(0, pages * self._each, count))
         index = index.to(self._all.pixels.device)
