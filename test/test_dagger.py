@@ -26,7 +26,9 @@ from crnn_snn_ros.training.train import Trainer
 
 NETWORK = small_config(input_shape=(4, 16, 24), ways=True)  # three colours and motion
 TRAINING = TrainConfig(float_epochs=1, qat_epochs=1, window=8, streams=4, device="cpu")
-DRIVEN = DaggerConfig(courses=4, rounds=1, round_courses=2, round_epochs=1)
+DRIVEN = DaggerConfig(
+    courses=4, rounds=1, round_courses=2, round_epochs=1, suites=("crowd", "narrow")
+)
 ORIGIN = Origin(InputContract(24, 16, "rgb", motion=2), 5.0, {"seed": 0})
 
 
@@ -49,6 +51,7 @@ def test_the_network_drives_other_courses_than_the_expert(finished: Path) -> Non
         about = read_info(bag.path).about
         seeds = driven.setdefault((str(bag.split), about["noise_radps"]), [])
         seeds.append(int(about["seed"]))
+        assert about["suite"] == ("narrow" if seeds[-1] % 2 else "crowd")
     by_expert, by_network = driven["train", "0.4"], driven["train", "0.0"]
     assert len(by_expert) == 4
     assert set(by_expert) < set(TRAIN_SEEDS) - set(VALIDATION_SEEDS)
@@ -138,6 +141,7 @@ def test_it_goes_on_from_a_network(finished: Path, tmp_path: Path, ways: bool) -
         {"rounds": -1},
         {"rounds": 30, "round_courses": 200},
         {"noise": -0.1},
+        {"suites": ("movers", "looks")},
         {"passed_over": -1},
         {"passed_over": 3500, "rounds": 1},
     ],

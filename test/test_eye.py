@@ -72,10 +72,22 @@ def test_what_cannot_be_known_teaches_nothing() -> None:
 
 @needs_pictures
 def test_soon_is_asked_where_there_is_a_past_to_see_motion_by() -> None:
-    _, near = Photographer(InputContract(24, 16, "rgb", motion=2), 5.0, 3)(("rush", 1004))
-    asked = np.isfinite(near[..., BEARINGS:]).all(axis=(0, 2))
-    assert asked.tolist() == [False, False, *[True] * (FRAMES - 2)]
-    assert np.isfinite(near[..., :BEARINGS]).all()
+    still, short, long = (
+        Photographer(InputContract(24, 16, "rgb", motion=motion), 5.0, 9)(("rush", 1004))
+        for motion in (0, 1, 4)
+    )
+    for (_, near), asked in (
+        (still, [True] * FRAMES),
+        (short, [False, True]),
+        (long, [False, True]),
+    ):
+        assert np.isfinite(near[..., :BEARINGS]).all()
+        assert np.isfinite(near[..., BEARINGS:]).all(axis=(0, 2)).tolist() == asked
+    assert still[0].shape[2] == 3
+    for pixels, _ in (short, long):
+        assert not pixels[:, 0, 3].any()
+        assert pixels[:, 1, 3].any()
+    assert not np.array_equal(short[0][:, 1, 3], long[0][:, 1, 3])
 
 
 def test_a_mirrored_glimpse_has_mirrored_ranges() -> None:
@@ -127,7 +139,16 @@ def test_all_courses_are_due_well_before_the_end() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"courses": 0}, {"courses": 7201}, {"ema": 1.0}, {"light": 9.0}, {"processes": 0}]
+    "changes",
+    [
+        {"courses": 0},
+        {"courses": 7201},
+        {"ema": 1.0},
+        {"light": 9.0},
+        {"processes": 0},
+        {"suites": ("looks",)},
+        {"suites": ()},
+    ],
 )
 def test_bad_options_are_refused(changes: dict[str, float]) -> None:
     with pytest.raises(ConfigError):

@@ -42,12 +42,12 @@ def test_each_suite_has_every_kind_and_what_it_asks_for() -> None:
         assert set(kinds) == set(KINDS)
         assert kinds.count("corridor") == 6
         moving = [bool(course.movers) for course in courses]
-        assert all(moving) == (name == "rush")
-        assert any(moving) == (name in ("movers", "rush", "looks"))
+        assert all(moving) == (name in ("rush", "crowd"))
+        assert any(moving) == (name in ("movers", "rush", "crowd", "looks"))
         assert suite.look(1000).shadows == (name == "looks")
     assert not set(TEST_SEEDS) & set(TRAIN_SEEDS)
     assert set(VALIDATION_SEEDS) <= set(TRAIN_SEEDS)  # which is why training leaves them out
-    with pytest.raises(ConfigError, match="static, movers, rush, narrow, looks"):
+    with pytest.raises(ConfigError, match="static, movers, rush, crowd, narrow, looks"):
         run_suite(BLIND["straight"], "easy", range(3))
 
 

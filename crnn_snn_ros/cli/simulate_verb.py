@@ -25,7 +25,7 @@ OF_MODEL = ("unsteered", "qann", "snn", "forgetful")
 
 def simulate_verb(
     model: Positional[Path | None] = None,
-    suite: Literal["static", "movers", "rush", "narrow", "looks"] = "static",
+    suite: Literal["static", "movers", "rush", "crowd", "narrow", "looks"] = "static",
     courses: int = 20,
     seeds: Literal["train", "dagger", "validation", "test"] = "validation",
     policies: tuple[Name, ...] = ("expert", "straight", "snn"),

@@ -21,7 +21,7 @@ from crnn_snn_ros.sim.scene import Scene
 from crnn_snn_ros.sim.suites import SUITES, Setup
 
 STREAM = 8  # of the seed: where glimpses are taken
-FRAMES = 4  # of a glimpse: the last of them have a past for the channel of motion
+FRAMES = 2  # of a glimpse: the second one has a past, to see motion by
 SOON_S = 0.5  # the second scan is of what will be by then, seen from where the robot is now
 NEAR_M = 1.0  # every third glimpse has something within this
 MOVER_M = 2.5  # and another third something that moves, within this, where anything does
@@ -40,7 +40,7 @@ class Glimpses(NamedTuple):
     soon_m: NDArray[np.float32]  # the same SOON_S later, had the robot not moved
 
 
-def take_glimpses(suite: str, seed: int, count: int, setup: Setup) -> Glimpses:
+def take_glimpses(suite: str, seed: int, count: int, setup: Setup, apart: int = 1) -> Glimpses:
     """Glimpses of a course; the same seed gives the same ones.
 
     Args:
@@ -48,6 +48,7 @@ def take_glimpses(suite: str, seed: int, count: int, setup: Setup) -> Glimpses:
         seed: of the course.
         count: how many, each with a look of its own, but under one ceiling or sky.
         setup: robot and camera.
+        apart: the two frames of a glimpse, in frames of the camera.
 
     Raises:
         ConfigError: nothing can be drawn on this machine.
@@ -64,8 +65,9 @@ def take_glimpses(suite: str, seed: int, count: int, setup: Setup) -> Glimpses:
             scene.repaint(look)
             lens = Lens(look.camera, look.seed)
             time_s = random.uniform(0.0, course.timeout_s)
-            for k, pose in enumerate(_way(course, random, setup, time_s, _ASKED[number % 3])):
-                now_s = time_s + k / setup.rate_hz
+            way = _way(course, random, setup, time_s, apart, _ASKED[number % 3])
+            for k, pose in enumerate((way[0], way[-1])):
+                now_s = time_s + k * apart / setup.rate_hz
                 frames[number, k] = lens(scene.render(pose, now_s), k)
                 ranges[number, k] = _scan(pose, course.at(now_s))
                 soon[number, k] = _scan(pose, course.at(now_s + SOON_S))
@@ -80,9 +82,14 @@ def _scan(pose: Pose, shapes: Shapes) -> NDArray[np.float64]:
 
 
 def _way(
-    course: Course, random: np.random.Generator, setup: Setup, time_s: float, asked: str
+    course: Course,
+    random: np.random.Generator,
+    setup: Setup,
+    time_s: float,
+    frames: int,
+    asked: str,
 ) -> list[Pose]:
-    """FRAMES poses of a robot that drives at some speed along some arc, and touches nothing."""
+    """A robot that for so many frames drives at some speed along some arc, and touches nothing."""
     found: list[Pose] = []
     for _ in range(_TRIES):
         speed, turn = random.uniform(0.0, 1.0), random.normal(0.0, 0.7)
@@ -91,7 +98,7 @@ def _way(
         toward = course.movers if asked == "mover" else ()
         x, y, yaw = _before(toward, random, time_s) if toward else _place(course, random)
         way = []
-        for k in range(FRAMES):
+        for k in range(frames + 1):
             shapes = course.at(time_s + k / setup.rate_hz)
             if point_distance(np.array([[x, y]]), shapes).min() <= setup.robot.radius_m:
                 break
@@ -99,12 +106,12 @@ def _way(
             yaw += turn / setup.rate_hz
             x += speed * math.cos(yaw) / setup.rate_hz
             y += speed * math.sin(yaw) / setup.rate_hz
-        if len(way) < FRAMES:
+        if len(way) <= frames:
             continue
         found = way
         if asked != "near" or _scan(way[-1], course.at(time_s)).min() < NEAR_M:
             break
-    return found or [course.start] * FRAMES
+    return found or [course.start]
 
 
 def _before(movers: tuple[Mover, ...], random: np.random.Generator, time_s: float) -> Pose:

@@ -63,6 +63,7 @@ SUITES = {
     "static": Suite(Difficulty()),
     "movers": Suite(Difficulty(movers=(0, 2))),
     "rush": Suite(Difficulty(movers=(1, 2), mover_mps=(0.25, 0.7))),
+    "crowd": Suite(Difficulty(movers=(3, 4))),
     "narrow": Suite(NARROW),
     "looks": Suite(Difficulty(movers=(0, 2)), held_out_looks=True),
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -51,12 +51,15 @@ class Photographer:
     def __call__(self, course: tuple[str, int]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
         """Pixels and nearness, as of a ``Page``, of a suite and a seed.
 
-        What will be soon cannot be known as long as there is no past to see motion by.
+        A glimpse's second frame is seen with the first one as its past. What will be soon cannot be
+        known where there is no past to see motion by.
         """
         setup = Setup(camera=(self.contract.width, self.contract.height), rate_hz=self.rate_hz)
-        taken = take_glimpses(*course, self.glimpses, setup)
-        pixels = np.stack([np.stack(list(see_all(iter(f), self.contract))) for f in taken.frames])
-        taken.soon_m[:, : self.contract.motion] = np.nan
+        taken = take_glimpses(*course, self.glimpses, setup, max(1, self.contract.motion))
+        pair = replace(self.contract, motion=min(1, self.contract.motion))
+        pixels = np.stack([np.stack(list(see_all(frames, pair))) for frames in taken.frames])
+        if self.contract.motion:
+            taken.soon_m[:, 0] = np.nan
         ranges = torch.from_numpy(np.concatenate([taken.ranges_m, taken.soon_m], axis=-1))
         return pixels, nearness(ranges).numpy()
 

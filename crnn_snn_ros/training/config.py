@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from crnn_snn_ros.core.errors import ConfigError, closest
 from crnn_snn_ros.io.processes import Workers
@@ -11,6 +12,8 @@ from crnn_snn_ros.io.processes import Workers
 MAX_SIZE = 65536  # of any one dimension
 MAX_LAYERS = 32  # residual blocks, recurrent layers
 MAX_COURSES = 3600  # of the simulator, for the expert and for the network each
+SuiteName = Literal["static", "movers", "rush", "crowd", "narrow"]  # ``looks`` are held out
+MIXTURE: tuple[SuiteName, ...] = ("movers", "rush", "movers", "narrow")
 
 
 @dataclass(frozen=True)
@@ -214,6 +217,7 @@ class DaggerConfig:
     rounds: int = 3  # in which the network drives
     round_courses: int = 180  # in each of them
     round_epochs: int = 2  # of training after each of them, over all drives so far
+    suites: tuple[SuiteName, ...] = MIXTURE  # of the courses, in turn
     noise: float = 0.4  # rad/s, of the teacher's yaw rate, so that it shows how to come back
     passed_over: int = 0  # courses that the network of ``start`` has driven before, left out
     scan_rays: int = 0  # of a laser scanner that is recorded too, a full circle
@@ -225,6 +229,7 @@ class DaggerConfig:
         least = min(self.courses, self.round_courses, self.round_epochs)
         if least < 1 or self.rounds < 0:
             raise ConfigError("courses and epochs must be at least 1, rounds at least 0")
+        _check_suites(self.suites)
         driven = self.passed_over + self.rounds * self.round_courses
         if max(self.courses, driven) > MAX_COURSES or self.passed_over < 0:
             raise ConfigError(
@@ -254,6 +259,7 @@ class EyeConfig:
     """
 
     courses: int = 400  # that are glimpsed at
+    suites: tuple[SuiteName, ...] = MIXTURE  # of the courses, in turn
     glimpses: int = 64  # of each
     steps: int = 6000
     batch: int = 64  # glimpses in a step
@@ -272,6 +278,7 @@ class EyeConfig:
         least = min(self.courses, self.glimpses, self.steps, self.batch, self.threads)
         if least < 1:
             raise ConfigError("courses, glimpses, steps, batch and threads must be at least 1")
+        _check_suites(self.suites)
         if self.courses > 2 * MAX_COURSES:
             raise ConfigError(f"{self.courses} courses, there are seeds for {2 * MAX_COURSES}")
         if not 0.0 < self.learning_rate < math.inf or not 0.0 <= self.weight_decay < math.inf:
@@ -295,3 +302,9 @@ class EyeConfig:
         """Courses from which a step draws: a twentieth in the first, all from nine tenths on."""
         first = max(1, self.courses // 20)
         return min(self.courses, first + int((self.courses - first) * step / (0.9 * self.steps)))
+
+
+def _check_suites(suites: tuple[SuiteName, ...]) -> None:
+    allowed = get_args(SuiteName)
+    if not suites or not set(suites) <= set(allowed):
+        raise ConfigError(f"suites are {', '.join(suites) or 'none'}, of {', '.join(allowed)}")

@@ -35,7 +35,7 @@ from crnn_snn_ros.sim.suites import (
     driving,
 )
 from crnn_snn_ros.training.checkpoint import Checkpoint, Origin, load
-from crnn_snn_ros.training.config import DaggerConfig, NetworkConfig, TrainConfig
+from crnn_snn_ros.training.config import DaggerConfig, NetworkConfig, SuiteName, TrainConfig
 from crnn_snn_ros.training.float_loop import kept_float_loop
 from crnn_snn_ros.training.log import Epoch
 from crnn_snn_ros.training.network import Crnn
@@ -43,7 +43,11 @@ from crnn_snn_ros.training.train import Trainer
 
 Told = Callable[[str], object]
 VALIDATION_SHARE = 12  # one validation course to so many courses of training
-SUITE_OF = ("movers", "rush", "movers", "narrow")  # by number of the course
+
+
+def suite_of(seed: int, suites: Sequence[SuiteName]) -> str:
+    """The suite that a course of training is of: by turns."""
+    return suites[seed % len(suites)]
 
 
 @dataclass(frozen=True)
@@ -189,7 +193,7 @@ class _Run:
             self._drives, split, noise, scan_rays=self.config.scan_rays,
             look_frames=self.config.look_frames, motion=self.origin.contract.motion,
         )  # fmt: skip
-        return [Drive(recording, SUITE_OF[seed % len(SUITE_OF)], seed) for seed in seeds]
+        return [Drive(recording, suite_of(seed, self.config.suites), seed) for seed in seeds]
 
     def _record(self, driver: PolicyFactory | None, drives: Sequence[Drive]) -> None:
         camera = self.origin.contract.width, self.origin.contract.height

@@ -32,7 +32,7 @@ from crnn_snn_ros.sim.suites import DAGGER_SEEDS, TRAIN_SEEDS, VALIDATION_SEEDS
 from crnn_snn_ros.training import state
 from crnn_snn_ros.training.album import TARGETS, Album, Page, Photographer, altered
 from crnn_snn_ros.training.config import EyeConfig
-from crnn_snn_ros.training.dagger import SUITE_OF
+from crnn_snn_ros.training.dagger import suite_of
 from crnn_snn_ros.training.loop import follow, parameter_groups, rate_factor
 from crnn_snn_ros.training.network import Crnn, Network
 from crnn_snn_ros.training.probe import distance
@@ -167,7 +167,7 @@ def teach(
     random = np.random.default_rng(config.seed)
     losses = _go_on(path, described, pupil, random)
     pages = stream(
-        Photographer(contract, rate_hz, config.glimpses), _courses(config.courses), config.workers
+        Photographer(contract, rate_hz, config.glimpses), _courses(config), config.workers
     )
     held_out = [next(pages) for _ in range(HELD_OUT)]
     judged = Page(
@@ -217,8 +217,8 @@ def _go_on(
         raise state.damaged(path, error) from error
 
 
-def _courses(count: int) -> list[tuple[str, int]]:
+def _courses(config: EyeConfig) -> list[tuple[str, int]]:
     """Suite and seed of the courses to judge by, and of those to learn from."""
     known = [seed for seed in TRAIN_SEEDS if seed not in VALIDATION_SEEDS]
-    seeds = [*VALIDATION_SEEDS[-HELD_OUT:], *[*known, *DAGGER_SEEDS][:count]]
-    return [(SUITE_OF[seed % len(SUITE_OF)], seed) for seed in seeds]
+    seeds = [*VALIDATION_SEEDS[-HELD_OUT:], *[*known, *DAGGER_SEEDS][: config.courses]]
+    return [(suite_of(seed, config.suites), seed) for seed in seeds]
