@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -54,7 +55,7 @@ class ExpertConfig:
 
 
 class _Decision(NamedTuple):
-    view: View
+    outlook: _Outlook
     steering_rad: float
     speed_mps: float
 
@@ -135,32 +136,33 @@ class Expert:
             horizon_s: how far to look ahead for contact.
             least_mps: least speed of the tube.
         """
-        view, steering, speed = self._decide(state, time_s)
+        outlook, steering, speed = self._decide(state, time_s)
         times = np.linspace(0.0, horizon_s, 31)
         tube = arcs(state, np.full(1, max(state.speed_mps, least_mps)),
                      np.array([state.yaw_rate_radps]), times, times[-1:])  # fmt: skip
-        hit = np.flatnonzero(view.room(tube, times)[0] <= 0.0)
+        hit = np.flatnonzero(outlook.view.room(tube, times)[0] <= 0.0)
         contact_s = float(times[hit[0]]) if len(hit) else math.inf
         return Labels(
             steering, 1.0 - speed / self.config.speed_mps, speed, contact_s,
-            tuple(self._aversions(view, state).tolist()),
+            tuple(self._aversions(outlook).tolist()),
         )  # fmt: skip
 
     def _decide(self, state: RobotState, time_s: float) -> _Decision:
         """What it sees and does; whoever drives and labels at once asks twice in a row."""
         if self._last is None or self._last[:2] != (state, time_s):
             view = View(self.course, state, self.robot, time_s, self._sight, self.config.doubt)
-            self._last = state, time_s, _Decision(view, *self._command(view, state))
+            outlook = _Outlook(self, view, state)
+            self._last = state, time_s, _Decision(outlook, *self._command(outlook))
         return self._last[2]
 
-    def _command(self, view: View, state: RobotState) -> tuple[float, float]:
+    def _command(self, outlook: _Outlook) -> tuple[float, float]:
         """Steering, rad, and speed, m/s."""
-        steering, on_the_spot = self._choose(view, state)
+        steering, on_the_spot = self._choose(outlook)
         if on_the_spot:
             return steering, 0.0
-        speed = self._speed(view, state, steering)
+        speed = self._speed(outlook.view, outlook.state, steering)
         if speed == 0.0 and self.robot.drive == "differential":
-            steering = self._toward(self._turn_on_the_spot(view, state)[0])
+            steering = self._toward(_best(*outlook.turns)[0])
         return steering, speed
 
     def yaw_rate(self, steering_rad: float, speed_mps: float) -> float:
@@ -169,23 +171,21 @@ class Expert:
             return speed_mps * math.tan(steering_rad) / self.robot.wheelbase_m
         return steering_rad * self.config.yaw_gain
 
-    def _choose(self, view: View, state: RobotState) -> tuple[float, bool]:
+    def _choose(self, outlook: _Outlook) -> tuple[float, bool]:
         """Steering, rad, and whether it is for turning on the spot."""
         config = self.config
-        cost = self._arcs_cost(view, state, config.rollout_mps)
+        cost = outlook.fast
         best = int(cost.argmin())
         if cost[best] > config.slow_cost:  # no good way at speed: look for a tighter one
-            cost = np.minimum(
-                cost, config.slow_cost + self._arcs_cost(view, state, config.slow_mps)
-            )
+            cost = np.minimum(cost, config.slow_cost + outlook.slow)
             best = int(cost.argmin())
         if cost[best] > config.spot_cost and self.robot.drive == "differential":
-            turn, spot_cost = self._turn_on_the_spot(view, state)
+            turn, spot_cost = _best(*outlook.turns)
             if spot_cost < cost[best]:
                 return self._toward(turn), True
         return soft_minimum(cost, self._steering), False
 
-    def _arcs_cost(self, view: View, state: RobotState, speed_mps: float) -> Floats:
+    def arcs_cost(self, view: View, state: RobotState, speed_mps: float) -> Floats:
         """(C,) cost of the best path that begins with each steering."""
         count, holds = len(self._steering), len(self._holds)
         rates = np.array([self.yaw_rate(s, speed_mps) for s in self._steering])
@@ -194,14 +194,10 @@ class Expert:
         cost = self._cost(view, paths).reshape(count, holds).min(axis=1)
         return np.asarray(cost + self.config.straight * np.abs(self._steering))
 
-    def _aversions(self, view: View, state: RobotState) -> Floats:
+    def _aversions(self, outlook: _Outlook) -> Floats:
         """(WAYS,), see ``core.ways``: angles, each at the better of two speeds; best turns."""
-        config = self.config
-        angles = np.minimum(
-            self._arcs_cost(view, state, config.rollout_mps),
-            config.slow_cost + self._arcs_cost(view, state, config.slow_mps),
-        )
-        turns, costs = self._turn_costs(view, state)
+        angles = np.minimum(outlook.fast, self.config.slow_cost + outlook.slow)
+        turns, costs = outlook.turns
         right, left = costs[turns <= 0.0].min(), costs[turns >= 0.0].min()
         return aversions(np.concatenate([[right], angles, [left]]))
 
@@ -210,13 +206,7 @@ class Expert:
         most = self.config.max_steering_rad
         return min(max(2.0 * turn_rad, -most), most)
 
-    def _turn_on_the_spot(self, view: View, state: RobotState) -> tuple[float, float]:
-        """Turn, rad, to the best way straight out of here, and its cost."""
-        turns, costs = self._turn_costs(view, state)
-        best = int(costs.argmin())
-        return float(turns[best]), float(costs[best])
-
-    def _turn_costs(self, view: View, state: RobotState) -> tuple[Floats, Floats]:
+    def turn_costs(self, view: View, state: RobotState) -> tuple[Floats, Floats]:
         """Turns on the spot to ways straight out of here, rad, and what each costs."""
         config = self.config
         turns = np.linspace(-np.pi, np.pi, 49)
@@ -244,7 +234,8 @@ class Expert:
             return np.zeros(len(paths))
         far = self._to_goal[self._floor.cells(paths[:, [0, -1], :2])]
         reach = np.hypot(*(paths[:, -1, :2] - paths[:, 0, :2]).T).max()
-        gained = np.clip((far[:, 0] - far[:, 1]) / max(reach, 0.1), -1.0, 1.0)
+        with np.errstate(invalid="ignore"):  # out of reach of the goal before and after
+            gained = np.clip((far[:, 0] - far[:, 1]) / max(reach, 0.1), -1.0, 1.0)
         return np.asarray(1.0 - np.nan_to_num(gained, nan=-1.0))
 
     def _margin(self, view: View) -> float:
@@ -266,3 +257,31 @@ class Expert:
             return float(speeds[enough[-1]])
         # It squeezes through a gap with less room than it likes, rather than stand before it.
         return float(speeds[1] if safe[1] > config.squeeze_m else speeds[int(safe.argmax())])
+
+
+class _Outlook:
+    """What an expert can do from one place; each cost is worked out once, when it is asked for."""
+
+    def __init__(self, expert: Expert, view: View, state: RobotState) -> None:
+        self._expert, self.view, self.state = expert, view, state
+
+    @cached_property
+    def fast(self) -> Floats:
+        """(ANGLES,) costs of paths at speed."""
+        return self._expert.arcs_cost(self.view, self.state, self._expert.config.rollout_mps)
+
+    @cached_property
+    def slow(self) -> Floats:
+        """(ANGLES,) costs of slow ones, without what slowness costs."""
+        return self._expert.arcs_cost(self.view, self.state, self._expert.config.slow_mps)
+
+    @cached_property
+    def turns(self) -> tuple[Floats, Floats]:
+        """Turns on the spot, rad, and what each costs."""
+        return self._expert.turn_costs(self.view, self.state)
+
+
+def _best(turns: Floats, costs: Floats) -> tuple[float, float]:
+    """The best turn on the spot, rad, and its cost."""
+    best = int(costs.argmin())
+    return float(turns[best]), float(costs[best])

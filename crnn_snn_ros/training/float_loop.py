@@ -16,6 +16,7 @@ from crnn_snn_ros.core.types import Prediction
 from crnn_snn_ros.io.identity import Identity, identity_if_any
 from crnn_snn_ros.pipeline import FrameLoop, read_heads
 from crnn_snn_ros.training.checkpoint import Checkpoint, load
+from crnn_snn_ros.training.convert.fold import fold_bn
 
 
 class FloatLoop(FrameLoop):
@@ -29,7 +30,8 @@ class FloatLoop(FrameLoop):
     def __init__(self, checkpoint: Checkpoint, config: ControlConfig | None = None) -> None:
         origin = checkpoint.origin
         super().__init__(origin.contract, origin.frame_rate_hz, config or ControlConfig())
-        self._network = checkpoint.network.eval()
+        network = checkpoint.network.eval()
+        self._network = network if network.quantized else fold_bn(network)
 
     @property
     def quantized(self) -> bool:

@@ -22,9 +22,10 @@ from torch import Tensor
 from crnn_snn_ros.data.dataset import Sequence as Drive
 from crnn_snn_ros.io.atomic import replacing
 from crnn_snn_ros.training.config import TrainConfig
+from crnn_snn_ros.training.convert.fold import fold_bn
 from crnn_snn_ros.training.network import Network, Output
 
-SEEN_AT_ONCE = 256  # frames
+SEEN_AT_ONCE = 64  # frames; what does not fit into the cache of a CPU takes longer
 WHOLE = 2**31  # windows of a drive after which its stream goes on to another
 
 
@@ -76,6 +77,8 @@ def features(
     tail = Tail(network)
     front = Network(network.input_shape, {name: network.nodes[name] for name in network.eye}).eval()
     front.quantized = network.quantized
+    if not front.quantized:
+        front = fold_bn(front)
     eye = blake2b(str(front.quantized).encode())
     for value in front.state_dict().values():
         eye.update(value.cpu().numpy().tobytes())
