@@ -124,8 +124,10 @@ def page(done: dict[str, dict[str, Any]]) -> str:
     left = f"Not run yet, so nothing is said of: {missing}.\n\n" if missing else ""
     return f"""# Open questions
 
-Written by `python -m benchmarks.study.run --page docs/results/study.md`; what is asked is in the
-paper (arXiv 2408.09403), every answer is a measurement of the run below, one thread.
+Written by `python -m benchmarks.study.run --mnist MNIST --scan-bags full_bag_nav test_bag
+--page docs/results/study.md`; MNIST is the folder of its four idx files, the bags are those that
+the last section names. What is asked is in the paper (arXiv 2408.09403), every answer is a
+measurement of the run below, one thread.
 
 | part | seed | device | processor | minutes |
 |---|---|---|---|---|

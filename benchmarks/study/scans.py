@@ -232,8 +232,9 @@ def _real(found: dict[str, Any] | None) -> str:
     bags = " and ".join(f"`{name}`" for name in found["bags"])
     spiking = levels.exactness([found])
     learned = "better" if found["qann"] < found["constant"] else "**no better**"
-    return f"""Scans of a real robot, the bags {bags} of a TurtleBot, to the yaw rate that was
-commanded: the same network, {found["bits"]} bits, trained on the first {sum(found["scans"])}.
+    return f"""Recorded scans, the bags {bags} (`full_bag_nav` and `test_bag` are of a TurtleBot,
+from github philipsltd/ros2_selfdriving, Apache-2.0), to the yaw rate that was commanded: the same
+network, {found["bits"]} bits, trained on the first {sum(found["scans"])}.
 The whole of the first bag as spikes: {spiking}. On the last {sum(found["tested"])} scans its error
 is {found["qann"]:.3f} rad/s (RMSE), {learned} than the mean of what was learned from
 ({found["constant"]:.3f}): with so few scans what is shown is that a real scanner's data converts
