@@ -131,6 +131,27 @@ def test_missing_and_foreign_files(tmp_path):
     refusal(pickle)
 
 
+def test_layers_on_integers_are_remembered(tmp_path):
+    network = random_network(small_config())
+    network.put_on_integers(["block1b"])
+    path = tmp_path / "float.safetensors"
+    save(path, checkpoint(network))
+    again = load(path)
+    assert again.network.on_integers == ("block1b",)
+    frames = video((1, 8, 12), 3)
+    for name, values in network(frames).activations.items():
+        assert torch.equal(values, again.network(frames).activations[name]), name
+    header = header_of(path)
+    for wrong in (["eye"], ["pool"], [["stem"]], "stem", 7, None):
+        rewrite(path, header | {"on_integers": wrong})
+        refusal(path)
+    save(path, checkpoint(random_network(small_config())))
+    header = header_of(path)
+    del header["on_integers"]  # of before there was such a thing
+    rewrite(path, header)
+    assert load(path).network.on_integers == ()
+
+
 def test_truncated_at_every_kind_of_place(saved):
     whole = saved.read_bytes()
     for length in (0, 1, 7, 8, 9, 500, len(whole) // 2, len(whole) - 1):

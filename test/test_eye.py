@@ -20,6 +20,7 @@ from crnn_snn_ros.sim.glimpses import FRAMES
 from crnn_snn_ros.training.album import TARGETS, Album, Page, Pages, Photographer, altered
 from crnn_snn_ros.training.checkpoint import Origin, load
 from crnn_snn_ros.training.config import DaggerConfig, EyeConfig, TrainConfig
+from crnn_snn_ros.training.convert import convert
 from crnn_snn_ros.training.dagger import dagger
 from crnn_snn_ros.training.eye import Pupil, teach
 from crnn_snn_ros.training.network import Crnn
@@ -258,6 +259,43 @@ def test_dagger_keeps_the_eye_until_quantization(taught: Path, tmp_path: Path) -
     weights = [network.state_dict()["nodes.rnn1.branches.0.weight"] for network in memories]
     assert not torch.equal(*weights)
     assert len(list((tmp_path / "cache" / "features").glob("*.npy"))) == 2 * 2 + 2  # two mirrored
+
+
+@needs_pictures
+def test_an_eye_on_integers_is_deployed_as_it_was_taught(
+    taught: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crnn_snn_ros.training.eye.HELD_OUT", 1)
+    eye = tmp_path / "integers.safetensors"
+    assert main([*arguments(eye), "--from", str(taught), "--on-integers", "--bits", "2"]) == 0
+    start = load(eye)
+    assert start.network.on_integers == ("stem", "block1a", "block1b")
+    training = TrainConfig(
+        float_epochs=0, memory_epochs=2, memory_window=8, memory_streams=2, qat_epochs=0,
+        window=8, streams=4, device="cpu",
+    )  # fmt: skip
+    network = small_config(
+        input_shape=start.network.config.input_shape, ways=True, hidden=(9, 8), bits=2
+    )
+    driven = DaggerConfig(eye=str(eye), courses=1, rounds=1, round_courses=1)
+    phases = []
+    origin = Origin(start.origin.contract, 5.0, {})
+    result = dagger(network, training, driven, origin, tmp_path / "out", lambda _: None,
+                    lambda epoch: phases.append(epoch.phase))  # fmt: skip
+    assert set(phases) == {"float_memory", "qat_memory"}
+    last = load(tmp_path / "out" / "round1" / "float.safetensors").network
+    assert last.on_integers == start.network.on_integers
+    frames = np.random.default_rng(0).integers(-128, 128, (1, 4, *network.input_shape))
+    seen, real, counts = (
+        n.eval()(torch.from_numpy(frames)).activations
+        for n in (start.network, last, result.network)
+    )
+    for name in start.network.on_integers:
+        assert torch.equal(seen[name], real[name])
+        assert torch.equal(real[name], counts[name] * last.nodes[name].output_scale())
+    assert sum(convert(result.network).mismatches.values()) == 0
+    with pytest.raises(ConfigError, match="--bits"):
+        dagger(replace(network, bits=3), training, driven, origin, tmp_path / "b", print, print)
 
 
 @needs_pictures

@@ -89,6 +89,37 @@ def test_untrained_heads_say_nothing():
     assert out.heads["collision"].tolist() == [[0.0, 0.0]]
 
 
+def test_layers_on_integers_keep_their_scales_and_take_them_along():
+    network = random_network(small_config())
+    network.calibrate(video((1, 8, 12), 8))
+    network.put_on_integers(["stem", "block1a"])
+    assert network.on_integers == ("stem", "block1a")
+    with torch.no_grad():
+        network.nodes["stem"].scale.mul_(1.25)
+    scale = network.nodes["stem"].scale.item()
+    out = network(video((1, 8, 12), 4)).activations
+    steps = out["stem"] / scale
+    assert torch.allclose(steps, steps.round(), atol=1e-4)
+    assert 0.0 < steps.max() <= 7.01
+    before = network.nodes["block1b"].scale.item()
+    network.calibrate(video((1, 8, 12), 8) // 3)
+    assert network.nodes["stem"].scale.item() == scale
+    assert network.nodes["block1b"].scale.item() != before
+
+    other = Crnn(small_config())
+    other.take_over(network)
+    assert other.on_integers == network.on_integers
+    assert other.nodes["stem"].scale.item() == scale
+    assert other.nodes["block1b"].scale.item() != network.nodes["block1b"].scale.item()
+    wider = Crnn(small_config(hidden=(5, 4)))
+    wider.take_eye(network)
+    assert wider.on_integers == network.on_integers
+    with pytest.raises(ConfigError, match="--bits"):
+        Crnn(small_config(bits=4)).take_eye(network)
+    with pytest.raises(ConfigError, match="--bits"):
+        Crnn(small_config(layer_bits=(("stem", 2),))).take_over(network)
+
+
 def test_calibration_leaves_weights_alone():
     network = random_network(small_config())
     before = {name: value.clone() for name, value in network.state_dict().items()}

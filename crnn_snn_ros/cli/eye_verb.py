@@ -18,6 +18,7 @@ from crnn_snn_ros.training.config import EyeConfig, NetworkConfig, SizeConfig
 def eye_verb(
     out: Path = Path("out/eye.safetensors"),
     motion: int = 2,
+    bits: int = 3,
     start: Annotated[Path | None, tyro.conf.arg(name="from")] = None,
     size: Annotated[SizeConfig, tyro.conf.arg(name="")] = SizeConfig(),  # noqa: B008
     teaching: Annotated[EyeConfig, tyro.conf.arg(name="")] = EyeConfig(),  # noqa: B008
@@ -28,12 +29,15 @@ def eye_verb(
     Glimpses are a few frames from anywhere, each in a look of its own. What the convolutions hand
     on is to tell how far it is to the next thing at every bearing, as a laser scanner would.
     A run that was cut off goes on where it was when the same command is given again.
+    With --on-integers the eye learns on the integers of the conversion, so that nothing is left to
+    be quantized; best from one that was taught without (--from).
 
     Example: crnn-snn eye --out out/eye.safetensors --processes 2
 
     Args:
         out: The checkpoint, for the option --eye of dagger.
         motion: Frames over which a channel of its own tells the network what has changed; 0: none.
+        bits: Activation bits of an eye on integers: a layer counts to 2^bits - 1 spikes.
         start: Checkpoint whose eye to go on from.
         size: Layers, and how wide they are.
         teaching: How much is seen, and how it is learned.
@@ -55,7 +59,7 @@ def eye_verb(
     setup = Setup()
     width, height = setup.camera
     contract = InputContract(width, height, "rgb", motion=motion)
-    network = Crnn(NetworkConfig((contract.channels, height, width), **asdict(size)))
+    network = Crnn(NetworkConfig((contract.channels, height, width), bits=bits, **asdict(size)))
     begun = None if start is None else load(start)
     if begun is not None:
         network.take_eye(begun.network)

@@ -75,6 +75,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "format": FORMAT,
         "network": asdict(network.config),
         "quantized": network.quantized,
+        "on_integers": [] if network.quantized else list(network.on_integers),
         "contract": asdict(checkpoint.origin.contract),
         "frame_rate_hz": checkpoint.origin.frame_rate_hz,
         "trained_heads": list(checkpoint.trained_heads),
@@ -154,6 +155,7 @@ def _empty_network(header: dict[str, Any]) -> Crnn:
     if header["quantized"]:
         network = without_norm(network)
     network.quantized = bool(header["quantized"])
+    network.put_on_integers(header.get("on_integers", ()))
     return network
 
 

@@ -199,7 +199,7 @@ class TrainConfig:
             "float": self.float_epochs,
             "float_memory": self.memory_epochs,
             "qat": self.qat_epochs,
-            "qat_memory": self.memory_epochs * (self.qat_epochs > 0),
+            "qat_memory": self.memory_epochs,
         }
 
 
@@ -268,6 +268,7 @@ class EyeConfig:
     ema: float = 0.998  # decay of the averaged weights that are judged and kept
     light: float = 1.0  # of every glimpse that is learned from, as of ``augment``
     amp: bool = False  # bfloat16
+    on_integers: bool = False  # it computes with the integers of the conversion from the beginning
     processes: int = 1  # that take glimpses, beside the one that learns
     seed: int = 0
     threads: int = 1  # of torch

@@ -6,6 +6,9 @@ The eye is what a network has before its memory. The readout must tell where the
 and half a second from now, so that the eye has to see what moves; it is thrown away at the end.
 What comes after the eye stays as it was drawn, to be learned from drives.
 
+On integers (``on_integers``) the eye computes as it will when it is deployed, and learns by that;
+what comes after it may stay float meanwhile.
+
 A step draws from the courses that are due by then, and waits for them: the result does not depend
 on how fast they come. What was cut off goes on from the state that it left, over the same glimpses.
 """
@@ -17,7 +20,6 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -32,6 +34,7 @@ from crnn_snn_ros.sim.suites import DAGGER_SEEDS, TRAIN_SEEDS, VALIDATION_SEEDS
 from crnn_snn_ros.training import state
 from crnn_snn_ros.training.album import TARGETS, Album, Page, Photographer, altered
 from crnn_snn_ros.training.config import EyeConfig
+from crnn_snn_ros.training.convert.fold import fold_bn
 from crnn_snn_ros.training.dagger import suite_of
 from crnn_snn_ros.training.loop import follow, parameter_groups, rate_factor
 from crnn_snn_ros.training.network import Crnn, Network
@@ -40,6 +43,7 @@ from crnn_snn_ros.training.probe import distance
 HELD_OUT = 24  # courses to judge by
 TOLD_EVERY = 200  # steps
 SEEN_AT_ONCE = 64  # glimpses, where nothing is learned
+CALIBRATING = 128  # glimpses by which the scales of integers are chosen
 TOUCHING_M, CLOSE_M = 0.2, 1.2  # errors of ranges are told of what is in between
 FREE = ("processes", "device", "save_seconds")  # may differ when a run goes on
 
@@ -161,11 +165,12 @@ def teach(
         CrnnSnnError: a process died.
     """
     device = choose_device(config.device)
+    network.to(device)
     asked = {name: value for name, value in asdict(config).items() if name not in FREE}
     described = state.plain(asked | {"the network to begin with": state.digest(network)})
-    pupil = Pupil(network.to(device), config)
-    random = np.random.default_rng(config.seed)
-    losses = _go_on(path, described, pupil, random)
+    saved = state.read(path)
+    if saved is not None:
+        state.require_same(path, saved.of, described)
     pages = stream(
         Photographer(contract, rate_hz, config.glimpses), _courses(config), config.workers
     )
@@ -176,6 +181,12 @@ def teach(
     album = Album(config.courses, config.glimpses, network.input_shape, device)
     album.fill(pages)
     try:
+        if config.on_integers and not network.on_integers:
+            first = album.draw(np.random.default_rng(config.seed), config.due(0), CALIBRATING)
+            network = with_eye_on_integers(network, first.pixels)
+        pupil = Pupil(network, config)
+        random = np.random.default_rng(config.seed)
+        losses = [] if saved is None else _restore(saved, path, pupil, random)
         stored_at = time.monotonic()
         while pupil.step < config.steps:
             page = album.draw(random, config.due(pupil.step), config.batch)
@@ -194,6 +205,22 @@ def teach(
     path.unlink(missing_ok=True)
 
 
+def with_eye_on_integers(network: Crnn, pixels: Tensor) -> Crnn:
+    """A copy whose eye computes with the integers of the conversion, scaled to suit some pixels.
+
+    Args:
+        network: Float.
+        pixels: Network inputs, (N, T, C, H, W).
+    """
+    folded = fold_bn(network.eval())
+    folded.calibrate(pixels)
+    on_integers = copy.deepcopy(network)
+    for name in network.eye:
+        on_integers.nodes[name] = folded.nodes[name]
+    on_integers.put_on_integers(name for name, _ in network.neurons() if name in network.eye)
+    return on_integers
+
+
 def _errors(told: Tensor, true: Tensor) -> Tensor:
     """Squared, and NaN where nothing is known, which then has no gradient."""
     known = true.isfinite()
@@ -201,14 +228,10 @@ def _errors(told: Tensor, true: Tensor) -> Tensor:
     return torch.where(known, error, torch.nan)
 
 
-def _go_on(
-    path: Path, described: dict[str, Any], pupil: Pupil, random: np.random.Generator
+def _restore(
+    saved: state.State, path: Path, pupil: Pupil, random: np.random.Generator
 ) -> list[Tensor]:
-    """Restore what a run that was cut off has left, if anything; the losses not told of yet."""
-    saved = state.read(path)
-    if saved is None:
-        return []
-    state.require_same(path, saved.of, described)
+    """Go on where a run was cut off; the losses not told of yet."""
     try:
         pupil.restore(saved.tensors, saved.facts["step"])
         random.bit_generator.state = saved.facts["random"]

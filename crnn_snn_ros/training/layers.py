@@ -122,10 +122,13 @@ class NeuronLayer(nn.Module):
     Quantized: the same on integers, with ``count_spikes``, exactly as the converted layer.
 
     Attributes:
+        on_integers: Whether the layer computes with the integers of the conversion already while
+            its network is float, by a scale and weights that learn, without batch norm.
         rounds: Whether float activations are put on the grid of counts, weights left as they are: a
             layer with long memory then learns early what rounding does to it in every frame.
     """
 
+    on_integers = False
     rounds = False
 
     def __init__(
@@ -186,6 +189,25 @@ class NeuronLayer(nn.Module):
         threshold = integers.threshold.reshape(-1, *(1,) * (charge.ndim - 3))
         activation = Activation(self.n_min, self.n_max, threshold)
         return _activate(charge, integers.recurrent, before, activation)
+
+    def forward_on_integers(
+        self, values: Values, scales: Scales, before: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The counts of ``forward_counts``, as real activations of real ones."""
+        counts = {
+            branch.source: _nearest(values[branch.source] / scales[branch.source])
+            for branch in self.typed_branches()
+        }
+        scale = self.output_scale()
+        carried = None if before is None else _nearest(before / scale)
+        found, last = self.forward_counts(counts, scales, carried)
+        return found * scale, last * scale
+
+    def drop_norms(self) -> None:
+        """Take the batch norms away, as when they have been folded into the weights."""
+        for branch in self.branches:
+            if isinstance(branch, LinearBranch):
+                branch.norm = None
 
     def threshold_limit(self, scales: Scales) -> Tensor:
         """Largest threshold per channel with which every weight fits into int8: (channels,)."""
@@ -275,6 +297,11 @@ def each_frame(function: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
     """Apply a function of (M, ...) to all frames of (N, T, ...) at once."""
     out = function(values.flatten(0, 1))
     return out.reshape(*values.shape[:2], *out.shape[1:])
+
+
+def _nearest(almost: Tensor) -> Tensor:
+    """Whole numbers that a division has left a rounding error on; the gradient goes through."""
+    return almost + (almost.round() - almost).detach()
 
 
 def _charge(

@@ -7,7 +7,8 @@ Steering is an angle, or what every way to steer would cost: see ``core.ways``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterable, Iterator, Sequence, Set
 from functools import partial
 from typing import NamedTuple, TypeVar
 
@@ -70,12 +71,23 @@ class Network(nn.Module):
     def eye(self) -> tuple[str, ...]:
         """The layers before the first recurrent one: what they give depends on one frame only."""
         names = list(self.nodes)
-        recurrent = (
-            name
-            for name, layer in self.layers()
-            if isinstance(layer, NeuronLayer) and layer.recurrent is not None
-        )
+        recurrent = (name for name, layer in self.neurons() if layer.recurrent is not None)
         return tuple(names[: names.index(next(recurrent))])
+
+    @property
+    def on_integers(self) -> tuple[str, ...]:
+        """The layers of a float network that compute with integers already."""
+        return tuple(name for name, layer in self.neurons() if layer.on_integers)
+
+    def put_on_integers(self, names: Iterable[str]) -> None:
+        """Let some layers of a float network compute as they will once all is quantized.
+
+        Their batch norms go; who has not folded them before loses what they did.
+        """
+        neurons = dict(self.neurons())
+        for name in names:
+            neurons[name].on_integers = True
+            neurons[name].drop_norms()
 
     def scales(self) -> dict[str, Tensor]:
         """Real value of one count of every node that is not a head."""
@@ -111,6 +123,8 @@ class Network(nn.Module):
                 before = carry.get(name)
                 if self.quantized:
                     values[name], last = layer.forward_counts(values, scales, before)
+                elif layer.on_integers:
+                    values[name], last = layer.forward_on_integers(values, scales, before)
                 else:
                     values[name], last = layer.forward_float(values, before)
                 if layer.recurrent is not None:
@@ -132,19 +146,26 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, pixels: Tensor) -> None:
-        """Choose every layer's scale from data, weights untouched (float mode, (N, T, C, H, W))."""
+        """Choose scales from data, weights untouched (float mode, (N, T, C, H, W)).
+
+        A layer that is on integers already keeps the one by which it has learned.
+        """
         assert not self.quantized
         activations = self.forward(pixels).activations
-        for name, layer in self.layers():
-            if isinstance(layer, NeuronLayer):
+        for name, layer in self.neurons():
+            if not layer.on_integers:
                 layer.scale.fill_(best_scale(activations[name], layer.n_max))
 
     @torch.no_grad()
     def clip_recurrent(self, largest: float = 1.0) -> None:
         """Keep |u| where an IndRNN neither explodes nor needs it larger."""
-        for _, layer in self.layers():
-            if isinstance(layer, NeuronLayer) and layer.recurrent is not None:
+        for _, layer in self.neurons():
+            if layer.recurrent is not None:
                 layer.recurrent.clamp_(-largest, largest)
+
+    def neurons(self) -> Iterator[tuple[str, NeuronLayer]]:
+        """Those of the nodes that are neurons."""
+        return ((name, layer) for name, layer in self.layers() if isinstance(layer, NeuronLayer))
 
 
 AnyNetwork = TypeVar("AnyNetwork", bound=Network)
@@ -158,50 +179,59 @@ class Crnn(Network):
         self.config = config
 
     def take_over(self, start: Crnn) -> None:
-        """Go on from what another one learned; scales of activations belong to the number of bits.
+        """Go on from what another one learned.
 
-        A steering head begins anew where the other one answers in another form (``ways``).
+        Scales of activations belong to the number of bits: those of layers on integers come with
+        them, the others are chosen anew. A steering head begins anew where the other one answers
+        in another form (``ways``).
 
         Raises:
-            ConfigError: it is no float network of this size.
+            ConfigError: it is no float network of this size, or has integers of other bits.
         """
-        anew = ("nodes.steering.",) if start.config.ways != self.config.ways else ()
-        learned, expected = (
-            {
-                name: value
-                for name, value in network.state_dict().items()
-                if not name.endswith(".scale") and not name.startswith(anew)
-            }
-            for network in (start, self)
-        )
-        if start.quantized or _shapes(learned) != _shapes(expected):
-            raise ConfigError(
-                "the checkpoint to go on from is not a float network of this size; give "
-                "float.safetensors of a run with the same input and layers"
-            )
-        self.load_state_dict(learned, strict=False)
+        anew = ("steering",) if start.config.ways != self.config.ways else ()
+        self._take(
+            start, {*self.nodes, *start.nodes}.difference(anew),
+            "the checkpoint to go on from is not a float network of this size; give "
+            "float.safetensors of a run with the same input and layers",
+        )  # fmt: skip
 
     def take_eye(self, start: Crnn) -> None:
         """Go on from what another one's eye learned; what is after it stays.
 
         Raises:
-            ConfigError: it is no float network with the same eye.
+            ConfigError: it is no float network with the same eye, or has integers of other bits.
         """
-        parts = tuple(f"nodes.{name}." for name in self.eye)
-        learned, expected = (
-            {
-                name: value
-                for name, value in network.state_dict().items()
-                if name.startswith(parts) and not name.endswith(".scale")
-            }
-            for network in (start, self)
-        )
-        if start.quantized or start.eye != self.eye or _shapes(learned) != _shapes(expected):
+        self._take(
+            start, {*self.eye, *start.eye},
+            "the eye to begin with is not of this input and these convolutions; give the same "
+            "--motion, --stem-channels and --block-channels that it was taught with",
+        )  # fmt: skip
+
+    def _take(self, start: Crnn, names: Set[str], refusal: str) -> None:
+        on_integers = [name for name in start.on_integers if name in names & set(self.nodes)]
+        learned = _learned(start, names, on_integers)
+        new = copy.deepcopy(self)
+        new.put_on_integers(on_integers)
+        if start.quantized or _shapes(learned) != _shapes(_learned(new, names, on_integers)):
+            raise ConfigError(refusal)
+        ours, theirs = dict(self.neurons()), dict(start.neurons())
+        if any(ours[name].n_max != theirs[name].n_max for name in on_integers):
             raise ConfigError(
-                "the eye to begin with is not of this input and these convolutions; give the same "
-                "--motion, --stem-channels and --block-channels that it was taught with"
+                "the network to go on from computes with integers of other bits already; give the "
+                "same --bits and --layer-bits"
             )
+        self.put_on_integers(on_integers)
         self.load_state_dict(learned, strict=False)
+
+
+def _learned(network: Crnn, names: Set[str], on_integers: Sequence[str]) -> dict[str, Tensor]:
+    """What some nodes have learned; of the scales those of layers on integers."""
+    return {
+        name: value
+        for name, value in network.state_dict().items()
+        if (node := name.split(".")[1]) in names
+        and (node in on_integers or not name.endswith(".scale"))
+    }
 
 
 def _shapes(tensors: dict[str, Tensor]) -> dict[str, torch.Size]:

@@ -13,26 +13,22 @@ from crnn_snn_ros.training.network import AnyNetwork, Crnn
 
 @torch.no_grad()
 def fold_bn(network: AnyNetwork) -> AnyNetwork:
-    """Copy of a network without batch norm that computes the same in eval mode.
+    """Copy of a network without batch norms that computes the same in eval mode.
 
     Several branches that charge the same neurons add up their shifts in the one bias.
     """
     folded = copy.deepcopy(network)
-    for _, layer in folded.layers():
-        if isinstance(layer, NeuronLayer):
-            for branch in layer.branches:
-                if isinstance(branch, LinearBranch):
-                    _fold(branch, layer)
+    for _, layer in folded.neurons():
+        for branch in layer.branches:
+            if isinstance(branch, LinearBranch):
+                _fold(branch, layer)
     return folded
 
 
 def without_norm(network: Crnn) -> Crnn:
     """The same network with its batch norms taken away: the form that folded weights load into."""
-    for _, layer in network.layers():
-        if isinstance(layer, NeuronLayer):
-            for branch in layer.branches:
-                if isinstance(branch, LinearBranch):
-                    branch.norm = None
+    for _, layer in network.neurons():
+        layer.drop_norms()
     return network
 
 
