@@ -22,7 +22,7 @@ from crnn_snn_ros.training.checkpoint import Origin, load
 from crnn_snn_ros.training.config import DaggerConfig, EyeConfig, TrainConfig
 from crnn_snn_ros.training.convert import convert
 from crnn_snn_ros.training.dagger import dagger
-from crnn_snn_ros.training.eye import Pupil, teach
+from crnn_snn_ros.training.eye import Pupil, teach, with_eye_on_integers
 from crnn_snn_ros.training.network import Crnn
 
 SHAPE = (4, 16, 24)
@@ -69,6 +69,23 @@ def test_what_cannot_be_known_teaches_nothing() -> None:
         assert all(value.isfinite().all() for value in layer.state_dict().values())
     assert np.isnan(pupil.judge(unknown)["soon"])
     assert np.isfinite(pupil.judge(unknown)["now"])
+
+
+def test_integers_are_never_computed_in_bfloat16() -> None:
+    def learned(*, amp: bool, integers: bool) -> dict[str, torch.Tensor]:
+        torch.manual_seed(0)
+        network = Crnn(small_config(input_shape=SHAPE))
+        if integers:
+            network = with_eye_on_integers(network, bars(8).pixels)
+        pupil = Pupil(network, EyeConfig(steps=4, amp=amp, ema=0.0))
+        for k in range(2):
+            pupil.learn(bars(8, k))
+        return pupil.averaged().state_dict()
+
+    for integers in (True, False):
+        plain, mixed = (learned(amp=amp, integers=integers) for amp in (False, True))
+        same = [torch.equal(value, mixed[name]) for name, value in plain.items()]
+        assert all(same) == integers
 
 
 @needs_pictures

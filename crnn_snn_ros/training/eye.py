@@ -82,7 +82,8 @@ class Pupil:
     def learn(self, page: Page) -> Tensor:
         """One step; its loss, on the device."""
         self._learning.train()
-        with torch.autocast(page.pixels.device.type, torch.bfloat16, enabled=self._config.amp):
+        amp = self._config.amp and not self._network.has_integers
+        with torch.autocast(page.pixels.device.type, torch.bfloat16, enabled=amp):
             told = self._told(self._learning, page.pixels)
         loss = _errors(told.float(), page.nearness).nanmean()
         factor = rate_factor(self.step, self._config.steps)
@@ -166,6 +167,8 @@ def teach(
     """
     device = choose_device(config.device)
     network.to(device)
+    if config.on_integers or network.has_integers:
+        torch.backends.cudnn.allow_tf32 = False  # integers must stay exact
     asked = {name: value for name, value in asdict(config).items() if name not in FREE}
     described = state.plain(asked | {"the network to begin with": state.digest(network)})
     saved = state.read(path)

@@ -109,7 +109,7 @@ class Loop(Generic[AnyNetwork]):
         kept = {
             name: torch.where(fresh[:, None], 0.0, state) for name, state in self._carry.items()
         }
-        amp = self._config.amp and not self._network.quantized
+        amp = self._config.amp and not self._network.has_integers
         with torch.autocast(self._device.type, torch.bfloat16, enabled=amp):
             output = self._network(pixels, kept)
         self._carry = {name: state.detach().float() for name, state in output.carry.items()}

@@ -79,6 +79,11 @@ class Network(nn.Module):
         """The layers of a float network that compute with integers already."""
         return tuple(name for name, layer in self.neurons() if layer.on_integers)
 
+    @property
+    def has_integers(self) -> bool:
+        """Whether something of it must be computed exactly, and so never in bfloat16 or TF32."""
+        return self.quantized or bool(self.on_integers)
+
     def put_on_integers(self, names: Iterable[str]) -> None:
         """Let some layers of a float network compute as they will once all is quantized.
 
