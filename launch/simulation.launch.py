@@ -24,7 +24,7 @@ from crnn_snn_ros.sim.suites import driving
 
 ARGUMENTS = {
     "model": ("", "model file or name of a shipped one; empty: the default"),
-    "suite": ("static", "what the courses ask for: static, movers, narrow or looks"),
+    "suite": ("static", "what the courses ask for: static, movers, rush, crowd, narrow or looks"),
     "seed": ("2000", "of the first course; the next one has the next"),
     "courses": ("0", "how many; 0: no end"),
     "lockstep": ("false", "the world waits for the node, frame by frame"),
