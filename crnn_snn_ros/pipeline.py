@@ -104,7 +104,7 @@ class FrameLoop(ABC):
         since_s = self._elapsed_s(frame, state)
         if since_s is None:
             state = self.initial_state()
-        pixels, past = see(frame.image, self.contract, state.past)
+        pixels, past = see(frame.image, self.contract, state.past, frame.mount)
         result, carry = self.infer(pixels, state.carry)
         prediction = self.predict(result)
         dt_s = 1.0 / self.frame_rate_hz if since_s is None else since_s

@@ -28,6 +28,12 @@ ARGUMENTS = {
     "seed": ("2000", "of the first course; the next one has the next"),
     "courses": ("0", "how many; 0: no end"),
     "lockstep": ("false", "the world waits for the node, frame by frame"),
+    "camera_height": (
+        "0.22",
+        "of the camera above the ground, m; 0: each course draws one, and does not tell the node",
+    ),
+    "camera_pitch": ("0.05", "how far down the camera looks, rad"),
+    "camera_fov": ("1.58", "horizontal field of view of the camera, rad"),
     "speed": ("1.0", "of the node where it expects no collision, m/s"),
     "drive": ("true", "start the node too"),
     "simulator_file": ("", "other parameters of the simulator; config/simulator.yaml has them all"),
@@ -52,12 +58,14 @@ def start(context: LaunchContext) -> list[Node]:
     """Simulator and node, with the arguments that were given."""
     given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
     locked = given["lockstep"].lower() == "true"
+    mount = {name: float(given[name]) for name in ("camera_height", "camera_pitch", "camera_fov")}
     world: dict[str, Any] = {
         "suite": given["suite"],
         "seed": int(given["seed"]),
         "courses": int(given["courses"]),
         "lockstep": locked,
         "stamped": locked,
+        **mount,
     }
     files = [given["simulator_file"]] if given["simulator_file"] else []
     nodes = [_node("simulator", given, [*files, world])]
@@ -68,6 +76,7 @@ def start(context: LaunchContext) -> list[Node]:
             "allow_untrained": True,  # nothing moves
             "use_sim_time": True,
             "stamped": locked,
+            **mount,
         }
         if given["model"]:
             driver["model"] = ParameterValue(given["model"], value_type=str)

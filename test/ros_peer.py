@@ -50,9 +50,10 @@ WIDTH, HEIGHT = 32, 24
 GENTLE_S = 3.0  # for a node to end by itself
 
 
-def small_model(path: Path) -> Path:
+def small_model(path: Path, *, mount: bool = False) -> Path:
     """A random recurrent network with memory, whose outputs vary and mostly let the robot go."""
     rng = np.random.default_rng(7)
+    contract = InputContract(WIDTH, HEIGHT, "rgb", mount=mount)
 
     def weights(*shape: int) -> np.ndarray:
         return rng.integers(-20, 21, shape).astype(np.int8)
@@ -64,7 +65,9 @@ def small_model(path: Path) -> Path:
 
     recurrent = rng.integers(-300, 300, 12).astype(np.int32)
     nodes = (
-        neurons("conv", Conv(INPUT, weights(6, 3, 5, 5), stride=4, padding=2), 6, 2047),
+        neurons(
+            "conv", Conv(INPUT, weights(6, contract.channels, 5, 5), stride=4, padding=2), 6, 2047
+        ),
         neurons(
             "hidden", Linear("conv", weights(12, 6 * 6 * 8)), 12, 300, n_min=-3, recurrent=recurrent
         ),
@@ -78,8 +81,8 @@ def small_model(path: Path) -> Path:
         ),
     )
     model = Model(
-        graph=Graph((3, HEIGHT, WIDTH), nodes),
-        contract=InputContract(WIDTH, HEIGHT, "rgb"),
+        graph=Graph((contract.channels, HEIGHT, WIDTH), nodes),
+        contract=contract,
         frame_rate_hz=20.0,
         heads={"steering": HeadInfo("rad", True), "collision": HeadInfo("probability", False)},
         provenance={"made_by": "test"},

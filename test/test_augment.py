@@ -56,7 +56,7 @@ def test_motion_knows_of_light_only_the_contrast(colours):
     assert (hidden[:, -1] == 0.0).all()
 
 
-@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 6, 7])
 def test_light_by_a_table_is_the_arithmetic_on_every_pixel(channels):
     rng = np.random.default_rng(channels)
     frames = rng.integers(-128, 128, (3, channels, 16, 24), np.int8)
@@ -155,6 +155,18 @@ def test_all_together_stay_pixels(channels):
         pixels = look_at(augment(np.random.default_rng(seed), ALL), drive)
         assert pixels.shape == drive.frames.shape
         assert pixels.dtype == np.int8
+
+
+@pytest.mark.parametrize("channels", [6, 7])
+def test_what_tells_the_mount_of_the_camera_is_left_alone(channels):
+    drive = bar_drive(4)
+    frames = np.repeat(drive.frames[:, :1], channels, axis=1)
+    frames[:, -3:] = np.array([-21, 7, 80])[:, None, None]
+    drive = dataclasses.replace(drive, frames=frames)
+    for seed in range(16):
+        pixels = look_at(augment(np.random.default_rng(seed), ALL), drive)
+        assert (pixels[:, -3:] == frames[:, -3:]).all()
+        assert (pixels[:, :-3] != frames[:, :-3]).any()
 
 
 def test_draws_keep_to_their_limits_and_use_them():

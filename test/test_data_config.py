@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crnn_snn_ros.core.errors import ConfigError
+from crnn_snn_ros.core.mount import CameraMount
 from crnn_snn_ros.data.data_config import BagConfig, load_data_config
 from crnn_snn_ros.io.preprocess import InputContract
 
@@ -38,9 +39,22 @@ def test_everything_is_read(tmp_path):
     assert config.contract == InputContract(96, 64, "rgb", 0.25, 0.0)
 
 
+def test_the_mount_of_a_camera_is_read(tmp_path):
+    content = GOOD.replace("path: mit.bag", "path: mit.bag, mount: [0.22, -0.05, 1.58]")
+    config = load(tmp_path, content.replace("width: 96", "width: 96, mount: true"))
+    assert config.bags[0].mount == CameraMount(0.22, -0.05, 1.58)
+    assert config.bags[1].mount is None
+    assert config.contract.mount
+
+
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
+        ("path: mit.bag", "path: a, mount: 0.2", r"bags\[0\].mount is 0.2, expected a list"),
+        ("path: mit.bag", "path: a, mount: [0.2, 0]", r"bags\[0\].mount has 2 numbers"),
+        ("path: mit.bag", "path: a, mount: [0, 0, 1]", r"bags\[0\].mount: camera height 0.0 m"),
+        ("path: mit.bag", "path: a, mount: [1, 0, 9]", r"bags\[0\].mount: camera field of view"),
+        ("width: 96", "width: 96, mount: 1", "input mount 1 is not true or false"),
         (
             "frame_rate_hz",
             "frame_rate",

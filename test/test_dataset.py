@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+import math
 import os
 import tracemalloc
 from pathlib import Path
@@ -12,10 +14,11 @@ from hypothesis import strategies as st
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from crnn_snn_ros.core.errors import ConfigError, DataError
+from crnn_snn_ros.core.mount import CameraMount
 from crnn_snn_ros.core.types import RESET_GAP_S
 from crnn_snn_ros.data import dataset
 from crnn_snn_ros.data.bag_writer import BagWriter
-from crnn_snn_ros.data.bags import Signal
+from crnn_snn_ros.data.bags import Signal, read_frames
 from crnn_snn_ros.data.data_config import BagConfig, DataConfig
 from crnn_snn_ros.data.dataset import load_sequences, synchronise
 from crnn_snn_ros.data.messages import COMPRESSED_IMAGE, message_store
@@ -79,6 +82,37 @@ def test_a_stretch_ends_where_the_node_would_forget(tmp_path):
         assert part.stamps_ns.tolist() == stamps[numbers].tolist()
         assert (part.frames == np.stack(list(see_all(map(picture, numbers), contract)))).all()
         assert not part.frames[0, -1].any()
+
+
+def test_the_mount_of_the_camera_is_as_it_was_said_last(tmp_path):
+    contract = InputContract(8, 6, "rgb", motion=2, mount=True)
+    numbers = np.float32([[0.25, 0.0, math.pi / 2], [0.5, 0.125, math.pi / 2]])
+    with BagWriter(tmp_path / "raised") as bag:
+        for number in range(6):
+            stamp_ns = START_NS + number * PERIOD_NS
+            bag.image("/image", stamp_ns, picture(number))
+            bag.float32("/steering", stamp_ns, number / 100)
+            if number in (1, 4):
+                bag.float32_array("/camera_mount", stamp_ns, numbers[int(number == 4)])
+    data = config(tmp_path / "raised", splits={"train": (0.0, 1.0)}, contract=contract)
+    (drive,) = load_sequences(data, "train", tmp_path / "c")
+    low, high = [0, 0, 0], [64, 64, 0]
+    assert drive.frames[:, -3:, 0, 0].tolist() == [low, low, low, low, high, high]
+    bag = dataclasses.replace(data.bags[0], mount=CameraMount(0.125, 0.0, math.pi / 2))
+    (drive,) = load_sequences(dataclasses.replace(data, bags=(bag,)), "train", tmp_path / "c")
+    assert drive.frames[:, -3:, 0, 0].tolist() == [[-64, 0, 0]] * 6, "the data file has its way"
+
+
+def test_a_bag_that_does_not_say_the_mount_is_named(tmp_path):
+    contract = InputContract(8, 6, "rgb", mount=True)
+    data = config(record(tmp_path / "bag"), splits={"train": (0.0, 1.0)}, contract=contract)
+    with pytest.raises(DataError, match=r"bag .* how the camera is mounted"):
+        load_sequences(data, "train", tmp_path / "c")
+    with BagWriter(tmp_path / "odd") as bag:
+        bag.image("/image", START_NS, picture(0))
+        bag.float32_array("/camera_mount", START_NS, np.float32([0.25, 0.0]))
+    with pytest.raises(DataError, match=r"bag .*odd, /camera_mount: a message has 2 numbers"):
+        list(read_frames(tmp_path / "odd"))
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,13 @@ import pytest
 from ros_peer import DOMAIN, ROOT
 from sim_support import needs_pictures
 
+from crnn_snn_ros.core.mount import SMALL_ROBOT
 from crnn_snn_ros.io.resources import resource_path
 from crnn_snn_ros.pipeline import load_pipeline
 from crnn_snn_ros.ros import demo
 from crnn_snn_ros.ros.demo_display import Screen, display
 from crnn_snn_ros.sim.session import parse_playlist
-from crnn_snn_ros.sim.suites import SUITES, Outcome, PipelinePolicy, driving, run_course
+from crnn_snn_ros.sim.suites import SUITES, Outcome, PipelinePolicy, Setup, driving, run_course
 from crnn_snn_ros.sim.trace import ROW, Row, Trace, load_trace, make_trace, trace_course
 
 pytestmark = pytest.mark.timeout(300)  # processes that import torch, on a busy machine
@@ -38,8 +39,9 @@ def test_over_dds_it_is_the_drive_of_the_in_process_loop(tmp_path, capsys):
     summary = json.loads((tmp_path / "summary.json").read_text())
     pipeline = load_pipeline(MODEL, config=driving())
     for (suite, seed), told in zip(courses, summary["courses"], strict=True):
-        over_dds, alone = load_trace(tmp_path / told["trace"]), trace_course(pipeline, suite, seed)
-        course, look = SUITES[suite].course(seed), SUITES[suite].look(seed)
+        over_dds = load_trace(tmp_path / told["trace"])
+        alone = trace_course(pipeline, suite, seed, Setup(mount=SMALL_ROBOT))
+        course, look = SUITES[suite].course(seed), SUITES[suite].look(seed).through(SMALL_ROBOT)
         outcome = run_course(lambda _: PipelinePolicy(pipeline), course, look)
         assert over_dds.outcome == alone.outcome == outcome
         assert_same(over_dds, alone)

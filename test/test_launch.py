@@ -68,7 +68,7 @@ SHIPPED = (
         {"simulator": "simulator_node", "collision_avoidance": "node"},
         1,
         {"model", "suite", "seed", "courses", "lockstep", "speed", "drive", "simulator_file",
-         "params_file", "namespace"},
+         "params_file", "namespace", "camera_height", "camera_pitch", "camera_fov"},
     ),
 )  # fmt: skip
 each_launch_file = pytest.mark.parametrize("shipped", SHIPPED, ids=lambda shipped: shipped.name)

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+from crnn_snn_ros.core.mount import CameraMount
 from crnn_snn_ros.sim.course import Stream, stream
 from crnn_snn_ros.sim.looks import Lens, Look
 from crnn_snn_ros.sim.textures import FAMILIAR, HELD_OUT, PATTERNS, SIDE, texture
@@ -66,3 +67,13 @@ def test_camera_angles() -> None:
     camera = dataclasses.replace(Look.from_seed(0).camera, horizontal_fov_rad=math.pi / 2)
     assert math.isclose(camera.focal_px(96), 48.0)
     assert math.isclose(camera.vertical_fov_rad(96, 96), math.pi / 2)
+
+
+def test_another_mount_changes_nothing_else() -> None:
+    look, mount = Look.from_seed(3), CameraMount(0.22, 0.05, 1.58)
+    moved = look.through(mount)
+    assert moved.camera.mount == mount != look.camera.mount
+    back = dataclasses.replace(moved, camera=look.camera)
+    assert vars(back) == vars(look)
+    assert dataclasses.replace(moved.camera, **look.camera.mount._asdict()) == look.camera
+    assert look.through(None) is look

@@ -120,6 +120,25 @@ def test_layers_on_integers_keep_their_scales_and_take_them_along():
         Crnn(small_config(layer_bits=(("stem", 2),))).take_over(network)
 
 
+def test_channels_more_begin_with_weights_of_0():
+    start = random_network(small_config(input_shape=(4, 8, 12)))
+    told = Crnn(small_config(input_shape=(7, 8, 12)))
+    told.take_eye(start)
+    seen = video((7, 8, 12), 3)
+    for name in start.eye:
+        here, there = (
+            network.eval()(frames).activations[name]
+            for network, frames in ((told, seen), (start, seen[:, :, :4]))
+        )
+        assert torch.allclose(here, there, atol=1e-6)
+    with pytest.raises(ConfigError):
+        Crnn(small_config(input_shape=(3, 8, 12))).take_eye(start)
+    with pytest.raises(ConfigError):
+        Crnn(small_config(input_shape=(3, 8, 12))).take_eye(
+            random_network(small_config(input_shape=(2, 8, 12)))
+        )
+
+
 def test_calibration_leaves_weights_alone():
     network = random_network(small_config())
     before = {name: value.clone() for name, value in network.state_dict().items()}

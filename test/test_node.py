@@ -20,6 +20,7 @@ from std_msgs.msg import Header
 
 from crnn_snn_ros.core.assist import assist
 from crnn_snn_ros.core.command import ControlConfig
+from crnn_snn_ros.core.mount import CameraMount
 from crnn_snn_ros.core.types import Command
 from crnn_snn_ros.pipeline import load_pipeline
 from crnn_snn_ros.ros import messages
@@ -50,6 +51,10 @@ def offline(model, stream):
 
 def shifted(stream, seconds):
     return [frame._replace(stamp_ns=frame.stamp_ns + seconds * SECOND) for frame in stream]
+
+
+def double(value):
+    return {"type": ParameterType.PARAMETER_DOUBLE, "double_value": value}
 
 
 def live(peer, count=12, seed=1):
@@ -123,6 +128,35 @@ def test_what_it_cannot_use_is_refused_in_one_line(settings, line, model, tmp_pa
         assert line in told[0]
     finally:
         node.kill()
+
+
+def test_a_model_that_must_be_told_the_mount_of_its_camera(tmp_path):
+    model = small_model(tmp_path / "told.snn", mount=True)
+    node = NodeProcess(tmp_path / "refused", arguments(**TRUSTED, model=model))
+    try:
+        assert node.process.wait(REFUSE_S) == 2, node.output
+        assert "'camera_height' (m), 'camera_pitch' and 'camera_fov'" in node.output
+    finally:
+        node.kill()
+
+    mount = CameraMount(0.2, 0.1, 1.2)
+    stream = [frame._replace(mount=mount) for frame in frames(20)]
+    stream[10:] = [frame._replace(mount=mount._replace(height_m=0.5)) for frame in stream[10:]]
+    answers = offline(model, stream)
+    assert answers[10:] != offline(model, [frame._replace(mount=mount) for frame in stream])[10:]
+    with running(
+        tmp_path / "log", peer_stamped=True, model=model, **SETTINGS, camera_height=0.2,
+        camera_pitch=0.1, camera_fov=1.2,
+    ) as (_, peer):  # fmt: skip
+        for number, (frame, answer) in enumerate(zip(stream, answers, strict=True)):
+            if number == 10:
+                assert set_parameter(peer, "camera_height", **double(0.5)).successful
+            assert_same(answer, *peer.ask(frame))
+        assert set_parameter(peer, "camera_height", **double(0.0)).successful
+        since = time.monotonic()
+        peer.show(frames(21)[20])
+        assert peer.next_command(since)[1:] == (0.0, 0.0)
+        peer.wait(lambda: peer.diagnostics().get("reason") == "bad_frame", "the reason")
 
 
 def test_it_refuses_to_obey_itself(model, tmp_path):
@@ -282,9 +316,6 @@ def test_lifecycle_by_hand(model, tmp_path):
 
 
 def test_parameters_while_driving(model, tmp_path):
-    def double(value):
-        return {"type": ParameterType.PARAMETER_DOUBLE, "double_value": value}
-
     with running(tmp_path / "log", model=model) as (_, peer):
         live(peer)
         fast = peer.commands()[-1][1]

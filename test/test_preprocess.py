@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crnn_snn_ros.core.errors import ConfigError, DataError
+from crnn_snn_ros.core.mount import CameraMount
 from crnn_snn_ros.io.preprocess import InputContract, preprocess, see, see_all
 
 
@@ -156,6 +158,56 @@ def test_the_channel_of_motion_is_the_change_of_grey(colour):
         assert (pixels[-1] == change.clip(-128, 127)).all()
     assert (seen[3][-1] == 127).all(), "all that int8 holds"
     assert (np.stack(list(see_all(images, contract))) == np.stack(seen)).all()
+
+
+def mount(height_m=0.25, pitch_rad=0.0, horizontal_fov_rad=math.pi / 2):
+    return CameraMount(height_m, pitch_rad, horizontal_fov_rad)
+
+
+@pytest.mark.parametrize("motion", [0, 2])
+def test_the_last_channels_tell_how_the_camera_is_mounted(motion):
+    contract = InputContract(6, 4, "rgb", motion=motion, mount=True)
+    plain = InputContract(6, 4, "rgb", motion=motion)
+    image = np.random.default_rng(3).integers(0, 256, (8, 12, 3), np.uint8)
+    for mounted, said in (
+        (mount(), [0, 0, 0]),
+        (mount(height_m=0.5), [64, 0, 0]),
+        (mount(height_m=0.2), [-21, 0, 0]),
+        (mount(height_m=0.01), [-127, 0, 0]),
+        (mount(height_m=30.0), [127, 0, 0]),
+        (mount(pitch_rad=0.125), [0, 64, 0]),
+        (mount(pitch_rad=-1.0), [0, -127, 0]),
+        (mount(horizontal_fov_rad=2 * math.atan(0.5)), [0, 0, 127]),
+        (mount(horizontal_fov_rad=2 * math.atan(2**0.25)), [0, 0, -64]),
+    ):
+        pixels, past = see(image, contract, (), mounted)
+        assert pixels.shape == (contract.channels, 4, 6) == (plain.channels + 3, 4, 6)
+        assert pixels.dtype == np.int8
+        assert pixels.flags.c_contiguous
+        assert (pixels[-3:] == np.array(said)[:, None, None]).all()
+        without, same_past = see(image, plain, (), mounted)
+        assert (pixels[:-3] == without).all()
+        assert all((a == b).all() for a, b in zip(past, same_past, strict=True))
+
+
+def test_a_mount_that_is_none_is_refused():
+    contract = InputContract(6, 4, "rgb", mount=True)
+    image = np.zeros((8, 12, 3), np.uint8)
+    with pytest.raises(DataError, match="how the camera is mounted"):
+        see(image, contract)
+    for wrong in (0.0, -1.0, math.nan, math.inf):
+        with pytest.raises(DataError, match="height"):
+            see(image, contract, (), mount(height_m=wrong))
+    for wrong in (2.0, math.nan, -math.inf):
+        with pytest.raises(DataError, match="pitch"):
+            see(image, contract, (), mount(pitch_rad=wrong))
+    for wrong in (0.0, math.pi, 4.0, math.nan):
+        with pytest.raises(DataError, match="field of view"):
+            see(image, contract, (), mount(horizontal_fov_rad=wrong))
+    for changes in ({"colour": "grey"}, {"mount": 1}):
+        fields = {"colour": "rgb", "mount": True} | changes
+        with pytest.raises(ConfigError, match="mount"):
+            InputContract(6, 4, **fields)
 
 
 def test_without_motion_nothing_is_remembered():

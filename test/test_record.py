@@ -18,7 +18,7 @@ from crnn_snn_ros.data.labels.sensors import Mount
 from crnn_snn_ros.data.labels.tube import RobotShape
 from crnn_snn_ros.data.messages import LASER_SCAN
 from crnn_snn_ros.data.tables import read_aversions
-from crnn_snn_ros.io.preprocess import InputContract
+from crnn_snn_ros.io.preprocess import InputContract, told
 from crnn_snn_ros.sim.expert import Expert
 from crnn_snn_ros.sim.record import Recording, Wandering, record_course, record_suite
 from crnn_snn_ros.sim.simulator import SCAN_REACH_M, Simulator
@@ -44,12 +44,14 @@ def test_a_drive_and_its_labels_come_back_from_the_bag(tmp_path) -> None:
         for frame, label, aversions in zip(frames, steering, ways.rows, strict=True):
             seen = simulator.observation if seen is None else simulator.step(driver.act(seen))
             assert np.array_equal(frame.image, seen.frame.image)
-            told = labels.labels(seen.state, seen.time_s)
-            assert np.float32(told.steering_rad) == label
-            assert np.array_equal(np.array(told.aversions, np.float32), aversions)
-            if told.speed_mps > 0.0:  # else it may turn only as far as it needs
-                assert choose(np.array(told.aversions)) == pytest.approx(
-                    told.steering_rad, abs=0.05
+            assert frame.mount == pytest.approx(seen.frame.mount)
+            assert told(frame.mount) == told(seen.frame.mount)
+            answer = labels.labels(seen.state, seen.time_s)
+            assert np.float32(answer.steering_rad) == label
+            assert np.array_equal(np.array(answer.aversions, np.float32), aversions)
+            if answer.speed_mps > 0.0:  # else it may turn only as far as it needs
+                assert choose(np.array(answer.aversions)) == pytest.approx(
+                    answer.steering_rad, abs=0.05
                 )
     assert outcome == run_course(BLIND["straight"], suite.course(SEED), suite.look(SEED))
 

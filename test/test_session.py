@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sim_support import needs_pictures
 
 from crnn_snn_ros.core.errors import ConfigError
+from crnn_snn_ros.core.mount import CameraMount
 from crnn_snn_ros.core.types import STOP, Command
 from crnn_snn_ros.sim.robot import RobotConfig
 from crnn_snn_ros.sim.session import Entry, Session, SessionConfig, parse_playlist
@@ -51,6 +52,19 @@ def drive(session: Session, command: Command, most: int = 10_000) -> list:
         session.command(command)
         moments.append(session.advance())
     return moments
+
+
+@needs_pictures
+def test_one_mount_on_all_courses():
+    told = {"camera_height": 0.2, "camera_pitch": 0.1, "camera_fov": 1.2}
+    own = []
+    for mounted in ({}, told):
+        with Session(SessionConfig(suite="static", **mounted, **SMALL), RobotConfig()) as session:
+            own.append((session.moment.frame, session.look))
+    (drawn, look), (given, other) = own
+    assert drawn.mount == look.camera.mount
+    assert given.mount == other.camera.mount == CameraMount(0.2, 0.1, 1.2) != drawn.mount
+    assert (given.image != drawn.image).any()
 
 
 @needs_pictures

@@ -35,6 +35,8 @@ def test_a_model_drives(capsys) -> None:
     first, again = (simulate(capsys, model, *options) for _ in range(2))
     assert first == again, "the same course, to the last bit"
     assert first["policies"]["snn"]["mean_speed"] > 0.0
+    low = simulate(capsys, model, *options, "--camera-height", "0.1", "--camera-pitch", "0.3")
+    assert low["policies"] != first["policies"], "it sees another picture"
 
 
 @needs_pictures

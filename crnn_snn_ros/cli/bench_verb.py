@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import tyro
 from tyro.conf import Positional
 
 from crnn_snn_ros.cli.bench_table import markdown, print_bench
 from crnn_snn_ros.cli.output import print_json, progress_bar
+from crnn_snn_ros.core.mount import CameraMount, MountConfig
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +33,7 @@ def bench_verb(
     threads: tuple[int, ...] = (1,),
     node: int = 0,
     image_topic: str | None = None,
+    camera: Annotated[MountConfig, tyro.conf.arg(name="")] = MountConfig(),  # noqa: B008
     out: Path | None = None,
     json: bool = False,
 ) -> int:
@@ -57,6 +60,8 @@ def bench_verb(
         node: Also send so many 640x480 images to a running node over DDS, at 30 Hz, and as many to
             one that computes nothing; needs ROS.
         image_topic: Image topic of the bag; needed only where it has several.
+        camera: How the camera is mounted, for a model that must be told it and a bag that does not
+            say it.
         out: Write the tables to this Markdown file as well.
         json: One JSON object on stdout.
     """
@@ -77,7 +82,7 @@ def bench_verb(
     torch.set_num_threads(threads[0])
     place = choose_device(device)
     chosen = _engines(graph, engines, place, compiled)
-    video = _video(graph, loaded, bag, image_topic, frames)
+    video = _video(graph, loaded, bag, image_topic, frames, camera.mount)
     results: list[dict[str, Any]] = []
     with progress_bar(len(video) * repeats * len(threads), quiet=json) as bar:
         for number in threads:
@@ -104,7 +109,7 @@ def bench_verb(
         "encodings": _encodings(graph, chosen, video, place, repeats),
         "replay": None
         if model is None or bag is None
-        else _replay(model, bag, image_topic, frames),
+        else _replay(model, bag, image_topic, frames, camera.mount),
         "node": _node(model, node) if node else None,
     }
     if out is not None:
@@ -146,7 +151,12 @@ def _engines(
 
 
 def _video(
-    graph: Graph, model: Model | None, bag: Path | None, topic: str | None, frames: int
+    graph: Graph,
+    model: Model | None,
+    bag: Path | None,
+    topic: str | None,
+    frames: int,
+    mount: CameraMount | None,
 ) -> list[Any]:
     from crnn_snn_ros.cli.videos import bag_frames
     from crnn_snn_ros.core.errors import ConfigError, DataError
@@ -156,7 +166,7 @@ def _video(
         return list(random_video(graph.input_shape, frames))
     if model is None:
         raise ConfigError("--network has no camera; leave out the bag")
-    video = list(bag_frames(bag, topic, model.contract, frames))
+    video = list(bag_frames(bag, topic, model.contract, frames, mount))
     if not video:
         raise DataError(f"bag {bag} has no frames")
     return video
@@ -190,7 +200,9 @@ def _node(model: Path | None, frames: int) -> dict[str, Any]:
     return latency(model, load_pipeline(model, "auto", "cpu"), frames)
 
 
-def _replay(model: Path, bag: Path, topic: str | None, frames: int) -> dict[str, Any]:
+def _replay(
+    model: Path, bag: Path, topic: str | None, frames: int, mount: CameraMount | None
+) -> dict[str, Any]:
     """On one thread, with the engine that a node would take."""
     from itertools import islice
 
@@ -200,7 +212,8 @@ def _replay(model: Path, bag: Path, topic: str | None, frames: int) -> dict[str,
     from crnn_snn_ros.pipeline import load_pipeline
 
     single_thread()
-    return throughput(islice(read_frames(bag, topic), frames), load_pipeline(model, "auto", "cpu"))
+    seen = islice(read_frames(bag, topic, mount), frames)
+    return throughput(seen, load_pipeline(model, "auto", "cpu"))
 
 
 def _whole(result: dict[str, Any]) -> list[dict[str, Any]]:

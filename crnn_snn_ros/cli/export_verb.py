@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import tyro
 from tyro.conf import Positional
 
 from crnn_snn_ros.cli.output import STDOUT, print_json, progress_bar, single_thread
 from crnn_snn_ros.core.errors import ConfigError
+from crnn_snn_ros.core.mount import CameraMount, MountConfig
 
 if TYPE_CHECKING:
     from crnn_snn_ros.core.verify import Report
@@ -21,6 +23,7 @@ def export_verb(
     frames: int = 1000,
     seed: int = 0,
     image_topic: str | None = None,
+    camera: Annotated[MountConfig, tyro.conf.arg(name="")] = MountConfig(),  # noqa: B008
     json: bool = False,
 ) -> int:
     """Write the quantized network as ONNX, for a Jetson, a browser or any other ONNX runtime.
@@ -38,6 +41,8 @@ def export_verb(
         frames: Length of the generated video; at most this many frames of each bag.
         seed: Of the generated video.
         image_topic: Image topic of the bags; needed only where they have several.
+        camera: How the camera is mounted, for a model that must be told it and a bag that does not
+            say it.
         json: One JSON object on stdout.
     """
     from crnn_snn_ros.export.onnx_engine import OnnxEngine
@@ -55,7 +60,7 @@ def export_verb(
     about = {"model": model.name, "sha256": str(card["sha256"]), "never_trained": " ".join(never)}
     exported = build(loaded, about).SerializeToString()
     reports = _check(loaded, OnnxEngine(loaded.graph, exported), bags, frames, seed, image_topic,
-                     quiet=json)  # fmt: skip
+                     camera.mount, quiet=json)  # fmt: skip
     difference = reports[-1].first_difference
     if difference is None:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -76,6 +81,7 @@ def _check(
     frames: int,
     seed: int,
     topic: str | None,
+    mount: CameraMount | None,
     *,
     quiet: bool,
 ) -> list[Report]:
@@ -86,7 +92,7 @@ def _check(
     if bags:
         from crnn_snn_ros.cli.videos import bag_frames
 
-        videos += [bag_frames(bag, topic, loaded.contract, frames) for bag in bags]
+        videos += [bag_frames(bag, topic, loaded.contract, frames, mount) for bag in bags]
     reports: list[Report] = []
     with progress_bar(None if bags else frames, quiet=quiet) as bar:
         for video in videos:

@@ -18,6 +18,7 @@ from crnn_snn_ros.training.config import EyeConfig, NetworkConfig, SizeConfig
 def eye_verb(
     out: Path = Path("out/eye.safetensors"),
     motion: int = 2,
+    mount: bool = False,
     bits: int = 3,
     start: Annotated[Path | None, tyro.conf.arg(name="from")] = None,
     size: Annotated[SizeConfig, tyro.conf.arg(name="")] = SizeConfig(),  # noqa: B008
@@ -37,6 +38,7 @@ def eye_verb(
     Args:
         out: The checkpoint, for the option --eye of dagger.
         motion: Frames over which a channel of its own tells the network what has changed; 0: none.
+        mount: Tell the network in three more channels how its camera is mounted.
         bits: Activation bits of an eye on integers: a layer counts to 2^bits - 1 spikes.
         start: Checkpoint whose eye to go on from.
         size: Layers, and how wide they are.
@@ -58,7 +60,7 @@ def eye_verb(
     torch.manual_seed(teaching.seed)
     setup = Setup()
     width, height = setup.camera
-    contract = InputContract(width, height, "rgb", motion=motion)
+    contract = InputContract(width, height, "rgb", motion=motion, mount=mount)
     network = Crnn(NetworkConfig((contract.channels, height, width), bits=bits, **asdict(size)))
     begun = None if start is None else load(start)
     if begun is not None:

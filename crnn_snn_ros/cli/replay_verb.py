@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import tyro
 from tyro.conf import Positional
 
 from crnn_snn_ros.cli.output import finite, print_json, print_table, progress_bar, single_thread
 from crnn_snn_ros.cli.replay_table import print_comparison, print_replay
 from crnn_snn_ros.core.errors import ConfigError
+from crnn_snn_ros.core.mount import MountConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +42,7 @@ def replay_verb(
     steering_topic: str = "/steering",
     collision_topic: str = "/collision",
     image_topic: str | None = None,
+    camera: Annotated[MountConfig, tyro.conf.arg(name="")] = MountConfig(),  # noqa: B008
     engine: str = "auto",
     device: str = "auto",
     live: Literal["no", "own", "running"] = "no",
@@ -66,6 +69,8 @@ def replay_verb(
         steering_topic: True steering (Float32, rad), if a bag has it.
         collision_topic: True collision label (Float32, 0 or 1), if a bag has it.
         image_topic: Needed only where a bag has several image topics.
+        camera: How the camera is mounted, for a model that must be told it and a bag that does not
+            say it.
         engine: auto, stepwise, folded, native, compiled, cuda or collapsed.
         device: auto, cpu or cuda.
         live: Instead play one drive into a node over DDS, in lockstep, and compare every answer
@@ -83,7 +88,7 @@ def replay_verb(
     workers = Workers(jobs, scheduler)
     if live != "no" and (len(bags) != 1 or compare or out or video):
         raise ConfigError("--live plays one bag into one model, and writes no --out and no --video")
-    chosen = [drives.choose(bag, image_topic, begin, end) for bag in bags]
+    chosen = [drives.choose(bag, image_topic, begin, end, camera.mount) for bag in bags]
     if out is not None:
         import crnn_snn_ros.evaluation.report.page  # noqa: F401  # what is missing is said now
 
@@ -206,6 +211,7 @@ def _live(own_model: Path | None, pipeline: Pipeline, drive: Drive, json: bool) 
             drive.frames(),
             pipeline,
             own_model,
+            drive.mount or next(drive.frames()).mount,
             lambda done: bar.update(bar.task_ids[0], completed=done),
         )
     if json:

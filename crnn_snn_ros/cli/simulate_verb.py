@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import tyro
 from tyro.conf import Positional
 
 from crnn_snn_ros.cli.output import STDOUT, print_json, progress_bar
 from crnn_snn_ros.core.errors import ConfigError
+from crnn_snn_ros.core.mount import MountConfig
 
 if TYPE_CHECKING:
     from crnn_snn_ros.core.command import ControlConfig
+    from crnn_snn_ros.core.mount import CameraMount
     from crnn_snn_ros.sim.figures import Summary
     from crnn_snn_ros.sim.suites import Outcome, PolicyFactory, Setup
 
@@ -31,6 +34,7 @@ def simulate_verb(
     policies: tuple[Name, ...] = ("expert", "straight", "snn"),
     float_checkpoint: Path | None = None,
     speed: float = 1.0,
+    camera: Annotated[MountConfig, tyro.conf.arg(name="")] = MountConfig(),  # noqa: B008
     report: Path | None = None,
     record: Path | None = None,
     noise: float = 0.0,
@@ -56,6 +60,7 @@ def simulate_verb(
             recurrent state cleared at every frame. float: the network of --float-checkpoint.
         float_checkpoint: float.safetensors that the model was made from.
         speed: Of the model where it expects no collision, m/s.
+        camera: One mount on all courses; without it each course draws one, as its other looks.
         report: Write an HTML page of courses where the spiking network failed, a dozen at most, or
             of the first three where it never did: path on the map, pictures, what it said.
         record: Write every drive as a bag into this folder, with the expert's labels, and data.yaml
@@ -79,7 +84,9 @@ def simulate_verb(
 
     workers = Workers(processes, scheduler)
     chosen = _seeds(seeds, courses)
-    drivers = _drivers(policies, model, float_checkpoint, suites.driving(speed), engine, device)
+    drivers = _drivers(
+        policies, model, float_checkpoint, suites.driving(speed), engine, device, camera.mount
+    )
     if record is not None and len(drivers) != 1:
         raise ConfigError(f"--record needs one of --policies, got {len(drivers)}")
     if scan_rays and record is None:
@@ -104,7 +111,7 @@ def simulate_verb(
                 progress=lambda _: bar.update(bar.task_ids[0], advance=1),
             )
     if report is not None:
-        _report(report, model, suite, runs.get("snn", []), speed)
+        _report(report, model, suite, runs.get("snn", []), speed, camera.mount)
     summaries = {name: summarize(outcomes) for name, outcomes in runs.items() if outcomes}
     same = runs["qann"] == runs["snn"] if {"qann", "snn"} <= runs.keys() else None
     if json:
@@ -120,7 +127,14 @@ def simulate_verb(
     return 1 if same is False else 0
 
 
-def _report(path: Path, model: Path | None, suite: str, runs: list[Outcome], speed: float) -> None:
+def _report(
+    path: Path,
+    model: Path | None,
+    suite: str,
+    runs: list[Outcome],
+    speed: float,
+    mount: CameraMount | None,
+) -> None:
     try:
         from crnn_snn_ros.evaluation.report.closed_loop import write_traces
     except ImportError as error:
@@ -134,7 +148,7 @@ def _report(path: Path, model: Path | None, suite: str, runs: list[Outcome], spe
     failed = [outcome.seed for outcome in runs if not outcome.succeeded][:MOST_SHOWN]
     shown = failed or [outcome.seed for outcome in runs][:FEWEST_SHOWN]
     pipeline = load_pipeline(model, device="cpu", config=driving(speed))
-    setup = Setup(rate_hz=pipeline.frame_rate_hz)
+    setup = Setup(rate_hz=pipeline.frame_rate_hz, mount=mount)
     traces = [trace_course(pipeline, suite, seed, setup) for seed in shown]
     what = f"{len(failed)} courses without success" if failed else "some of its courses"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -162,6 +176,7 @@ def _drivers(
     control: ControlConfig,
     engine: str,
     device: str,
+    mount: CameraMount | None,
 ) -> dict[str, tuple[PolicyFactory, Setup]]:
     """Who drives, by name; those that need a model are left out where there is none."""
     from crnn_snn_ros.io.model_file import load
@@ -172,18 +187,18 @@ def _drivers(
     if not policies:
         raise ConfigError("--policies names none; leave it out for some of them")
     drivers: dict[str, tuple[PolicyFactory, Setup]] = {
-        name: (suites.BLIND[name], suites.Setup(draw=False))
+        name: (suites.BLIND[name], suites.Setup(draw=False, mount=mount))
         for name in policies
         if name in suites.BLIND
     }
     if float_checkpoint is not None and "float" in policies:
         rate_hz = load_checkpoint(float_checkpoint).origin.frame_rate_hz
         before = CheckpointDriver(str(float_checkpoint), control)
-        drivers["float"] = before, suites.Setup(rate_hz=rate_hz)
+        drivers["float"] = before, suites.Setup(rate_hz=rate_hz, mount=mount)
     elif "float" in policies:
         raise ConfigError("--policies float needs --float-checkpoint")
     if model is not None and set(policies) & set(OF_MODEL):
-        setup = suites.Setup(rate_hz=load(model).frame_rate_hz)
+        setup = suites.Setup(rate_hz=load(model).frame_rate_hz, mount=mount)
         spiking = suites.ModelDriver(str(model), control, engine, device)
         variants: dict[str, PolicyFactory] = {
             "unsteered": suites.UnsteeredDriver(spiking),

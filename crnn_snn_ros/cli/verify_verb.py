@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import tyro
 from tyro.conf import Positional
 
 from crnn_snn_ros.cli.output import STDOUT, print_json, progress_bar, single_thread
+from crnn_snn_ros.core.mount import MountConfig
 
 if TYPE_CHECKING:
     from crnn_snn_ros.core.verify import Report
@@ -22,6 +24,7 @@ def verify_verb(
     device: str = "auto",
     seed: int = 0,
     image_topic: str | None = None,
+    camera: Annotated[MountConfig, tyro.conf.arg(name="")] = MountConfig(),  # noqa: B008
     json: bool = False,
 ) -> int:
     """Prove that the spiking network is the quantized one: integer ==, every layer and frame.
@@ -41,6 +44,8 @@ def verify_verb(
         device: auto, cpu or cuda.
         seed: Of the generated video.
         image_topic: Image topic of the bags; needed only where they have several.
+        camera: How the camera is mounted, for a model that must be told it and a bag that does not
+            say it.
         json: One JSON object on stdout.
     """
     from crnn_snn_ros.cli.videos import bag_frames
@@ -58,7 +63,7 @@ def verify_verb(
     loaded = load(model)
     names = engines_on(choose_device(device).type) if engines is None else engines
     chosen = {name: make_engine(name, loaded.graph, device, encoding) for name in names}
-    videos = [bag_frames(bag, image_topic, loaded.contract, frames) for bag in bags]
+    videos = [bag_frames(bag, image_topic, loaded.contract, frames, camera.mount) for bag in bags]
     if not videos:
         videos = [random_video(loaded.graph.input_shape, frames, seed)]
     reports = []

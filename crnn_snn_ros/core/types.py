@@ -7,12 +7,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from crnn_snn_ros.core.mount import CameraMount
+
 
 class Frame(NamedTuple):
     """One camera image and the time at which it was taken."""
 
     stamp_ns: int  # capture time of the image's own header
     image: NDArray[np.uint8]  # (height, width, 3), RGB
+    mount: CameraMount | None = None  # of its camera; None: nobody said
 
 
 class Prediction(NamedTuple):

@@ -6,7 +6,8 @@ Everything streams: memory stays bounded however long the drive. Whatever is wro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crnn_snn_ros.core.errors import DataError
+from crnn_snn_ros.core.mount import CameraMount
 from crnn_snn_ros.core.types import Frame
 from crnn_snn_ros.data.messages import (
     COMPRESSED_IMAGE,
+    FLOAT32_ARRAY,
     IMAGE,
     NUMBERS,
     header_stamp,
@@ -31,6 +34,9 @@ try:
     from rosbags.rosbag2 import Reader
 except ImportError as error:
     raise ImportError("bags need rosbags: pip install 'crnn_snn_ros[tools]'") from error
+
+
+CAMERA_MOUNT = "/camera_mount"  # std_msgs/Float32MultiArray, the numbers of a ``CameraMount``
 
 
 class Topic(NamedTuple):
@@ -110,30 +116,57 @@ def find_image_topic(path: Path, topic: str | None = None) -> str:
     raise DataError(f"bag {path} has no image topic, only {_listing(topics)}")
 
 
-def read_frames(path: Path, image_topic: str | None = None) -> Iterator[Frame]:
+def read_frames(
+    path: Path, image_topic: str | None = None, mount: CameraMount | None = None
+) -> Iterator[Frame]:
     """Stream the camera frames of a bag, in recorded order.
 
     Each frame carries its image header's stamp; where a driver left that 0, which in ROS means
-    "not stamped", the time at which the bag received it.
+    "not stamped", the time at which the bag received it. And the mount of the camera, where the bag
+    has a topic ``/camera_mount``: as it was said last, or first where nothing was said yet.
 
     Args:
         path: the bag's folder, or a single ``.mcap`` or ``.db3`` file.
         image_topic: a topic of type Image or CompressedImage; None takes the only one.
+        mount: of the camera, whatever the bag says.
 
     Raises:
         DataError: the bag is damaged, the topic missing, ambiguous or empty, or a frame cannot be
             decoded; names the bag, the topic and the number of the frame. Raised while iterating.
     """
     topic = find_image_topic(path, image_topic)
+    mounted = _camera_mount(path) if mount is None else lambda _: mount
     number = -1
     for number, message in enumerate(_messages(path, topic)):
         try:
             image = decode_image(message.content)
         except DataError as error:
             raise DataError(f"bag {path}, {topic}, frame {number}: {error}") from None
-        yield Frame(message.stamp_ns, image)
+        yield Frame(message.stamp_ns, image, mounted(message.stamp_ns))
     if number < 0:
         raise DataError(f"bag {path}: {topic} has no messages")
+
+
+def _camera_mount(path: Path) -> Callable[[int], CameraMount | None]:
+    """How the camera of a bag is mounted at a stamp; None where it is not recorded."""
+    if CAMERA_MOUNT not in read_info(path).topics:
+        return lambda _: None
+    said = [
+        (message.stamp_ns, _mount(path, message.content.data))
+        for message in read_messages(path, CAMERA_MOUNT, (FLOAT32_ARRAY,))
+    ]
+    said.sort()
+    stamps_ns = [stamp_ns for stamp_ns, _ in said]
+    return lambda stamp_ns: said[max(bisect_right(stamps_ns, stamp_ns) - 1, 0)][1]
+
+
+def _mount(path: Path, numbers: NDArray[np.float32]) -> CameraMount:
+    if len(numbers) != len(CameraMount._fields):
+        raise DataError(
+            f"bag {path}, {CAMERA_MOUNT}: a message has {len(numbers)} numbers, expected height, "
+            "pitch and field of view"
+        )
+    return CameraMount(*map(float, numbers))
 
 
 def decode_image(content: Any) -> NDArray[np.uint8]:

@@ -11,12 +11,13 @@
 ``path`` is relative to the file. ``image`` may be left out where a bag has one image topic;
 ``steering`` and ``collision`` where there is no such label; ``scan`` names a laser scanner's topic,
 by which an eye may be taught (``train --scan-weight``), and ``ways`` one that says what each way to
-steer would cost (``train --ways``). A bag whose steering is a velocity
-command may say ``yaw_gain``, or ``wheelbase_m``, and ``max_steering_rad``; ``tolerance_s`` is how
-far a label may be from its frame, half a frame period where nothing is said. A split is a
-contiguous stretch of every bag, in fractions of its frames, or whole bags, where they say
-``split: train``; neighbours in a drive are near-copies, so splits of single frames would test on
-what was trained.
+steer would cost (``train --ways``). A bag whose steering is a velocity command may say
+``yaw_gain``, or ``wheelbase_m``, and ``max_steering_rad``; ``mount: [0.22, 0.05, 1.6]`` says how
+the camera is mounted, m above the ground, rad down and rad of horizontal field of view, where the
+bag has no topic ``/camera_mount``; ``tolerance_s`` is how far a label may be from its frame, half a
+frame period where nothing is said. A split is a contiguous stretch of every bag, in fractions of
+its frames, or whole bags, where they say ``split: train``; neighbours in a drive are near-copies,
+so splits of single frames would test on what was trained.
 """
 
 from __future__ import annotations
@@ -30,9 +31,10 @@ from typing import Any
 
 import yaml
 
-from crnn_snn_ros.core.errors import ConfigError, closest
+from crnn_snn_ros.core.errors import ConfigError, DataError, closest
+from crnn_snn_ros.core.mount import CameraMount
 from crnn_snn_ros.data.steering import SteeringConfig
-from crnn_snn_ros.io.preprocess import InputContract
+from crnn_snn_ros.io.preprocess import InputContract, told
 
 SPLITS = ("train", "validation", "test")
 
@@ -48,6 +50,7 @@ class BagConfig:
     scan: str | None = None  # sensor_msgs/LaserScan
     ways: str | None = None  # std_msgs/Float32MultiArray, what each way to steer would cost
     split: str | None = None  # the whole bag belongs to this split; None: ``DataConfig.splits``
+    mount: CameraMount | None = None  # of the camera; None: as the bag says
     tolerance_s: float | None = None  # of a label's stamp; None: half a frame period
     steering_config: SteeringConfig = field(default_factory=SteeringConfig)  # of velocity commands
 
@@ -124,7 +127,7 @@ def _data_config(content: object, folder: Path) -> DataConfig:
                 top["input"],
                 "input",
                 ("width", "height", "colour"),
-                ("crop_top", "crop_bottom", "motion"),
+                ("crop_top", "crop_bottom", "motion", "mount"),
             )
         ),
     )
@@ -133,7 +136,7 @@ def _data_config(content: object, folder: Path) -> DataConfig:
 def _bag(content: object, where: str, folder: Path) -> BagConfig:
     texts = ("image", "steering", "collision", "scan", "ways", "split")
     numbers = ("tolerance_s", "yaw_gain", "wheelbase_m", "max_steering_rad")
-    fields = _mapping(content, where, ("path",), texts + numbers)
+    fields = _mapping(content, where, ("path",), (*texts, *numbers, "mount"))
     for key in ("path", *(key for key in texts if key in fields)):
         if not isinstance(fields[key], str) or not fields[key]:
             raise ConfigError(f"{where}.{key} is {fields[key]!r:.60}, expected text")
@@ -148,9 +151,21 @@ def _bag(content: object, where: str, folder: Path) -> BagConfig:
     return BagConfig(
         path=folder / fields["path"],
         **{key: fields[key] for key in texts if key in fields},
+        mount=_mount(fields["mount"], f"{where}.mount") if "mount" in fields else None,
         tolerance_s=tolerance_s,
         steering_config=steering,
     )
+
+
+def _mount(content: object, where: str) -> CameraMount:
+    numbers = [_number(number, where) for number in _list(content, where)]
+    if len(numbers) != len(CameraMount._fields):
+        raise ConfigError(f"{where} has {len(numbers)} numbers, expected [height, pitch, view]")
+    try:
+        told(mount := CameraMount(*numbers))
+    except DataError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    return mount
 
 
 def _mapping(

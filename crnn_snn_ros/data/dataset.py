@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crnn_snn_ros.core.errors import ConfigError, DataError
-from crnn_snn_ros.core.types import elapsed_s
+from crnn_snn_ros.core.types import Frame, elapsed_s
 from crnn_snn_ros.core.ways import WAYS
 from crnn_snn_ros.data import cache
 from crnn_snn_ros.data.bags import Signal, find_image_topic, read_frames, read_signal
@@ -186,14 +186,15 @@ def _frames(
         "bag": _identity(bag.path),
         "topic": topic,
         "contract": dataclasses.asdict(contract),
+        "mount": bag.mount,
     }
 
     def build(folder: Path) -> None:
         stamps: list[int] = []
         sizes: set[tuple[int, int]] = set()
 
-        def images() -> Iterator[NDArray[np.uint8]]:
-            for number, frame in enumerate(read_frames(bag.path, topic)):
+        def recorded() -> Iterator[Frame]:
+            for number, frame in enumerate(read_frames(bag.path, topic, bag.mount)):
                 if stamps and frame.stamp_ns < stamps[-1]:
                     raise DataError(
                         f"bag {bag.path}, {topic}: frame {number} is stamped "
@@ -203,14 +204,17 @@ def _frames(
                 stamps.append(frame.stamp_ns)
                 sizes.add(frame.image.shape[:2])
                 _require_one(sizes, f"bag {bag.path}, {topic}: frame {number}")
-                yield frame.image
+                yield frame
 
         def seen() -> Iterator[NDArray[np.int8]]:
             past: Past = ()
-            for image in images():
+            for frame in recorded():
                 if len(stamps) > 1 and elapsed_s(*stamps[-2:]) is None:
                     past = ()
-                pixels, past = see(image, contract, past)
+                try:
+                    pixels, past = see(frame.image, contract, past, frame.mount)
+                except DataError as error:
+                    raise DataError(f"bag {bag.path}, {topic}: {error}") from None
                 yield pixels
 
         cache.write(folder, "frames", seen(), shape, np.int8)

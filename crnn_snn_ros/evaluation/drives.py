@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crnn_snn_ros.core.errors import DataError
+from crnn_snn_ros.core.mount import CameraMount
 from crnn_snn_ros.core.types import Frame
 from crnn_snn_ros.data.bags import find_image_topic, read_frames, read_info, read_signal
 from crnn_snn_ros.data.dataset import synchronise
@@ -24,13 +25,20 @@ class Drive(NamedTuple):
     topic: str
     first: int
     last: int  # exclusive
+    mount: CameraMount | None = None  # of the camera; None: as the bag says
 
     def frames(self) -> Iterator[Frame]:
         """Read them, one by one."""
-        return islice(read_frames(self.bag, self.topic), self.first, self.last)
+        return islice(read_frames(self.bag, self.topic, self.mount), self.first, self.last)
 
 
-def choose(bag: Path, image_topic: str | None, begin: float, end: float) -> Drive:
+def choose(
+    bag: Path,
+    image_topic: str | None,
+    begin: float,
+    end: float,
+    mount: CameraMount | None = None,
+) -> Drive:
     """The frames of a bag from one fraction of it to another.
 
     Raises:
@@ -41,7 +49,7 @@ def choose(bag: Path, image_topic: str | None, begin: float, end: float) -> Driv
     first, last = (int(np.floor(total * share + 0.5)) for share in (begin, end))
     if first == last:
         raise DataError(f"bag {bag}: no frame between --begin {begin} and --end {end}")
-    return Drive(bag, topic, first, last)
+    return Drive(bag, topic, first, last, mount)
 
 
 def label(

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crnn_snn_ros.core.errors import DataError
+from crnn_snn_ros.core.mount import CameraMount
 from crnn_snn_ros.core.types import Frame
 from crnn_snn_ros.evaluation.comparison import apart
 from crnn_snn_ros.evaluation.cutting import cut_errors, encoding_errors, encoding_rows
@@ -162,11 +163,12 @@ class Seen(NamedTuple):
 
     image: Picture
     before: tuple[Picture, ...]
+    mount: CameraMount | None = None
 
     def input(self, contract: InputContract) -> NDArray[np.int8]:
         """What a network is given, (C, H, W)."""
         before = self.before[-contract.motion :] if contract.motion else ()
-        *_, pixels = see_all((*before, self.image), contract)
+        *_, pixels = see_all((*before, self.image), contract, self.mount)
         return pixels
 
 
@@ -227,7 +229,7 @@ def _look_again(
             if done.recording.rows["was_reset"][row]:
                 before.clear()
             if row in wanted:
-                found[row] = Seen(frame.image, tuple(before))
+                found[row] = Seen(frame.image, tuple(before), frame.mount)
             before.append(frame.image)
             if film is not None:
                 time_s = (frame.stamp_ns - int(done.recording.rows["stamp_ns"][0])) / 1e9

@@ -44,6 +44,7 @@ _INPUT = {
     "crop_bottom": float,
     "normalisation": str,
 }
+_CHANNELS = {"motion": int, "mount": bool}  # beside those of colour, where there are any
 _NODE: dict[str, dict[str, type]] = {
     "neurons": {"synapses": list, "n_min": int, "n_max": int, "recurrent": bool},
     "sum_pool": {"source": str, "kernel": list},
@@ -112,8 +113,9 @@ def encode(model: Model) -> tuple[dict[str, Any], Arrays]:
         nodes.append(description)
         tensors.update({f"{node.name}.{key}": array for key, array in arrays.items()})
     contract = {key: getattr(model.contract, key) for key in _INPUT if key != "normalisation"}
-    if model.contract.motion:  # older readers refuse a channel that they could not fill
-        contract["motion"] = model.contract.motion
+    for name in _CHANNELS:  # older readers refuse a channel that they could not fill
+        if getattr(model.contract, name):
+            contract[name] = getattr(model.contract, name)
     return {
         "graph": {"input_shape": list(model.graph.input_shape), "nodes": nodes},
         "input": contract | {"normalisation": NORMALISATION},
@@ -133,8 +135,8 @@ def decode(description: object, tensors: Arrays) -> Model:
     found = fields(description, "the model", _MODEL)
     graph = _decode_graph(found["graph"], tensors)
     validate(graph)
-    moving: dict[str, type] = {"motion": int} if "motion" in found["input"] else {}
-    contract = fields(found["input"], "the input contract", _INPUT | moving)
+    beside = {name: kind for name, kind in _CHANNELS.items() if name in found["input"]}
+    contract = fields(found["input"], "the input contract", _INPUT | beside)
     normalisation = contract.pop("normalisation")
     require(
         normalisation == NORMALISATION,

@@ -1,8 +1,8 @@
 """Pixels -> network input. The same functions for training, replay and node.
 
 A network may be given a channel of motion besides the colours: what has changed since some frames
-ago. A picture alone does not tell how near something is to a camera of unknown height, nor what
-moves; how fast it grows in the picture does.
+ago. And three more that say how the camera is mounted: a picture alone does not tell how near
+something is, as the world twice as large seen from twice as high looks the same.
 
 Integer arithmetic throughout (``INTER_LINEAR_EXACT`` is OpenCV's fixed-point resize), so the same
 image gives the same input on every machine: what was trained on is what the robot computes with.
@@ -19,10 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crnn_snn_ros.core.errors import ConfigError, DataError
+from crnn_snn_ros.core.mount import CameraMount
 
 COLOURS = ("rgb", "grey")
 MAX_INPUT_SIDE = 4096
 MAX_MOTION = 32  # frames
+MOUNTED = 3  # channels that tell of the mount
 Past = tuple[NDArray[np.int16], ...]  # greys (height, width) of the last frames, the oldest first
 
 
@@ -43,7 +45,8 @@ class InputContract:
     colour: str  # "rgb" or "grey"
     crop_top: float = 0.0  # fraction of the image's height cut away above
     crop_bottom: float = 0.0  # and below
-    motion: int = 0  # frames, over which the last channel tells the change; 0: there is none
+    motion: int = 0  # frames, over which a channel tells the change; 0: there is none
+    mount: bool = False  # whether the last three channels tell how the camera is mounted
 
     def __post_init__(self) -> None:
         """Validate."""
@@ -63,6 +66,10 @@ class InputContract:
                 )
         if type(self.motion) is not int or not 0 <= self.motion <= MAX_MOTION:
             raise ConfigError(f"input motion {self.motion!r:.60} is not a whole 0..{MAX_MOTION}")
+        if type(self.mount) is not bool:
+            raise ConfigError(f"input mount {self.mount!r:.60} is not true or false")
+        if self.mount and self.colour != "rgb":
+            raise ConfigError("input mount needs colour rgb")
         if self.crop_top + self.crop_bottom >= 1.0:
             raise ConfigError(
                 f"input crop_top {self.crop_top} + crop_bottom {self.crop_bottom} leave no image"
@@ -75,45 +82,89 @@ class InputContract:
 
     @property
     def channels(self) -> int:
-        """Those of the colours, and one of motion if there is one."""
-        return self.colours + (self.motion > 0)
+        """Those of the colours, one of motion and three of the mount if there are such."""
+        return self.colours + (self.motion > 0) + MOUNTED * self.mount
 
 
 def see(
-    image: NDArray[np.uint8], contract: InputContract, past: Past = ()
+    image: NDArray[np.uint8],
+    contract: InputContract,
+    past: Past = (),
+    mount: CameraMount | None = None,
 ) -> tuple[NDArray[np.int8], Past]:
     """Network input of the next frame of a stream, and what the frame after it is seen with.
 
     The channel of motion is the grey of this frame less that of ``contract.motion`` frames before,
-    or of the first frame of the stream while it is not so long, cut to what int8 holds.
+    or of the first frame of the stream while it is not so long, cut to what int8 holds. The
+    channels of the mount are the same everywhere: see ``told``.
 
     Args:
         image: as for ``preprocess``.
         contract: the network's input.
         past: of the frame before; nothing for the first one of a stream.
+        mount: of the camera, where the contract asks for it.
 
     Returns:
         int8 (channels, height, width), C-contiguous, and the new past.
 
     Raises:
-        DataError: as ``preprocess``.
+        DataError: as ``preprocess``, or the mount is asked for and not known, or is none.
     """
     pixels = preprocess(image, contract)
-    if contract.motion == 0:
-        return pixels, ()
-    now = _grey((pixels.view(np.uint8) ^ np.uint8(128)).transpose(1, 2, 0)).astype(np.int16)
-    past = (*past, now)[-contract.motion - 1 :]
-    change = np.clip(now - past[0], -128, 127).astype(np.int8)
-    return np.concatenate([pixels, change[None]]), past
+    channels = [pixels]
+    if contract.motion:
+        now = _grey((pixels.view(np.uint8) ^ np.uint8(128)).transpose(1, 2, 0)).astype(np.int16)
+        past = (*past, now)[-contract.motion - 1 :]
+        channels.append(np.clip(now - past[0], -128, 127).astype(np.int8)[None])
+    if contract.mount:
+        size = (1, contract.height, contract.width)
+        channels += [np.full(size, number, np.int8) for number in told(mount)]
+    return np.concatenate(channels) if len(channels) > 1 else pixels, past
+
+
+def told(mount: CameraMount | None) -> tuple[int, int, int]:
+    """What a network is told of a camera's mount, each cut to -127..127.
+
+    64 log2(height / 0.25 m); 512 pitch; 256 log2(focal length by half the width of the image); all
+    of float32, as recordings have them.
+
+    Raises:
+        DataError: nobody said how it is mounted, or what was said is no mount.
+
+    Example:
+        >>> told(CameraMount(height_m=0.5, pitch_rad=0.1, horizontal_fov_rad=math.pi / 2))
+        (64, 51, 0)
+    """
+    if mount is None:
+        raise DataError(
+            "this network must be told how the camera is mounted: its height above the ground, its "
+            "pitch and its horizontal field of view"
+        )
+    height_m, pitch_rad, fov_rad = np.array(mount, np.float32).tolist()
+    if not 0.0 < height_m < math.inf:
+        raise DataError(f"camera height {height_m} m is not above 0")
+    if not abs(pitch_rad) < math.pi / 2:
+        raise DataError(f"camera pitch {pitch_rad} rad is not within -pi/2..pi/2")
+    if not 0.0 < fov_rad < math.pi:
+        raise DataError(f"camera field of view {fov_rad} rad is not within 0..pi")
+    numbers = (
+        64 * math.log2(height_m / 0.25),
+        512 * pitch_rad,
+        -256 * math.log2(math.tan(0.5 * fov_rad)),
+    )
+    height, pitch, focal = (min(max(math.floor(number + 0.5), -127), 127) for number in numbers)
+    return height, pitch, focal
 
 
 def see_all(
-    images: Iterable[NDArray[np.uint8]], contract: InputContract
+    images: Iterable[NDArray[np.uint8]],
+    contract: InputContract,
+    mount: CameraMount | None = None,
 ) -> Iterator[NDArray[np.int8]]:
-    """Network inputs of a whole stream, as ``see`` makes them."""
+    """Network inputs of a whole stream of one camera, as ``see`` makes them."""
     past: Past = ()
     for image in images:
-        pixels, past = see(image, contract, past)
+        pixels, past = see(image, contract, past, mount)
         yield pixels
 
 

@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 
 from crnn_snn_ros.core.errors import ConfigError, CrnnSnnError, ModelFileError
+from crnn_snn_ros.core.mount import SMALL_ROBOT
 from crnn_snn_ros.core.types import STOP
 from crnn_snn_ros.io.atomic import replacing
 from crnn_snn_ros.io.model_file import load
@@ -138,12 +139,14 @@ def world_settings(courses: Sequence[Entry], rate_hz: float) -> dict[str, str]:
         "lockstep": "true",
         "stamped": "true",
         "paused": "true",
+        **lockstep.mounted(SMALL_ROBOT),
     }
 
 
 def node_settings(speed_mps: float) -> dict[str, str]:
     """Parameters of the node, beside those of lockstep; as ``crnn-snn simulate`` drives."""
-    return {name: json.dumps(value) for name, value in asdict(driving(float(speed_mps))).items()}
+    control = {name: json.dumps(value) for name, value in asdict(driving(float(speed_mps))).items()}
+    return control | lockstep.mounted(SMALL_ROBOT)
 
 
 def summarize(run: Run) -> dict[str, Any]:

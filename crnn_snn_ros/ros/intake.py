@@ -9,6 +9,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from crnn_snn_ros.core import gate
+from crnn_snn_ros.core.mount import CameraMount
 from crnn_snn_ros.core.supervisor import Drop
 from crnn_snn_ros.core.types import Frame
 from crnn_snn_ros.ros import messages
@@ -21,10 +22,15 @@ class Intake:
 
     Args:
         now_ns: the time by which stamps are made.
+
+    Attributes:
+        config: what is asked of a frame.
+        mount: of the camera; None: nobody said.
     """
 
     def __init__(self, now_ns: Callable[[], int]) -> None:
         self.config = gate.GateConfig()
+        self.mount: CameraMount | None = None
         self._now_ns = now_ns
         self.reset()
 
@@ -59,7 +65,8 @@ class Intake:
             RefusedError: nothing is to be seen, or its size is another than before.
             DataError: it cannot be decoded.
         """
-        frame = messages.frame(message)._replace(stamp_ns=messages.stamp_ns(header))
+        picture = messages.frame(message)
+        frame = picture._replace(stamp_ns=messages.stamp_ns(header), mount=self.mount)
         refusal, self._state = gate.look(frame.image, self._state, self.config)
         if refusal is not None:
             raise refusal

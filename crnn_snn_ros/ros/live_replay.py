@@ -16,15 +16,17 @@ from typing import Any
 import numpy as np
 
 from crnn_snn_ros.core.errors import DataError
+from crnn_snn_ros.core.mount import CameraMount
 from crnn_snn_ros.core.types import Frame
 from crnn_snn_ros.pipeline import Answer, Pipeline
-from crnn_snn_ros.ros.lockstep import Player, Reply, check, node_process
+from crnn_snn_ros.ros.lockstep import Player, Reply, check, mounted, node_process
 
 
 def live_replay(
     frames: Iterable[Frame],
     pipeline: Pipeline,
     model: Path | None,
+    mount: CameraMount | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> dict[str, Any]:
     """Play a drive through a node in lockstep; every answer is compared number for number.
@@ -34,6 +36,7 @@ def live_replay(
         pipeline: Of the same model and settings as the node's.
         model: Start a node of our own with this model; None takes the one that runs already, which
             must have been started with ``lockstep.SETTINGS``.
+        mount: Of the camera, for a node of our own.
         progress: Called after each frame with the number done.
 
     Returns:
@@ -45,7 +48,7 @@ def live_replay(
     """
     answers, replies = [], []
     state = pipeline.initial_state()
-    with _player(model) as player:
+    with _player(model, mount) as player:
         for frame in frames:
             answer, state = pipeline.step(frame, state)
             answers.append(answer)
@@ -72,13 +75,15 @@ def _same_prediction(answer: Answer, reply: Reply) -> bool:
 
 
 @contextmanager
-def _player(model: Path | None) -> Iterator[Player]:
+def _player(model: Path | None, mount: CameraMount | None) -> Iterator[Player]:
     """A player that has found its node."""
     with ExitStack() as stack:
         checks = []
         if model is not None:
             log = Path(stack.enter_context(TemporaryDirectory()), "node.log")
-            process = stack.enter_context(node_process(log, {"model": str(model)}))
+            process = stack.enter_context(
+                node_process(log, {"model": str(model), **mounted(mount)})
+            )
             checks.append(partial(check, process, log))
         player = stack.enter_context(closing(Player()))
         player.find_node(lambda: [still_runs() for still_runs in checks])

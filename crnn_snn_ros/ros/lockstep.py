@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 
 from crnn_snn_ros.core.errors import ConfigError, CrnnSnnError
+from crnn_snn_ros.core.mount import CameraMount, MountConfig
 from crnn_snn_ros.core.types import Command, Frame
 from crnn_snn_ros.ros import messages
 from crnn_snn_ros.ros.dds import profile_environment
@@ -132,6 +134,13 @@ def node_process(log: Path, parameters: Mapping[str, str]) -> Iterator[subproces
     """
     with started("crnn_snn_ros.ros.node", log, {**SETTINGS, **parameters}) as process:
         yield process
+
+
+def mounted(mount: CameraMount | None) -> dict[str, str]:
+    """Parameters that tell a node, or the simulator, how its camera is mounted."""
+    if mount is None:
+        return {}
+    return {name: repr(float(value)) for name, value in asdict(MountConfig.of(mount)).items()}
 
 
 @contextmanager

@@ -107,7 +107,7 @@ class CollisionAvoidance(LifecycleNode):
             return self._refuse("configure", error)
         self._pipeline, self._reports.facts, self._reports.remark = built
         self._reports.frame_rate_hz = built.pipeline.model.frame_rate_hz
-        self._intake.config = self._config.gate(built.pipeline.model.frame_rate_hz)
+        self._tell_intake(built.pipeline)
         self._guard.allow(self._config.enabled)
         return Done.SUCCESS
 
@@ -233,7 +233,11 @@ class CollisionAvoidance(LifecycleNode):
         self._config = parameters.read(self, parameters.NodeConfig)
         if self._pipeline is not None:
             self._pipeline.config = parameters.read(self, ControlConfig)
-            self._intake.config = self._config.gate(self._pipeline.model.frame_rate_hz)
+            self._tell_intake(self._pipeline)
+
+    def _tell_intake(self, pipeline: Pipeline) -> None:
+        self._intake.config = self._config.gate(pipeline.model.frame_rate_hz)
+        self._intake.mount = self._config.mount
 
     def _header_now(self) -> Header:
         return Header(stamp=self.get_clock().now().to_msg(), frame_id=self._frame_id)

@@ -22,6 +22,7 @@ from crnn_snn_ros.core.command import ControlConfig
 from crnn_snn_ros.core.engines import ENCODINGS, S_ANALOG
 from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.core.gate import GateConfig
+from crnn_snn_ros.core.mount import MountConfig
 from crnn_snn_ros.core.settings import Setting, check, setting, settings
 from crnn_snn_ros.core.supervisor import Timeouts
 from crnn_snn_ros.core.types import RESET_GAP_S
@@ -35,7 +36,7 @@ ZERO_STAMPS = ("receive_time", "reject")
 
 
 @dataclass(frozen=True)
-class NodeConfig:
+class NodeConfig(MountConfig):
     """What the node is told beside the control law.
 
     Raises:
@@ -247,6 +248,11 @@ def build(config: NodeConfig, control: ControlConfig) -> Built:
         raise ConfigError(
             f"{path}: no label ever reached the output {' and '.join(untrained)}, so it means "
             "nothing; train it, or set parameter 'allow_untrained' and keep the robot off the floor"
+        )
+    if pipeline.contract.mount and config.mount is None:
+        raise ConfigError(
+            f"{path}: this model must be told how the camera is mounted; set parameters "
+            "'camera_height' (m), 'camera_pitch' and 'camera_fov' (rad)"
         )
     return Built(
         pipeline,

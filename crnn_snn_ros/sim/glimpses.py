@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from crnn_snn_ros.core.mount import CameraMount
 from crnn_snn_ros.data.scans import BEARINGS, REACH_M, VIEW_RAD
 from crnn_snn_ros.sim.course import Course, Mover
 from crnn_snn_ros.sim.geometry import Shapes, cast, point_distance
@@ -38,6 +39,7 @@ class Glimpses(NamedTuple):
     frames: NDArray[np.uint8]  # (N, FRAMES, H, W, 3) RGB
     ranges_m: NDArray[np.float32]  # (N, FRAMES, BEARINGS), as ``data.scans``
     soon_m: NDArray[np.float32]  # the same SOON_S later, had the robot not moved
+    mounts: tuple[CameraMount, ...]  # N of them
 
 
 def take_glimpses(suite: str, seed: int, count: int, setup: Setup, apart: int = 1) -> Glimpses:
@@ -58,12 +60,14 @@ def take_glimpses(suite: str, seed: int, count: int, setup: Setup, apart: int = 
     shape = (count, FRAMES)
     frames = np.empty((*shape, setup.camera[1], setup.camera[0], 3), np.uint8)
     ranges, soon = (np.empty((*shape, BEARINGS), np.float32) for _ in range(2))
+    mounts = []
     scene = Scene(course, SUITES[suite].look(seed), *setup.camera)
     try:
         for number in range(count):
             look = Look.from_seed(seed * _LOOKS + number)
             scene.repaint(look)
             lens = Lens(look.camera, look.seed)
+            mounts.append(look.camera.mount)
             time_s = random.uniform(0.0, course.timeout_s)
             way = _way(course, random, setup, time_s, apart, _ASKED[number % 3])
             for k, pose in enumerate((way[0], way[-1])):
@@ -73,7 +77,7 @@ def take_glimpses(suite: str, seed: int, count: int, setup: Setup, apart: int = 
                 soon[number, k] = _scan(pose, course.at(now_s + SOON_S))
     finally:
         scene.close()
-    return Glimpses(frames, ranges, soon)
+    return Glimpses(frames, ranges, soon, tuple(mounts))
 
 
 def _scan(pose: Pose, shapes: Shapes) -> NDArray[np.float64]:

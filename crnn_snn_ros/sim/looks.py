@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from crnn_snn_ros.core.mount import CameraMount
 from crnn_snn_ros.sim.course import Stream, stream
 from crnn_snn_ros.sim.textures import FAMILIAR, HELD_OUT, texture
 
@@ -29,6 +30,11 @@ class Camera:
     white_balance: Colour  # gain of R, G, B
     noise: float  # standard deviation, grey levels
     blur_px: float  # standard deviation of the lens' blur in an image 96 pixels wide
+
+    @property
+    def mount(self) -> CameraMount:
+        """What the robot may know of it."""
+        return CameraMount(self.height_m, self.pitch_rad, self.horizontal_fov_rad)
 
     def focal_px(self, width: int) -> float:
         """Focal length in pixels of an image ``width`` pixels wide."""
@@ -55,6 +61,12 @@ class Look:
     ceiling_m: float | None  # height above the walls' foot; None under the sky
     shadows: bool  # about five times the cost of a picture
     camera: Camera
+
+    def through(self, mount: CameraMount | None) -> Look:
+        """The same world, seen by a camera that is mounted so; None: as it is."""
+        if mount is None:
+            return self
+        return replace(self, camera=replace(self.camera, **mount._asdict()))
 
     @classmethod
     def from_seed(cls, seed: int, held_out: bool = False) -> Look:

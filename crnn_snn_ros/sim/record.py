@@ -7,6 +7,7 @@
 | ``/collision`` | std_msgs/Float32 | label: share of its full speed that the teacher would not go |
 | ``/ways`` | std_msgs/Float32MultiArray | label: what each way to steer would cost the teacher |
 | ``/cmd_vel`` | geometry_msgs/TwistStamped | what drove |
+| ``/camera_mount`` | std_msgs/Float32MultiArray | height m, pitch rad, field of view rad |
 | ``/scan`` | sensor_msgs/LaserScan | a full circle, where it was asked for |
 
 Whoever drives, the labels are the teacher's: a drive by the network itself is a round of DAgger.
@@ -29,7 +30,7 @@ import yaml
 from crnn_snn_ros.core.errors import ConfigError, DataError
 from crnn_snn_ros.core.types import Command, Frame
 from crnn_snn_ros.data.bag_writer import BagWriter
-from crnn_snn_ros.data.bags import read_info
+from crnn_snn_ros.data.bags import CAMERA_MOUNT, read_info
 from crnn_snn_ros.io.atomic import replacing
 from crnn_snn_ros.io.processes import HERE, Workers, spread
 from crnn_snn_ros.sim import scan
@@ -97,7 +98,8 @@ class Recording:
         split: "train" or "validation": what they are for.
         noise_radps: the driver's yaw rate is disturbed by this much.
         scan_rays: of a laser scanner, a full circle; 0: none.
-        motion: for ``data.yaml``, as of an ``InputContract``: how a network is to see the drives.
+        motion, mount: for ``data.yaml``, as of an ``InputContract``: how a network is to see the
+            drives.
         look_frames: after so many frames all looks otherwise, as in another world of the same plan;
             0: never. The fewer, the less a network can learn a course by its looks.
 
@@ -110,6 +112,7 @@ class Recording:
     noise_radps: float = 0.0
     scan_rays: int = 0
     motion: int = 0
+    mount: bool = False
     look_frames: int = 0
 
     def __post_init__(self) -> None:
@@ -185,7 +188,7 @@ def record_course(
     policy: PolicyFactory | None, suite: str, setup: Setup, recording: Recording, seed: int
 ) -> Outcome:
     """Drive one course from the start to the end, and write it as a bag."""
-    course, look = SUITES[suite].course(seed), SUITES[suite].look(seed)
+    course, look = SUITES[suite].course(seed), SUITES[suite].look(seed).through(setup.mount)
     about = {"source": "crnn_snn_ros simulator", "licence": "Apache-2.0", "labels": "teacher"}
     about |= {"suite": suite, "seed": str(seed), SPLIT: recording.split}
     about["noise_radps"] = str(recording.noise_radps)
@@ -208,7 +211,7 @@ def record_course(
                 _write_scan(writer, simulator, recording.scan_rays)
             frames += 1
             if recording.look_frames and frames % recording.look_frames == 0:
-                simulator.change_look(next(looks))
+                simulator.change_look(next(looks).through(setup.mount))
             seen = simulator.step(command)
             run.add(seen)
     return run.outcome(seen)
@@ -238,7 +241,13 @@ def _write_data_file(recording: Recording, setup: Setup) -> None:
         "bags": bags,
         "splits": {"train": [0.0, 0.5], "validation": [0.5, 1.0]},  # for bags without a split
         "frame_rate_hz": setup.rate_hz,
-        "input": {"width": width, "height": height, "colour": "rgb", "motion": recording.motion},
+        "input": {
+            "width": width,
+            "height": height,
+            "colour": "rgb",
+            "motion": recording.motion,
+            "mount": recording.mount,
+        },
     }
     with replacing(folder / "data.yaml") as temporary:
         temporary.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
@@ -249,6 +258,8 @@ def _write(writer: BagWriter, seen: Observation, expert: Expert, command: Comman
     assert frame is not None
     stamp_ns = frame.stamp_ns
     writer.compressed_image("/image/compressed", stamp_ns, "png", _png(frame))
+    assert frame.mount is not None
+    writer.float32_array(CAMERA_MOUNT, stamp_ns, np.array(frame.mount, np.float32))
     labels = expert.labels(seen.state, seen.time_s)
     writer.float32("/steering", stamp_ns, labels.steering_rad)
     writer.float32("/collision", stamp_ns, labels.collision)

@@ -15,7 +15,8 @@ from types import TracebackType
 from typing import NamedTuple
 
 from crnn_snn_ros.core.errors import ConfigError
-from crnn_snn_ros.core.settings import check, setting
+from crnn_snn_ros.core.mount import MountConfig
+from crnn_snn_ros.core.settings import setting
 from crnn_snn_ros.core.types import STOP, Command, Frame
 from crnn_snn_ros.sim.course import Course
 from crnn_snn_ros.sim.looks import Look
@@ -37,8 +38,10 @@ class Entry(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SessionConfig:
+class SessionConfig(MountConfig):
     """Which courses, what sees them, and when a base stops by itself.
+
+    Without a mount each course draws one, as the rest of its looks.
 
     Raises:
         ConfigError: a value is outside its range, or a word of the playlist means nothing.
@@ -65,7 +68,8 @@ class SessionConfig:
     )
 
     def __post_init__(self) -> None:
-        check(self)
+        """Validate."""
+        super().__post_init__()
         parse_playlist(self.playlist)
 
     def entries(self) -> Iterator[Entry]:
@@ -202,7 +206,7 @@ class Session:
             self._pass_gap()
             self.close()
         suite, config = SUITES[entry.suite], self._config
-        self._look = suite.look(entry.seed)
+        self._look = suite.look(entry.seed).through(config.mount)
         self._simulator = Simulator(
             suite.course(entry.seed),
             self._look,

@@ -157,9 +157,9 @@ class Simulator:
 
     def _observe(self, collided: bool) -> Observation:
         frame = None
-        if self._scene is not None and self._lens is not None:
+        if self._scene is not None and self._lens is not None and self.look is not None:
             image = self._lens(self._scene.render(self.camera_pose(), self._time_s), self._count)
-            frame = Frame(_START_NS + round(1e9 * self._time_s), image)
+            frame = Frame(_START_NS + round(1e9 * self._time_s), image, self.look.camera.mount)
         return Observation(
             frame, self._state, self._time_s, self._distance_m, collided, self._end(collided)
         )

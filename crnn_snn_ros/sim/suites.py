@@ -12,6 +12,7 @@ import numpy as np
 
 from crnn_snn_ros.core.command import ControlConfig
 from crnn_snn_ros.core.errors import ConfigError
+from crnn_snn_ros.core.mount import CameraMount
 from crnn_snn_ros.core.types import Command
 from crnn_snn_ros.io.processes import HERE, Workers, spread
 from crnn_snn_ros.pipeline import FrameLoop, kept_pipeline
@@ -220,6 +221,7 @@ class Setup:
     camera: tuple[int, int] = (96, 64)  # width, height, pixels
     rate_hz: float = 20.0
     draw: bool = True  # False: no frames, for policies that need none
+    mount: CameraMount | None = None  # of the camera; None: each look has its own
 
 
 class Outcome(NamedTuple):
@@ -308,5 +310,5 @@ def run_suite(
 
 def _run_seed(policy: PolicyFactory, suite: str, setup: Setup, seed: int) -> Outcome:
     asked = SUITES[suite]
-    look = asked.look(seed) if setup.draw else None
+    look = asked.look(seed).through(setup.mount) if setup.draw else None
     return run_course(policy, asked.course(seed), look, setup)

@@ -57,7 +57,12 @@ class Photographer:
         setup = Setup(camera=(self.contract.width, self.contract.height), rate_hz=self.rate_hz)
         taken = take_glimpses(*course, self.glimpses, setup, max(1, self.contract.motion))
         pair = replace(self.contract, motion=min(1, self.contract.motion))
-        pixels = np.stack([np.stack(list(see_all(frames, pair))) for frames in taken.frames])
+        pixels = np.stack(
+            [
+                np.stack(list(see_all(frames, pair, mount)))
+                for frames, mount in zip(taken.frames, taken.mounts, strict=True)
+            ]
+        )
         if self.contract.motion:
             taken.soon_m[:, 0] = np.nan
         ranges = torch.from_numpy(np.concatenate([taken.ranges_m, taken.soon_m], axis=-1))

@@ -3,6 +3,7 @@
 frames --mirror--> --another mount--> --blur--> --dirt on the lens--> --light--> --noise--> pixels
 
 A channel of motion goes the same way, but knows of light only the contrast: it is a difference.
+Those of the camera's mount are left alone.
 
 Another mount shifts and zooms the view by as much in every frame, as a camera does that was screwed
 on a little otherwise. The robot drove what it drove, so the steering label stays as it is.
@@ -60,7 +61,7 @@ class Look(NamedTuple):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Frames (T, C, H, W), int8 as they were, and labels (T,) that fit them.
 
-        The last of 2 or 4 channels is one of motion.
+        Of 2, 4 or 7 channels one is of motion, of 6 or 7 the last three of the camera's mount.
 
         ``at`` is the number of the first frame: noise depends on nothing else, so a frame looks
         the same whoever draws it and when.
@@ -78,7 +79,8 @@ class Look(NamedTuple):
         pixels = pixels * gain[:, None] + brightness[:, None]
         if self.noise:
             rng = np.random.default_rng((self.seed, at))
-            pixels = pixels + np.float32(self.noise) * rng.standard_normal(pixels.shape, np.float32)
+            seen = pixels[:, : sum(_seen(pixels.shape[1]))]
+            seen += np.float32(self.noise) * rng.standard_normal(seen.shape, np.float32)
         return torch.from_numpy(_rounded(pixels)), *told
 
     @classmethod
@@ -109,8 +111,9 @@ class Look(NamedTuple):
 
     def _light(self, channels: int) -> tuple[Pixels, Pixels]:
         """Gain and offset of every channel, (C, 1)."""
-        colours = channels - _moving(channels)
-        gain = np.full((channels, 1), self.contrast, np.float32)
+        colours, moving = _seen(channels)
+        gain = np.ones((channels, 1), np.float32)
+        gain[: colours + moving] = self.contrast
         gain[:colours, 0] *= np.array(self.tint[:colours], np.float32)
         brightness = np.zeros((channels, 1), np.float32)
         brightness[:colours] = self.brightness
@@ -187,10 +190,10 @@ def _soiled(pixels: Pixels, dirt: Dirt) -> Pixels:
     height, width = pixels.shape[2:]
     rows = slice(round(dirt.top * height), round((dirt.top + dirt.height) * height))
     columns = slice(round(dirt.left * width), round((dirt.left + dirt.width) * width))
+    colours, moving = _seen(pixels.shape[1])
     soiled = np.array(pixels)
-    soiled[:, :, rows, columns] = dirt.grey
-    if _moving(pixels.shape[1]):
-        soiled[:, -1, rows, columns] = 0.0  # dirt stays where it is
+    soiled[:, :colours, rows, columns] = dirt.grey
+    soiled[:, colours : colours + moving, rows, columns] = 0.0  # dirt stays where it is
     return soiled
 
 
@@ -198,6 +201,6 @@ def _rounded(pixels: Pixels) -> NDArray[np.int8]:
     return np.asarray(np.floor(pixels + np.float32(0.5)).clip(-128, 127), np.int8)
 
 
-def _moving(channels: int) -> bool:
-    """Whether there is a channel of motion beside 1 or 3 of colour."""
-    return channels % 2 == 0
+def _seen(channels: int) -> tuple[int, int]:
+    """How many of the channels are colours, and how many of motion; the mount is after them."""
+    return 1 if channels < 3 else 3, channels in (2, 4, 7)

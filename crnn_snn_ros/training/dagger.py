@@ -192,6 +192,7 @@ class _Run:
         recording = Recording(
             self._drives, split, noise, scan_rays=self.config.scan_rays,
             look_frames=self.config.look_frames, motion=self.origin.contract.motion,
+            mount=self.origin.contract.mount,
         )  # fmt: skip
         return [Drive(recording, suite_of(seed, self.config.suites), seed) for seed in seeds]
 

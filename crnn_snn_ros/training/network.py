@@ -33,6 +33,8 @@ from crnn_snn_ros.training.layers import (
 from crnn_snn_ros.training.quantize import best_scale
 
 INPUT_SCALE = 1.0 / 128.0  # real value of one count of the input: pixels in [-1, 1)
+STEM = "nodes.stem.branches.0.weight"
+ADDED = {(1, 2), (3, 4), (3, 6), (3, 7), (4, 7)}  # channels before and after, the same first
 MOST_MEMORY = 0.8  # recurrent weight to begin with, at most
 HEADS = {"steering": "regression", "collision": "logit"}
 
@@ -186,9 +188,10 @@ class Crnn(Network):
     def take_over(self, start: Crnn) -> None:
         """Go on from what another one learned.
 
-        Scales of activations belong to the number of bits: those of layers on integers come with
-        them, the others are chosen anew. A steering head begins anew where the other one answers
-        in another form (``ways``).
+        A channel of the input that the other one had not (of motion, of the mount) begins
+        with weights of 0. Scales of activations belong to the number of bits: those of layers on
+        integers come with them, the others are chosen anew. A steering head begins anew where the
+        other one answers in another form (``ways``).
 
         Raises:
             ConfigError: it is no float network of this size, or has integers of other bits.
@@ -201,7 +204,7 @@ class Crnn(Network):
         )  # fmt: skip
 
     def take_eye(self, start: Crnn) -> None:
-        """Go on from what another one's eye learned; what is after it stays.
+        """Go on from what another one's eye learned, as ``take_over``; what is after it stays.
 
         Raises:
             ConfigError: it is no float network with the same eye, or has integers of other bits.
@@ -215,6 +218,9 @@ class Crnn(Network):
     def _take(self, start: Crnn, names: Set[str], refusal: str) -> None:
         on_integers = [name for name in start.on_integers if name in names & set(self.nodes)]
         learned = _learned(start, names, on_integers)
+        if (start.input_shape[0], self.input_shape[0]) in ADDED and STEM in learned:
+            more = torch.zeros_like(self.state_dict()[STEM][:, start.input_shape[0] :])
+            learned[STEM] = torch.cat([learned[STEM], more], dim=1)
         new = copy.deepcopy(self)
         new.put_on_integers(on_integers)
         if start.quantized or _shapes(learned) != _shapes(_learned(new, names, on_integers)):
