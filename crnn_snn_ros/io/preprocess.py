@@ -137,8 +137,8 @@ def told(mount: CameraMount | None) -> tuple[int, int, int]:
     """
     if mount is None:
         raise DataError(
-            "this network must be told how the camera is mounted: its height above the ground, its "
-            "pitch and its horizontal field of view"
+            "this network must be told how the camera is mounted, and the recording does not say "
+            "it: give --camera-height (m), --camera-pitch and --camera-fov (rad)"
         )
     height_m, pitch_rad, fov_rad = np.array(mount, np.float32).tolist()
     if not 0.0 < height_m < math.inf:
