@@ -60,8 +60,7 @@ def bench_verb(
         node: Also send so many 640x480 images to a running node over DDS, at 30 Hz, and as many to
             one that computes nothing; needs ROS.
         image_topic: Image topic of the bag; needed only where it has several.
-        camera: How the camera is mounted, for a model that must be told it and a bag that does not
-            say it.
+        camera: How the camera is mounted, for a model that must be told it; whatever the bag says.
         out: Write the tables to this Markdown file as well.
         json: One JSON object on stdout.
     """

@@ -41,8 +41,7 @@ def export_verb(
         frames: Length of the generated video; at most this many frames of each bag.
         seed: Of the generated video.
         image_topic: Image topic of the bags; needed only where they have several.
-        camera: How the camera is mounted, for a model that must be told it and a bag that does not
-            say it.
+        camera: How the camera is mounted, for a model that must be told it; whatever the bag says.
         json: One JSON object on stdout.
     """
     from crnn_snn_ros.export.onnx_engine import OnnxEngine

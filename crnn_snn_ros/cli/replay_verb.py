@@ -69,8 +69,7 @@ def replay_verb(
         steering_topic: True steering (Float32, rad), if a bag has it.
         collision_topic: True collision label (Float32, 0 or 1), if a bag has it.
         image_topic: Needed only where a bag has several image topics.
-        camera: How the camera is mounted, for a model that must be told it and a bag that does not
-            say it.
+        camera: How the camera is mounted, for a model that must be told it; whatever the bag says.
         engine: auto, stepwise, folded, native, compiled, cuda or collapsed.
         device: auto, cpu or cuda.
         live: Instead play one drive into a node over DDS, in lockstep, and compare every answer

@@ -44,8 +44,7 @@ def verify_verb(
         device: auto, cpu or cuda.
         seed: Of the generated video.
         image_topic: Image topic of the bags; needed only where they have several.
-        camera: How the camera is mounted, for a model that must be told it and a bag that does not
-            say it.
+        camera: How the camera is mounted, for a model that must be told it; whatever the bag says.
         json: One JSON object on stdout.
     """
     from crnn_snn_ros.cli.videos import bag_frames

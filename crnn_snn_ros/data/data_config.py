@@ -13,8 +13,8 @@
 by which an eye may be taught (``train --scan-weight``), and ``ways`` one that says what each way to
 steer would cost (``train --ways``). A bag whose steering is a velocity command may say
 ``yaw_gain``, or ``wheelbase_m``, and ``max_steering_rad``; ``mount: [0.22, 0.05, 1.6]`` says how
-the camera is mounted, m above the ground, rad down and rad of horizontal field of view, where the
-bag has no topic ``/camera_mount``; ``tolerance_s`` is how far a label may be from its frame, half a
+the camera is mounted, m above the ground, rad down and rad of horizontal field of view, whatever
+the bag says on ``/camera_mount``; ``tolerance_s`` is how far a label may be from its frame, half a
 frame period where nothing is said. A split is a contiguous stretch of every bag, in fractions of
 its frames, or whole bags, where they say ``split: train``; neighbours in a drive are near-copies,
 so splits of single frames would test on what was trained.
