@@ -13,10 +13,9 @@ from sim_support import needs_pictures
 from training_samples import small_config
 
 from crnn_snn_ros.cli import main
-from crnn_snn_ros.core.errors import ConfigError
+from crnn_snn_ros.core.errors import ConfigError, DataError
 from crnn_snn_ros.data.scans import BEARINGS
 from crnn_snn_ros.io.preprocess import InputContract
-from crnn_snn_ros.sim.glimpses import FRAMES
 from crnn_snn_ros.training.album import TARGETS, Album, Page, Pages, Photographer, altered
 from crnn_snn_ros.training.checkpoint import Origin, load
 from crnn_snn_ros.training.config import DaggerConfig, EyeConfig, TrainConfig
@@ -32,13 +31,13 @@ def bars(number: int, seed: int = 0) -> Page:
     """Bright columns, and nearness 1 at their bearing."""
     rng = np.random.default_rng(seed)
     bearings = rng.integers(0, BEARINGS, number)
-    pixels = np.full((number, FRAMES, *SHAPE), -100, np.int8)
-    near = np.zeros((number, FRAMES, 2, BEARINGS), np.float32)
+    pixels = np.full((number, *SHAPE), -100, np.int8)
+    near = np.zeros((number, 2, BEARINGS), np.float32)
     for k, bearing in enumerate(bearings):
         column = int((BEARINGS - 1 - bearing) * SHAPE[2] / BEARINGS)  # bearings go from the right
-        pixels[k, :, :3, :, column] = 100
-        near[k, :, :, bearing] = 1.0
-    return Page(torch.from_numpy(pixels), torch.from_numpy(near).flatten(-2))
+        pixels[k, :3, :, column] = 100
+        near[k, :, bearing] = 1.0
+    return Page(torch.from_numpy(pixels), torch.from_numpy(near).flatten(1))
 
 
 def test_it_learns_where_things_are_and_leaves_the_memory_alone() -> None:
@@ -58,25 +57,12 @@ def test_it_learns_where_things_are_and_leaves_the_memory_alone() -> None:
     assert not any("rnn" in name or "steering" in name for name in changed)
 
 
-def test_what_cannot_be_known_teaches_nothing() -> None:
-    torch.manual_seed(0)
-    network = Crnn(small_config(input_shape=SHAPE))
-    pupil = Pupil(network, EyeConfig(steps=2, learning_rate=1e-2, ema=0.0))
-    unknown = bars(8)
-    unknown.nearness[:, :, BEARINGS:] = torch.nan
-    assert pupil.learn(unknown).isfinite()
-    for _, layer in network.layers():
-        assert all(value.isfinite().all() for value in layer.state_dict().values())
-    assert np.isnan(pupil.judge(unknown)["soon"])
-    assert np.isfinite(pupil.judge(unknown)["now"])
-
-
 def test_integers_are_never_computed_in_bfloat16() -> None:
     def learned(*, amp: bool, integers: bool) -> dict[str, torch.Tensor]:
         torch.manual_seed(0)
         network = Crnn(small_config(input_shape=SHAPE))
         if integers:
-            network = with_eye_on_integers(network, bars(8).pixels)
+            network = with_eye_on_integers(network, bars(8).pixels[:, None])
         pupil = Pupil(network, EyeConfig(steps=4, amp=amp, ema=0.0))
         for k in range(2):
             pupil.learn(bars(8, k))
@@ -89,23 +75,34 @@ def test_integers_are_never_computed_in_bfloat16() -> None:
 
 
 @needs_pictures
-def test_soon_is_asked_where_there_is_a_past_to_see_motion_by() -> None:
+def test_motion_is_what_has_changed_since_the_frame_before() -> None:
     still, short, long = (
-        Photographer(InputContract(24, 16, "rgb", motion=motion), 5.0, 9)(("rush", 1004))
+        Photographer(InputContract(24, 16, "rgb", motion=motion), 5.0, 9)(("rush", 1004))[0]
         for motion in (0, 1, 4)
     )
-    for (_, near), asked in (
-        (still, [True] * FRAMES),
-        (short, [False, True]),
-        (long, [False, True]),
-    ):
-        assert np.isfinite(near[..., :BEARINGS]).all()
-        assert np.isfinite(near[..., BEARINGS:]).all(axis=(0, 2)).tolist() == asked
-    assert still[0].shape[2] == 3
-    for pixels, _ in (short, long):
-        assert not pixels[:, 0, 3].any()
-        assert pixels[:, 1, 3].any()
-    assert not np.array_equal(short[0][:, 1, 3], long[0][:, 1, 3])
+    assert still.shape == (9, 3, 16, 24)
+    for pixels in (short, long):
+        assert pixels[:, 3].any()
+    assert not np.array_equal(short[:, 3], long[:, 3])
+
+
+@needs_pictures
+def test_an_album_is_kept_for_who_asks_for_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contract = InputContract(24, 16, "rgb")
+    first = Photographer(contract, 5.0, 2, tmp_path)
+    taken = first(("rush", 1004))
+    monkeypatch.setattr("crnn_snn_ros.training.album.take_glimpses", None)
+    for one, other in zip(taken, first(("rush", 1004)), strict=True):
+        assert np.array_equal(one, other)
+    for asked in (replace(first, glimpses=3), replace(first, contract=InputContract(24, 8, "rgb"))):
+        with pytest.raises(TypeError):  # it is to be taken
+            asked(("rush", 1004))
+    [page] = tmp_path.iterdir()
+    page.write_bytes(page.read_bytes()[:-40])
+    with pytest.raises(DataError, match=page.name):
+        first(("rush", 1004))
 
 
 def test_a_mirrored_glimpse_has_mirrored_ranges() -> None:
@@ -114,7 +111,7 @@ def test_a_mirrored_glimpse_has_mirrored_ranges() -> None:
     flipped = ~(seen.pixels == page.pixels).flatten(1).all(1)
     assert 10 < flipped.sum() < 54
     assert torch.equal(seen.pixels[flipped], page.pixels[flipped].flip(-1))
-    expected = page.nearness.view(64, FRAMES, 2, BEARINGS).flip(-1).flatten(-2)
+    expected = page.nearness.view(64, 2, BEARINGS).flip(-1).flatten(1)
     assert torch.equal(seen.nearness[flipped], expected[flipped])
     assert torch.equal(seen.nearness[~flipped], page.nearness[~flipped])
 
@@ -134,15 +131,15 @@ def test_an_album_waits_for_what_is_due_and_passes_on_what_went_wrong() -> None:
     def pages() -> Pages:
         for number in range(2):
             yield (
-                np.full((3, FRAMES, *SHAPE), number, np.int8),
-                np.zeros((3, FRAMES, TARGETS), np.float32),
+                np.full((3, *SHAPE), number, np.int8),
+                np.zeros((3, TARGETS), np.float32),
             )
         raise ConfigError("no picture")
 
     album = Album(3, 3, SHAPE, torch.device("cpu"))
     album.fill(pages())
     seen = album.draw(np.random.default_rng(0), 2, 40)
-    assert set(seen.pixels[:, 0, 0, 0, 0].tolist()) == {0, 1}
+    assert set(seen.pixels[:, 0, 0, 0].tolist()) == {0, 1}
     album.close()
     with pytest.raises(ConfigError, match="no picture"):
         album.draw(np.random.default_rng(0), 3, 4)

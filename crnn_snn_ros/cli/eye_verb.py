@@ -21,6 +21,7 @@ def eye_verb(
     mount: bool = False,
     bits: int = 3,
     start: Annotated[Path | None, tyro.conf.arg(name="from")] = None,
+    album: Path | None = None,
     size: Annotated[SizeConfig, tyro.conf.arg(name="")] = SizeConfig(),  # noqa: B008
     teaching: Annotated[EyeConfig, tyro.conf.arg(name="")] = EyeConfig(),  # noqa: B008
     json: bool = False,
@@ -41,6 +42,8 @@ def eye_verb(
         mount: Tell the network in three more channels how its camera is mounted.
         bits: Activation bits of an eye on integers: a layer counts to 2^bits - 1 spikes.
         start: Checkpoint whose eye to go on from.
+        album: Folder in which glimpses are kept: a later run with it does not take them again.
+            Empty it when the simulator has changed.
         size: Layers, and how wide they are.
         teaching: How much is seen, and how it is learned.
         json: One JSON object on stdout.
@@ -84,7 +87,7 @@ def eye_verb(
 
     out.parent.mkdir(parents=True, exist_ok=True)
     state = out.with_suffix(".state.safetensors")
-    teach(network, teaching, contract, setup.rate_hz, state, on_progress)
+    teach(network, teaching, contract, setup.rate_hz, state, on_progress, album)
     if json:
         print_json({"checkpoint": str(out), **found})
     else:

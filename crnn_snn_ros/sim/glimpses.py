@@ -22,7 +22,6 @@ from crnn_snn_ros.sim.scene import Scene
 from crnn_snn_ros.sim.suites import SUITES, Setup
 
 STREAM = 8  # of the seed: where glimpses are taken
-FRAMES = 2  # of a glimpse: the second one has a past, to see motion by
 SOON_S = 0.5  # the second scan is of what will be by then, seen from where the robot is now
 NEAR_M = 1.0  # every third glimpse has something within this
 MOVER_M = 2.5  # and another third something that moves, within this, where anything does
@@ -36,13 +35,13 @@ Pose = tuple[float, float, float]  # x m, y m, yaw rad
 class Glimpses(NamedTuple):
     """Some glimpses of one course."""
 
-    frames: NDArray[np.uint8]  # (N, FRAMES, H, W, 3) RGB
-    ranges_m: NDArray[np.float32]  # (N, FRAMES, BEARINGS), as ``data.scans``
+    frames: NDArray[np.uint8]  # (N, 1 or 2, H, W, 3) RGB; of two the first is the other's past
+    ranges_m: NDArray[np.float32]  # (N, BEARINGS) of the last frame, as ``data.scans``
     soon_m: NDArray[np.float32]  # the same SOON_S later, had the robot not moved
     mounts: tuple[CameraMount, ...]  # N of them
 
 
-def take_glimpses(suite: str, seed: int, count: int, setup: Setup, apart: int = 1) -> Glimpses:
+def take_glimpses(suite: str, seed: int, count: int, setup: Setup, past: int = 0) -> Glimpses:
     """Glimpses of a course; the same seed gives the same ones.
 
     Args:
@@ -50,16 +49,16 @@ def take_glimpses(suite: str, seed: int, count: int, setup: Setup, apart: int = 
         seed: of the course.
         count: how many, each with a look of its own, but under one ceiling or sky.
         setup: robot and camera.
-        apart: the two frames of a glimpse, in frames of the camera.
+        past: so many frames of the camera before each there is another, to see motion by; 0: none.
 
     Raises:
         ConfigError: nothing can be drawn on this machine.
     """
     course = SUITES[suite].course(seed)
     random = np.random.default_rng(np.random.SeedSequence([seed, STREAM]))
-    shape = (count, FRAMES)
-    frames = np.empty((*shape, setup.camera[1], setup.camera[0], 3), np.uint8)
-    ranges, soon = (np.empty((*shape, BEARINGS), np.float32) for _ in range(2))
+    seen = (0, past) if past else (0,)  # frames after the first
+    frames = np.empty((count, len(seen), setup.camera[1], setup.camera[0], 3), np.uint8)
+    ranges, soon = (np.empty((count, BEARINGS), np.float32) for _ in range(2))
     mounts = []
     scene = Scene(course, SUITES[suite].look(seed), *setup.camera)
     try:
@@ -69,12 +68,13 @@ def take_glimpses(suite: str, seed: int, count: int, setup: Setup, apart: int = 
             lens = Lens(look.camera, look.seed)
             mounts.append(look.camera.mount)
             time_s = random.uniform(0.0, course.timeout_s)
-            way = _way(course, random, setup, time_s, apart, _ASKED[number % 3])
-            for k, pose in enumerate((way[0], way[-1])):
-                now_s = time_s + k * apart / setup.rate_hz
-                frames[number, k] = lens(scene.render(pose, now_s), k)
-                ranges[number, k] = _scan(pose, course.at(now_s))
-                soon[number, k] = _scan(pose, course.at(now_s + SOON_S))
+            way = _way(course, random, setup, time_s, past, _ASKED[number % 3])
+            for k, frame in enumerate(seen):
+                picture = scene.render(way[frame], time_s + frame / setup.rate_hz)
+                frames[number, k] = lens(picture, k)
+            now_s = time_s + past / setup.rate_hz
+            ranges[number] = _scan(way[-1], course.at(now_s))
+            soon[number] = _scan(way[-1], course.at(now_s + SOON_S))
     finally:
         scene.close()
     return Glimpses(frames, ranges, soon, tuple(mounts))
@@ -115,7 +115,7 @@ def _way(
         found = way
         if asked != "near" or _scan(way[-1], course.at(time_s)).min() < NEAR_M:
             break
-    return found or [course.start]
+    return found or [course.start] * (frames + 1)
 
 
 def _before(movers: tuple[Mover, ...], random: np.random.Generator, time_s: float) -> Pose:

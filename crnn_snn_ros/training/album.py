@@ -6,9 +6,12 @@ courses --worker processes--> pages --a thread--> album --draw--> a page for eac
 from __future__ import annotations
 
 import threading
+import zipfile
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from hashlib import blake2b
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,9 +19,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from crnn_snn_ros.core.errors import DataError
 from crnn_snn_ros.data.scans import BEARINGS
+from crnn_snn_ros.io.atomic import replacing
 from crnn_snn_ros.io.preprocess import InputContract, see_all
-from crnn_snn_ros.sim.glimpses import FRAMES, take_glimpses
+from crnn_snn_ros.sim.glimpses import take_glimpses
 from crnn_snn_ros.sim.suites import Setup
 from crnn_snn_ros.training.augment import augment, look_at
 from crnn_snn_ros.training.config import AugmentConfig
@@ -30,8 +35,12 @@ TARGETS = 2 * BEARINGS  # nearness now, and soon
 class Page(NamedTuple):
     """Some glimpses."""
 
-    pixels: Tensor  # int8 (N, FRAMES, C, H, W)
-    nearness: Tensor  # float32 (N, FRAMES, TARGETS), NaN where it cannot be known
+    pixels: Tensor  # int8 (N, C, H, W)
+    nearness: Tensor  # float32 (N, TARGETS)
+
+
+Arrays = tuple[NDArray[np.int8], NDArray[np.float32]]  # of a Page
+Pages = Generator[Arrays, None, None]
 
 
 @dataclass(frozen=True)
@@ -42,34 +51,52 @@ class Photographer:
         contract: what the network is to see.
         rate_hz: frames a second.
         glimpses: of each course.
+        folder: where pages are kept, and found by whoever asks for the same again; None: nowhere.
     """
 
     contract: InputContract
     rate_hz: float
     glimpses: int
+    folder: Path | None = None
 
-    def __call__(self, course: tuple[str, int]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-        """Pixels and nearness, as of a ``Page``, of a suite and a seed.
+    def __call__(self, course: tuple[str, int]) -> Arrays:
+        """The page of a suite and a seed.
 
-        A glimpse's second frame is seen with the first one as its past. What will be soon cannot be
-        known where there is no past to see motion by.
+        Raises:
+            ConfigError: nothing can be drawn on this machine.
+            DataError: what is kept of it is damaged.
         """
+        if self.folder is None:
+            return self._take(course)
+        path = self.folder / f"{self._name(course)}.npz"
+        if not path.exists():
+            pixels, near = self._take(course)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as temporary, temporary.open("wb") as file:
+                np.savez(file, pixels=pixels, nearness=near)
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as page:
+                return page["pixels"], page["nearness"]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise DataError(f"{path} is damaged ({error}): remove it") from error
+
+    def _name(self, course: tuple[str, int]) -> str:
+        asked = (self.contract, self.rate_hz, self.glimpses)
+        suite, seed = course
+        return f"{suite}_{seed}_{blake2b(repr(asked).encode(), digest_size=8).hexdigest()}"
+
+    def _take(self, course: tuple[str, int]) -> Arrays:
         setup = Setup(camera=(self.contract.width, self.contract.height), rate_hz=self.rate_hz)
-        taken = take_glimpses(*course, self.glimpses, setup, max(1, self.contract.motion))
+        taken = take_glimpses(*course, self.glimpses, setup, self.contract.motion)
         pair = replace(self.contract, motion=min(1, self.contract.motion))
         pixels = np.stack(
             [
-                np.stack(list(see_all(frames, pair, mount)))
+                list(see_all(frames, pair, mount))[-1]
                 for frames, mount in zip(taken.frames, taken.mounts, strict=True)
             ]
         )
-        if self.contract.motion:
-            taken.soon_m[:, 0] = np.nan
         ranges = torch.from_numpy(np.concatenate([taken.ranges_m, taken.soon_m], axis=-1))
         return pixels, nearness(ranges).numpy()
-
-
-Pages = Generator[tuple[NDArray[np.int8], NDArray[np.float32]], None, None]
 
 
 class Album:
@@ -88,8 +115,8 @@ class Album:
         count = pages * glimpses
         self._each = glimpses
         self._all = Page(
-            torch.empty((count, FRAMES, *shape), dtype=torch.int8, device=device),
-            torch.empty((count, FRAMES, TARGETS), device=device),
+            torch.empty((count, *shape), dtype=torch.int8, device=device),
+            torch.empty((count, TARGETS), device=device),
         )
         self._filled = 0
         self._changed = threading.Condition()
@@ -147,7 +174,7 @@ class Album:
 def altered(page: Page, random: np.random.Generator, light: float) -> Page:
     """A page whose glimpses are mirrored by halves, each in a light of its own."""
     config = AugmentConfig(light=light)
-    pixels, mirrored = look_at(page.pixels, [augment(random, config) for _ in page.pixels])
-    near = page.nearness.view(len(pixels), FRAMES, 2, BEARINGS)
-    near = torch.where(mirrored[:, None, None, None], near.flip(-1), near)
-    return Page(pixels, near.flatten(-2))
+    pixels, mirrored = look_at(page.pixels[:, None], [augment(random, config) for _ in page.pixels])
+    near = page.nearness.view(-1, 2, BEARINGS)
+    near = torch.where(mirrored[:, None, None], near.flip(-1), near)
+    return Page(pixels[:, 0], near.flatten(1))

@@ -10,7 +10,8 @@ On integers (``on_integers``) the eye computes as it will when it is deployed, a
 what comes after it may stay float meanwhile.
 
 A step draws from the courses that are due by then, and waits for them: the result does not depend
-on how fast they come. What was cut off goes on from the state that it left, over the same glimpses.
+on how fast they come. What was cut off goes on from the state that it left, over the same glimpses,
+which are taken again unless an album keeps them.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from crnn_snn_ros.core.device import choose_device
 from crnn_snn_ros.core.errors import ConfigError
@@ -85,7 +87,7 @@ class Pupil:
         amp = self._config.amp and not self._network.has_integers
         with torch.autocast(page.pixels.device.type, torch.bfloat16, enabled=amp):
             told = self._told(self._learning, page.pixels)
-        loss = _errors(told.float(), page.nearness).nanmean()
+        loss = functional.mse_loss(told.float(), page.nearness)
         factor = rate_factor(self.step, self._config.steps)
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
@@ -102,7 +104,7 @@ class Pupil:
         self._average.eval()
         parts = torch.split(page.pixels, SEEN_AT_ONCE)
         told = torch.cat([self._told(self._average, part) for part in parts])
-        error = _errors(told, page.nearness).view(-1, 2, BEARINGS).nanmean((0, 2))
+        error = (told - page.nearness).square().view(-1, 2, BEARINGS).mean((0, 2))
         found = {"now": float(error[0]), "soon": float(error[1])}
         true, said = (distance(near[..., :BEARINGS]) for near in (page.nearness, told))
         close = (true > TOUCHING_M) & (true < CLOSE_M)
@@ -134,8 +136,8 @@ class Pupil:
         self.step = step
 
     def _told(self, learning: nn.ModuleDict, pixels: Tensor) -> Tensor:
-        features: Tensor = learning["eye"](pixels).activations[self._source]
-        told: Tensor = learning["readout"](features.flatten(2))
+        features: Tensor = learning["eye"](pixels[:, None]).activations[self._source]
+        told: Tensor = learning["readout"](features.flatten(1))
         return told
 
 
@@ -146,6 +148,7 @@ def teach(
     rate_hz: float,
     path: Path,
     on_progress: Told,
+    album_folder: Path | None = None,
 ) -> None:
     """Teach the eye of a network.
 
@@ -159,6 +162,7 @@ def teach(
             as it is then, and its errors on glimpses of validation courses: squared ones of
             nearness ``now`` and ``soon``, and ``ratio`` and ``ratio90``, median and 90th percentile
             of the absolute logarithm of ranges told by true ones, of what is near.
+        album_folder: Where glimpses are kept, and found by a later run; None: nowhere.
 
     Raises:
         ConfigError: nothing can be drawn on this machine, no such device, a network without eye, or
@@ -175,7 +179,9 @@ def teach(
     if saved is not None:
         state.require_same(path, saved.of, described)
     pages = stream(
-        Photographer(contract, rate_hz, config.glimpses), _courses(config), config.workers
+        Photographer(contract, rate_hz, config.glimpses, album_folder),
+        _courses(config),
+        config.workers,
     )
     held_out = [next(pages) for _ in range(HELD_OUT)]
     judged = Page(
@@ -186,7 +192,7 @@ def teach(
     try:
         if config.on_integers and not network.on_integers:
             first = album.draw(np.random.default_rng(config.seed), config.due(0), CALIBRATING)
-            network = with_eye_on_integers(network, first.pixels)
+            network = with_eye_on_integers(network, first.pixels[:, None])
         pupil = Pupil(network, config)
         random = np.random.default_rng(config.seed)
         losses = [] if saved is None else _restore(saved, path, pupil, random)
@@ -222,13 +228,6 @@ def with_eye_on_integers(network: Crnn, pixels: Tensor) -> Crnn:
         on_integers.nodes[name] = folded.nodes[name]
     on_integers.put_on_integers(name for name, _ in network.neurons() if name in network.eye)
     return on_integers
-
-
-def _errors(told: Tensor, true: Tensor) -> Tensor:
-    """Squared, and NaN where nothing is known, which then has no gradient."""
-    known = true.isfinite()
-    error = (told - torch.where(known, true, 0.0)).square()
-    return torch.where(known, error, torch.nan)
 
 
 def _restore(
