@@ -67,6 +67,20 @@ def test_it_keeps_more_room_from_a_mover_the_later_it_is_expected():
     assert sure - doubting == pytest.approx([0.0, 0.16, 0.3])
 
 
+def test_where_a_mover_turns_back_only_foresight_knows():
+    made = course(movers=(CROSSING,))  # at y = 0 as time begins, back from y = 1 m at 2 s
+    times = np.array([1.0, 4.0])
+    path = np.array([[[2.0, 0.5, 0.0], [2.0, 0.0, 0.0]]])
+    begun = 0.5  # s, so that it was seen moving: y is 0.25 m
+    sure, seeing = (
+        View(made, HERE, ROBOT, begun, foresight=foresight).room(path, times)[0]
+        for foresight in (True, False)
+    )
+    radii = ROBOT.radius_m + AHEAD.half_x_m
+    assert sure == pytest.approx([0.25 - radii, 0.25 - radii])
+    assert seeing == pytest.approx([0.25 - radii, 2.25 - radii])
+
+
 def test_driving_and_labelling_at_once_is_the_same_as_either():
     made = course(AHEAD, movers=(CROSSING,))
     both, one = (Expert(made, ROBOT, None, Sight()) for _ in range(2))
@@ -76,7 +90,7 @@ def test_driving_and_labelling_at_once_is_the_same_as_either():
         assert both.labels(state, 0.1 * step) == one.labels(state, 0.1 * step)
 
 
-@pytest.mark.parametrize("suite", ["static", "rush"])
+@pytest.mark.parametrize("suite", ["static", "movers"])
 def test_the_teacher_gets_through_with_what_it_sees(suite: str):
     outcomes = run_suite(teacher, suite, range(1100, 1110), Setup(draw=False))
     assert summarize(outcomes).success >= 0.9

@@ -46,6 +46,7 @@ class ExpertConfig:
     clearance_m: float = 0.8  # more room than this is worth no more
     margin_m: float = 0.06  # less room than this is as bad as contact
     doubt: Doubt | None = None  # more than that from movers
+    foresight: bool = True  # of where movers turn back
     squeeze_m: float = 0.015  # room that it makes do with at the least speed
     straight: float = 0.06  # cost of a rad of steering
     slow_mps: float = 0.4  # of the paths that are tried where there is no good one at speed
@@ -150,7 +151,8 @@ class Expert:
     def _decide(self, state: RobotState, time_s: float) -> _Decision:
         """What it sees and does; whoever drives and labels at once asks twice in a row."""
         if self._last is None or self._last[:2] != (state, time_s):
-            view = View(self.course, state, self.robot, time_s, self._sight, self.config.doubt)
+            view = View(self.course, state, self.robot, time_s, self._sight, self.config.doubt,
+                        foresight=self.config.foresight)  # fmt: skip
             outlook = _Outlook(self, view, state)
             self._last = state, time_s, _Decision(outlook, *self._command(outlook))
         return self._last[2]

@@ -16,6 +16,7 @@ _RAYS = 120
 _REACH_M = 5.0
 _SIGHT_M = 4.0  # further free space is worth no more
 _DOUBT_RISE_S = 0.3
+_BEFORE_S = 0.1  # since when a mover's velocity is taken from how far it came
 
 
 class Doubt(NamedTuple):
@@ -40,6 +41,8 @@ class View:
         time_s: places the movers.
         sight: what of it is known; None: all that a ray from the robot reaches, to every side.
         doubt: room to keep from movers.
+        foresight: whether it is known where movers turn back; else they are taken to go straight
+            on, as far as anybody can tell who sees them.
 
     Attributes:
         here: room around the middle of the footprint, m.
@@ -53,8 +56,11 @@ class View:
         time_s: float,
         sight: Sight | None = None,
         doubt: Doubt | None = None,
+        *,
+        foresight: bool = True,
     ) -> None:
         self._robot = robot
+        self._foresight = foresight
         self._doubt = doubt or Doubt()
         self._time_s = time_s
         self._course = course
@@ -90,8 +96,12 @@ class View:
         return room - robot.radius_m
 
     def _future(self, times_s: Floats) -> Floats:
-        """(T, M, 2): where the visible movers will be."""
-        return self._course.mover_positions(self._time_s + times_s)[:, self._moving_index]
+        """(T, M, 2): where the visible movers will be, or are taken to be."""
+        if self._foresight:
+            return self._course.mover_positions(self._time_s + times_s)[:, self._moving_index]
+        lately = self._time_s - np.array([_BEFORE_S, 0.0])
+        before, now = self._course.mover_positions(lately)[:, self._moving_index]
+        return np.asarray(now + times_s[:, None, None] * (now - before) / _BEFORE_S)
 
     def closed(self, headings: Floats) -> Floats:
         """How little can be seen in some directions: (P,) -> (P,), 0 open to 1 shut."""

@@ -199,9 +199,10 @@ def expert(simulator: Simulator) -> Policy:
 def teacher(simulator: Simulator) -> Expert:
     """Who drives and labels for training: an expert that sees what a camera could know.
 
-    It keeps more room than a network that imitates it needs in the end.
+    It keeps more room than a network that imitates it needs in the end, and takes what moves to go
+    straight on: where it will turn back no network could learn.
     """
-    config = ExpertConfig(margin_m=0.1, doubt=Doubt(0.05, 0.05))
+    config = ExpertConfig(margin_m=0.1, doubt=Doubt(0.05, 0.1), foresight=False)
     return Expert(simulator.course, simulator.robot, config, Sight())
 
 
