@@ -24,6 +24,7 @@ from crnn_snn_ros.core.engines import S_ANALOG, make_engine
 from crnn_snn_ros.core.engines.base import Carry, Engine, FrameResult
 from crnn_snn_ros.core.errors import ConfigError, ConversionError
 from crnn_snn_ros.core.graph import Graph
+from crnn_snn_ros.core.turning import STILL, Turning, turn
 from crnn_snn_ros.core.types import RESET_GAP_S, Command, Frame, Prediction, elapsed_s
 from crnn_snn_ros.core.verify import random_video, verify
 from crnn_snn_ros.core.ways import WAYS, Floats, choose
@@ -42,6 +43,7 @@ class PipelineState(NamedTuple):
     control: ControlState
     stamp_ns: int | None  # of the frame before; None before the first
     past: Past = ()  # what the next frame is seen with
+    turning: Turning = STILL  # of the robot by its own commands, up to the frame before
 
 
 class Answer(NamedTuple):
@@ -96,7 +98,8 @@ class FrameLoop(ABC):
         """Answer one frame.
 
         A gap over ``reset_gap_s``, or a stamp that is not later than the last, starts the stream
-        anew: the network's memory would be of another place.
+        anew: the network's memory would be of another place. A frame that does not say how far the
+        robot has turned is taken to be of the robot that these answers drive.
 
         Raises:
             DataError: the image does not fit the network's input contract.
@@ -104,13 +107,17 @@ class FrameLoop(ABC):
         since_s = self._elapsed_s(frame, state)
         if since_s is None:
             state = self.initial_state()
-        pixels, past = see(frame.image, self.contract, state.past, frame.mount)
+        turning = STILL
+        if since_s is not None:
+            turning = turn(state.turning, state.control.angular_radps, since_s)
+        turned_rad = turning.turned_rad if frame.turned_rad is None else frame.turned_rad
+        pixels, past = see(frame.image, self.contract, state.past, frame.mount, turned_rad)
         result, carry = self.infer(pixels, state.carry)
         prediction = self.predict(result)
         dt_s = 1.0 / self.frame_rate_hz if since_s is None else since_s
         command, control_state = control(prediction, state.control, dt_s, self.config)
         answer = Answer(prediction, command, since_s is None, result, pixels)
-        return answer, PipelineState(carry, control_state, frame.stamp_ns, past)
+        return answer, PipelineState(carry, control_state, frame.stamp_ns, past, turning)
 
     def _elapsed_s(self, frame: Frame, state: PipelineState) -> float | None:
         """Seconds since the frame before, or None where the stream starts anew."""

@@ -50,10 +50,15 @@ WIDTH, HEIGHT = 32, 24
 GENTLE_S = 3.0  # for a node to end by itself
 
 
-def small_model(path: Path, *, mount: bool = False) -> Path:
-    """A random recurrent network with memory, whose outputs vary and mostly let the robot go."""
+def small_model(path: Path, *, told: bool = False) -> Path:
+    """A random recurrent network with memory, whose outputs vary and mostly let the robot go.
+
+    Args:
+        path: where it goes.
+        told: it must be told the mount of its camera, and how the robot turns.
+    """
     rng = np.random.default_rng(7)
-    contract = InputContract(WIDTH, HEIGHT, "rgb", mount=mount)
+    contract = InputContract(WIDTH, HEIGHT, "rgb", motion=3 * told, mount=told, steady=told)
 
     def weights(*shape: int) -> np.ndarray:
         return rng.integers(-20, 21, shape).astype(np.int8)

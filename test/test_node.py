@@ -130,14 +130,18 @@ def test_what_it_cannot_use_is_refused_in_one_line(settings, line, model, tmp_pa
         node.kill()
 
 
-def test_a_model_that_must_be_told_the_mount_of_its_camera(tmp_path):
-    model = small_model(tmp_path / "told.snn", mount=True)
-    node = NodeProcess(tmp_path / "refused", arguments(**TRUSTED, model=model))
-    try:
-        assert node.process.wait(REFUSE_S) == 2, node.output
-        assert "'camera_height' (m), 'camera_pitch' and 'camera_fov'" in node.output
-    finally:
-        node.kill()
+def test_a_model_that_must_be_told_the_mount_of_its_camera_and_how_it_turns(tmp_path):
+    model = small_model(tmp_path / "told.snn", told=True)
+    for settings, line in (
+        ({}, "'camera_height' (m), 'camera_pitch' and 'camera_fov'"),
+        ({"camera_height": 0.2, "mode": "observe"}, "'mode' to drive, it is observe"),
+    ):
+        node = NodeProcess(tmp_path / "refused", arguments(**TRUSTED, **settings, model=model))
+        try:
+            assert node.process.wait(REFUSE_S) == 2, node.output
+            assert line in node.output
+        finally:
+            node.kill()
 
     mount = CameraMount(0.2, 0.1, 1.2)
     stream = [frame._replace(mount=mount) for frame in frames(20)]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
 
@@ -187,7 +188,7 @@ def test_the_last_channels_tell_how_the_camera_is_mounted(motion):
         assert (pixels[-3:] == np.array(said)[:, None, None]).all()
         without, same_past = see(image, plain, (), mounted)
         assert (pixels[:-3] == without).all()
-        assert all((a == b).all() for a, b in zip(past, same_past, strict=True))
+        assert all((a.grey == b.grey).all() for a, b in zip(past, same_past, strict=True))
 
 
 def test_a_mount_that_is_none_is_refused():
@@ -208,6 +209,51 @@ def test_a_mount_that_is_none_is_refused():
         fields = {"colour": "rgb", "mount": True} | changes
         with pytest.raises(ConfigError, match="mount"):
             InputContract(6, 4, **fields)
+
+
+def panorama(heading_rad, fov_rad=1.5, width=96, height=8):
+    """What a camera that is turned so sees of a world without depth."""
+    across = (np.arange(width) - 0.5 * (width - 1)) * 2 / width * math.tan(0.5 * fov_rad)
+    bearing = heading_rad - np.arctan(across)
+    grey = 120 + 60 * np.sin(5 * bearing) + 40 * np.sin(11 * bearing + 1)
+    return np.tile(grey.astype(np.uint8)[None, :, None], (height, 1, 3))
+
+
+@given(st.lists(st.floats(-0.3, 0.3), min_size=2, max_size=6))
+def test_a_steady_channel_of_motion_leaves_out_what_turning_moves(turns):
+    steady = InputContract(96, 8, "rgb", motion=4, mount=True, steady=True)
+    headings = np.cumsum([0.0, *turns])
+    mounted = mount(horizontal_fov_rad=1.5)
+    images = [panorama(heading) for heading in headings]
+    *_, seen = see_all(images, steady, mounted, (0.0, *turns))
+    plain = dataclasses.replace(steady, steady=False)
+    *_, moved = see_all(images, plain, mounted)
+    assert np.array_equal(np.delete(seen, 3, 0), np.delete(moved, 3, 0))
+    # A column is a pixel wide at most, and what a pixel differs from the next is little.
+    assert np.abs(seen[3].astype(int)).max() <= 16
+    turned = headings[-1] - headings[max(len(headings) - 5, 0)]
+    left = np.arange(96) < 48
+    unseen = seen[3][0][left if turned > 0 else ~left]
+    if abs(turned) > 0.4:
+        assert (unseen[:8] if turned > 0 else unseen[-8:]).tolist() == [0] * 8
+    if 0.1 < abs(turned) < 1.0:
+        assert np.abs(moved[3].astype(int)).mean() > np.abs(seen[3].astype(int)).mean()
+
+
+def test_what_was_seen_behind_is_not_compared_with():
+    steady = InputContract(96, 8, "rgb", motion=1, mount=True, steady=True)
+    for turned in (1.7, -3.0, math.nan):
+        *_, seen = see_all([panorama(0.0), panorama(1.0)], steady, mount(), (0.0, turned))
+        assert not seen[3].any()
+
+
+def test_a_steady_channel_of_motion_must_be_told_the_turns():
+    for fields in ({"motion": 2}, {"mount": True}, {"motion": 2, "mount": True, "steady": 1}):
+        with pytest.raises(ConfigError, match="steady"):
+            InputContract(6, 4, "rgb", **{"steady": True, **fields})
+    steady = InputContract(6, 4, "rgb", motion=2, mount=True, steady=True)
+    with pytest.raises(DataError, match="how the robot turns"):
+        see(np.zeros((4, 6, 3), np.uint8), steady, (), mount())
 
 
 def test_without_motion_nothing_is_remembered():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sim_support import needs_pictures
+from training_samples import random_network, small_config
 
 from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.core.types import Command
@@ -18,11 +19,22 @@ from crnn_snn_ros.data.labels.sensors import Mount
 from crnn_snn_ros.data.labels.tube import RobotShape
 from crnn_snn_ros.data.messages import LASER_SCAN
 from crnn_snn_ros.data.tables import read_aversions
-from crnn_snn_ros.io.preprocess import InputContract, told
+from crnn_snn_ros.io.preprocess import InputContract, see_all, told
 from crnn_snn_ros.sim.expert import Expert
 from crnn_snn_ros.sim.record import Recording, Wandering, record_course, record_suite
-from crnn_snn_ros.sim.simulator import SCAN_REACH_M, Simulator
-from crnn_snn_ros.sim.suites import BLIND, SUITES, Setup, Straight, run_course, teacher
+from crnn_snn_ros.sim.simulator import SCAN_REACH_M, Observation, Simulator
+from crnn_snn_ros.sim.suites import (
+    BLIND,
+    SUITES,
+    PipelinePolicy,
+    Setup,
+    Straight,
+    driving,
+    run_course,
+    teacher,
+)
+from crnn_snn_ros.training.checkpoint import Checkpoint, Origin
+from crnn_snn_ros.training.float_loop import FloatLoop
 
 SEED = 1003  # an easy corridor
 
@@ -54,6 +66,34 @@ def test_a_drive_and_its_labels_come_back_from_the_bag(tmp_path) -> None:
                     answer.steering_rad, abs=0.05
                 )
     assert outcome == run_course(BLIND["straight"], suite.course(SEED), suite.look(SEED))
+
+
+@needs_pictures
+def test_what_a_network_drove_by_is_what_is_learned_from_it(tmp_path) -> None:
+    contract = InputContract(24, 16, "rgb", motion=4, mount=True, steady=True)
+    network = random_network(small_config(input_shape=(7, 16, 24), block_channels=(8,)), gain=9.0)
+    loop = FloatLoop(
+        Checkpoint(network, Origin(contract, 20.0, {}), ("steering", "collision"), {}), driving()
+    )
+    seen = []
+
+    class Watched(PipelinePolicy):
+        def act(self, observation: Observation) -> Command:
+            answer, self._state = loop.step(observation.frame, self._state)
+            seen.append(answer.pixels)
+            return answer.command
+
+    setup = Setup(camera=(24, 16), rate_hz=20.0)
+    recording = Recording(tmp_path, motion=4, mount=True, steady=True)
+    record_suite(lambda _: Watched(loop), "static", [SEED], setup, recording)
+    data = load_data_config(tmp_path / "data.yaml")
+    drive = load_sequences(data, "train", tmp_path / "cache")[0]
+    assert np.array_equal(drive.frames, np.stack(seen))
+    turning = np.stack(seen)[:, 3] != np.stack(list(see_all(
+        (frame.image for frame in read_frames(tmp_path / f"static_{SEED}")),
+        InputContract(24, 16, "rgb", motion=4),
+    )))[:, 3]  # fmt: skip
+    assert turning.any(), "else nothing was steadied"
 
 
 @needs_pictures

@@ -21,6 +21,7 @@ def dagger_verb(
     relu_hidden: bool = False,
     motion: int = 2,
     mount: bool = False,
+    steady: bool = False,
     ways: bool = False,
     size: Annotated[SizeConfig, tyro.conf.arg(name="")] = SizeConfig(),  # noqa: B008
     driving: Annotated[DaggerConfig, tyro.conf.arg(name="")] = DaggerConfig(),  # noqa: B008
@@ -41,6 +42,7 @@ def dagger_verb(
         relu_hidden: Recurrent layers count in [0, L] instead of [-L, L].
         motion: Frames over which a channel of its own tells the network what has changed; 0: none.
         mount: Tell the network in three more channels how its camera is mounted.
+        steady: Leave out of the motion what the robot's own turning moves; needs mount.
         ways: Learn what every way to steer would cost, not one angle.
         size: Layers, and how wide they are.
         driving: How much is driven.
@@ -63,7 +65,7 @@ def dagger_verb(
         raise ConfigError("dagger runs in one process; give it --processes instead of torchrun")
     setup = Setup()
     width, height = setup.camera
-    contract = InputContract(width, height, "rgb", motion=motion, mount=mount)
+    contract = InputContract(width, height, "rgb", motion=motion, mount=mount, steady=steady)
     network = NetworkConfig(
         (contract.channels, height, width), bits=bits, signed_hidden=not relu_hidden, ways=ways,
         **asdict(size),

@@ -16,6 +16,7 @@ class Frame(NamedTuple):
     stamp_ns: int  # capture time of the image's own header
     image: NDArray[np.uint8]  # (height, width, 3), RGB
     mount: CameraMount | None = None  # of its camera; None: nobody said
+    turned_rad: float | None = None  # of the robot since the frame before; None: nobody said
 
 
 class Prediction(NamedTuple):

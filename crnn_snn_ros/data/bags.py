@@ -6,7 +6,7 @@ Everything streams: memory stays bounded however long the drive. Whatever is wro
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,12 +17,15 @@ from numpy.typing import NDArray
 
 from crnn_snn_ros.core.errors import DataError
 from crnn_snn_ros.core.mount import CameraMount
-from crnn_snn_ros.core.types import Frame
+from crnn_snn_ros.core.turning import STILL, Turning, turn
+from crnn_snn_ros.core.types import Frame, elapsed_s
 from crnn_snn_ros.data.messages import (
     COMPRESSED_IMAGE,
     FLOAT32_ARRAY,
     IMAGE,
     NUMBERS,
+    TWIST,
+    TWIST_STAMPED,
     header_stamp,
     message_store,
 )
@@ -36,6 +39,7 @@ except ImportError as error:
     raise ImportError("bags need rosbags: pip install 'crnn_snn_ros[tools]'") from error
 
 
+COMMANDS = "/cmd_vel"  # geometry_msgs/Twist or TwistStamped, what drove
 CAMERA_MOUNT = "/camera_mount"  # std_msgs/Float32MultiArray, the numbers of a ``CameraMount``
 
 
@@ -117,7 +121,11 @@ def find_image_topic(path: Path, topic: str | None = None) -> str:
 
 
 def read_frames(
-    path: Path, image_topic: str | None = None, mount: CameraMount | None = None
+    path: Path,
+    image_topic: str | None = None,
+    mount: CameraMount | None = None,
+    *,
+    turns: bool = False,
 ) -> Iterator[Frame]:
     """Stream the camera frames of a bag, in recorded order.
 
@@ -129,20 +137,25 @@ def read_frames(
         path: the bag's folder, or a single ``.mcap`` or ``.db3`` file.
         image_topic: a topic of type Image or CompressedImage; None takes the only one.
         mount: of the camera, whatever the bag says.
+        turns: tell too how far the robot has turned since the frame before: by the last command on
+            ``/cmd_vel`` before each frame (``core.turning``).
 
     Raises:
-        DataError: the bag is damaged, the topic missing, ambiguous or empty, or a frame cannot be
-            decoded; names the bag, the topic and the number of the frame. Raised while iterating.
+        DataError: the bag is damaged, the topic missing, ambiguous or empty, a frame cannot be
+            decoded, or ``/cmd_vel`` is asked for and missing; names the bag, the topic and the
+            number of the frame. Raised while iterating.
     """
     topic = find_image_topic(path, image_topic)
     mounted = _camera_mount(path) if mount is None else lambda _: mount
+    turned = _turns(path) if turns else lambda _: None
     number = -1
     for number, message in enumerate(_messages(path, topic)):
         try:
             image = decode_image(message.content)
         except DataError as error:
             raise DataError(f"bag {path}, {topic}, frame {number}: {error}") from None
-        yield Frame(message.stamp_ns, image, mounted(message.stamp_ns))
+        stamp_ns = message.stamp_ns
+        yield Frame(stamp_ns, image, mounted(stamp_ns), turned(stamp_ns))
     if number < 0:
         raise DataError(f"bag {path}: {topic} has no messages")
 
@@ -158,6 +171,38 @@ def _camera_mount(path: Path) -> Callable[[int], CameraMount | None]:
     said.sort()
     stamps_ns = [stamp_ns for stamp_ns, _ in said]
     return lambda stamp_ns: said[max(bisect_right(stamps_ns, stamp_ns) - 1, 0)][1]
+
+
+def _turns(path: Path) -> Callable[[int], float]:
+    """How far the robot has turned from the stamp asked for before to the next one asked for."""
+    topics = read_info(path).topics
+    if COMMANDS not in topics:
+        raise DataError(
+            f"bag {path} has no {COMMANDS}, and the network must be told how the robot turns"
+        )
+    told = sorted(
+        (message.stamp_ns, _yaw_rate(message.content))
+        for message in read_messages(path, COMMANDS, (TWIST, TWIST_STAMPED))
+    )
+    stamps_ns = [stamp_ns for stamp_ns, _ in told]
+    before: tuple[int, Turning] | None = None
+
+    def turned(stamp_ns: int) -> float:
+        nonlocal before
+        since_s = None if before is None else elapsed_s(before[0], stamp_ns)
+        turning = STILL
+        if before is not None and since_s is not None:
+            last = bisect_left(stamps_ns, stamp_ns) - 1
+            turning = turn(before[1], told[last][1] if last >= 0 else 0.0, since_s)
+        before = stamp_ns, turning
+        return turning.turned_rad
+
+    return turned
+
+
+def _yaw_rate(content: Any) -> float:
+    twist = content.twist if content.__msgtype__ == TWIST_STAMPED else content
+    return float(twist.angular.z)
 
 
 def _mount(path: Path, numbers: NDArray[np.float32]) -> CameraMount:

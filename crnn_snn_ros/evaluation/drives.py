@@ -26,10 +26,12 @@ class Drive(NamedTuple):
     first: int
     last: int  # exclusive
     mount: CameraMount | None = None  # of the camera; None: as the bag says
+    turns: bool = False  # whether the frames tell how the robot turns
 
     def frames(self) -> Iterator[Frame]:
         """Read them, one by one."""
-        return islice(read_frames(self.bag, self.topic, self.mount), self.first, self.last)
+        frames = read_frames(self.bag, self.topic, self.mount, turns=self.turns)
+        return islice(frames, self.first, self.last)
 
 
 def choose(
@@ -38,6 +40,8 @@ def choose(
     begin: float,
     end: float,
     mount: CameraMount | None = None,
+    *,
+    turns: bool = False,
 ) -> Drive:
     """The frames of a bag from one fraction of it to another.
 
@@ -49,7 +53,7 @@ def choose(
     first, last = (int(np.floor(total * share + 0.5)) for share in (begin, end))
     if first == last:
         raise DataError(f"bag {bag}: no frame between --begin {begin} and --end {end}")
-    return Drive(bag, topic, first, last, mount)
+    return Drive(bag, topic, first, last, mount, turns)
 
 
 def label(

@@ -164,11 +164,13 @@ class Seen(NamedTuple):
     image: Picture
     before: tuple[Picture, ...]
     mount: CameraMount | None = None
+    turned_rad: tuple[float | None, ...] | None = None  # of those before, and of the frame
 
     def input(self, contract: InputContract) -> NDArray[np.int8]:
         """What a network is given, (C, H, W)."""
         before = self.before[-contract.motion :] if contract.motion else ()
-        *_, pixels = see_all((*before, self.image), contract, self.mount)
+        turns = None if self.turned_rad is None else self.turned_rad[-len(before) - 1 :]
+        *_, pixels = see_all((*before, self.image), contract, self.mount, turns)
         return pixels
 
 
@@ -219,7 +221,7 @@ def _look_again(
 ) -> dict[int, Seen]:
     """Rows that are wanted, each with ``motion`` frames before it; all are drawn into a video."""
     found: dict[int, Seen] = {}
-    before: deque[Picture] = deque(maxlen=motion)
+    before: deque[Frame] = deque(maxlen=motion)
     with ExitStack() as stack:
         film: Video | None = None
         if video is not None:
@@ -229,8 +231,10 @@ def _look_again(
             if done.recording.rows["was_reset"][row]:
                 before.clear()
             if row in wanted:
-                found[row] = Seen(frame.image, tuple(before), frame.mount)
-            before.append(frame.image)
+                turns = tuple(one.turned_rad for one in (*before, frame))
+                images = tuple(one.image for one in before)
+                found[row] = Seen(frame.image, images, frame.mount, turns)
+            before.append(frame)
             if film is not None:
                 time_s = (frame.stamp_ns - int(done.recording.rows["stamp_ns"][0])) / 1e9
                 shown = shown_at(

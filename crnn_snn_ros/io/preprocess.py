@@ -1,8 +1,9 @@
 """Pixels -> network input. The same functions for training, replay and node.
 
 A network may be given a channel of motion besides the colours: what has changed since some frames
-ago. And three more that say how the camera is mounted: a picture alone does not tell how near
-something is, as the world twice as large seen from twice as high looks the same.
+ago; steadied, what has changed but for the robot's own turning. And three more that say how the
+camera is mounted: a picture alone does not tell how near something is, as the world twice as large
+seen from twice as high looks the same.
 
 Integer arithmetic throughout (``INTER_LINEAR_EXACT`` is OpenCV's fixed-point resize), so the same
 image gives the same input on every machine: what was trained on is what the robot computes with.
@@ -13,6 +14,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import repeat
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -25,7 +28,16 @@ COLOURS = ("rgb", "grey")
 MAX_INPUT_SIDE = 4096
 MAX_MOTION = 32  # frames
 MOUNTED = 3  # channels that tell of the mount
-Past = tuple[NDArray[np.int16], ...]  # greys (height, width) of the last frames, the oldest first
+
+
+class Before(NamedTuple):
+    """What is remembered of a frame."""
+
+    grey: NDArray[np.int16]  # (height, width)
+    turned_rad: float  # of the robot since the frame before it
+
+
+Past = tuple[Before, ...]  # the last frames, the oldest first
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,7 @@ class InputContract:
     crop_bottom: float = 0.0  # and below
     motion: int = 0  # frames, over which a channel tells the change; 0: there is none
     mount: bool = False  # whether the last three channels tell how the camera is mounted
+    steady: bool = False  # whether what the robot's turning moves is left out of the motion
 
     def __post_init__(self) -> None:
         """Validate."""
@@ -68,6 +81,10 @@ class InputContract:
             raise ConfigError(f"input motion {self.motion!r:.60} is not a whole 0..{MAX_MOTION}")
         if type(self.mount) is not bool:
             raise ConfigError(f"input mount {self.mount!r:.60} is not true or false")
+        if type(self.steady) is not bool:
+            raise ConfigError(f"input steady {self.steady!r:.60} is not true or false")
+        if self.steady and not (self.motion and self.mount):
+            raise ConfigError("input steady needs motion of at least 1, and mount")
         if self.mount and self.colour != "rgb":
             raise ConfigError("input mount needs colour rgb")
         if self.crop_top + self.crop_bottom >= 1.0:
@@ -91,35 +108,83 @@ def see(
     contract: InputContract,
     past: Past = (),
     mount: CameraMount | None = None,
+    turned_rad: float | None = None,
 ) -> tuple[NDArray[np.int8], Past]:
     """Network input of the next frame of a stream, and what the frame after it is seen with.
 
     The channel of motion is the grey of this frame less that of ``contract.motion`` frames before,
-    or of the first frame of the stream while it is not so long, cut to what int8 holds. The
-    channels of the mount are the same everywhere: see ``told``.
+    or of the first frame of the stream while it is not so long, cut to what int8 holds. Where it is
+    steadied, the frame before is one that a camera turned as now would have seen, and 0 is what
+    that was not in view. The channels of the mount are the same everywhere: see ``told``.
 
     Args:
         image: as for ``preprocess``.
         contract: the network's input.
         past: of the frame before; nothing for the first one of a stream.
         mount: of the camera, where the contract asks for it.
+        turned_rad: of the robot since the frame before, to the left, where the contract asks for
+            a steady channel of motion.
 
     Returns:
         int8 (channels, height, width), C-contiguous, and the new past.
 
     Raises:
-        DataError: as ``preprocess``, or the mount is asked for and not known, or is none.
+        DataError: as ``preprocess``, or the mount is asked for and not known, or is none, or so is
+            the turn.
     """
     pixels = preprocess(image, contract)
     channels = [pixels]
     if contract.motion:
         now = _grey((pixels.view(np.uint8) ^ np.uint8(128)).transpose(1, 2, 0)).astype(np.int16)
-        past = (*past, now)[-contract.motion - 1 :]
-        channels.append(np.clip(now - past[0], -128, 127).astype(np.int8)[None])
+        past = (*past, Before(now, _turned(turned_rad, contract)))[-contract.motion - 1 :]
+        change = now - past[0].grey
+        if contract.steady:
+            change = _change(now, past, mount)
+        channels.append(np.clip(change, -128, 127).astype(np.int8)[None])
     if contract.mount:
         size = (1, contract.height, contract.width)
         channels += [np.full(size, number, np.int8) for number in told(mount)]
     return np.concatenate(channels) if len(channels) > 1 else pixels, past
+
+
+def _turned(turned_rad: float | None, contract: InputContract) -> float:
+    if not contract.steady:
+        return 0.0
+    if turned_rad is None:
+        raise DataError("this network must be told how the robot turns, and nobody said it")
+    return turned_rad
+
+
+def _change(now: NDArray[np.int16], past: Past, mount: CameraMount | None) -> NDArray[np.int16]:
+    """What has changed since the oldest frame but for the turn in between; 0 where it saw nothing.
+
+    A turn of a camera that looks straight ahead moves the columns of its picture: a pinhole at
+    ``u`` focal lengths from the middle sees what was at ``(u - t) / (1 + u t)``, ``t`` the tangent
+    of the turn. The pitch is left aside.
+    """
+    width = now.shape[1]
+    turned = sum(before.turned_rad for before in past[1:])
+    if not abs(turned) < math.pi / 2:
+        return np.zeros_like(now)
+    middle, focal = 0.5 * (width - 1), 0.5 * width * focal_by_half_width(mount)
+    u, t = (np.arange(width) - middle) / focal, math.tan(turned)
+    ahead = 1.0 + u * t  # of the camera that was; below 0 it is behind
+    place = middle + focal * (u - t) / np.where(ahead > 0.0, ahead, 1.0)
+    column = np.floor(np.clip(place, -1.0, width) + 0.5).astype(np.intp)
+    known = (ahead > 0.0) & (column >= 0) & (column < width)
+    was = past[0].grey[:, np.clip(column, 0, width - 1)]
+    return np.where(known, now - was, np.int16(0))
+
+
+def focal_by_half_width(mount: CameraMount | None) -> float:
+    """Focal length by half the width of the image, of a field of view in float32.
+
+    Raises:
+        DataError: as ``told``.
+    """
+    told(mount)
+    assert mount is not None
+    return 1.0 / math.tan(0.5 * float(np.float32(mount.horizontal_fov_rad)))
 
 
 def told(mount: CameraMount | None) -> tuple[int, int, int]:
@@ -160,11 +225,12 @@ def see_all(
     images: Iterable[NDArray[np.uint8]],
     contract: InputContract,
     mount: CameraMount | None = None,
+    turns: Iterable[float | None] | None = None,
 ) -> Iterator[NDArray[np.int8]]:
     """Network inputs of a whole stream of one camera, as ``see`` makes them."""
     past: Past = ()
-    for image in images:
-        pixels, past = see(image, contract, past, mount)
+    for image, turned_rad in zip(images, repeat(None) if turns is None else turns, strict=False):
+        pixels, past = see(image, contract, past, mount, turned_rad)
         yield pixels
 
 

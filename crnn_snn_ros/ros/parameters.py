@@ -254,6 +254,11 @@ def build(config: NodeConfig, control: ControlConfig) -> Built:
             f"{path}: this model must be told how the camera is mounted; set parameters "
             "'camera_height' (m), 'camera_pitch' and 'camera_fov' (rad)"
         )
+    if pipeline.contract.steady and config.mode != "drive":
+        raise ConfigError(
+            f"{path}: this model must know how the robot turns, which its own commands tell it; "
+            f"set parameter 'mode' to drive, it is {config.mode}"
+        )
     return Built(
         pipeline,
         facts={"model": str(path), "model_sha256": pipeline.card["sha256"], "engine": engine},

@@ -39,6 +39,7 @@ class Glimpses(NamedTuple):
     ranges_m: NDArray[np.float32]  # (N, BEARINGS) of the last frame, as ``data.scans``
     soon_m: NDArray[np.float32]  # the same SOON_S later, had the robot not moved
     mounts: tuple[CameraMount, ...]  # N of them
+    turned_rad: NDArray[np.float64]  # (N,), to the left, from the first frame to the last
 
 
 def take_glimpses(suite: str, seed: int, count: int, setup: Setup, past: int = 0) -> Glimpses:
@@ -59,6 +60,7 @@ def take_glimpses(suite: str, seed: int, count: int, setup: Setup, past: int = 0
     seen = (0, past) if past else (0,)  # frames after the first
     frames = np.empty((count, len(seen), setup.camera[1], setup.camera[0], 3), np.uint8)
     ranges, soon = (np.empty((count, BEARINGS), np.float32) for _ in range(2))
+    turned = np.empty(count)
     mounts = []
     scene = Scene(course, SUITES[suite].look(seed), *setup.camera)
     try:
@@ -72,12 +74,13 @@ def take_glimpses(suite: str, seed: int, count: int, setup: Setup, past: int = 0
             for k, frame in enumerate(seen):
                 picture = scene.render(way[frame], time_s + frame / setup.rate_hz)
                 frames[number, k] = lens(picture, k)
+            turned[number] = way[-1][2] - way[0][2]
             now_s = time_s + past / setup.rate_hz
             ranges[number] = _scan(way[-1], course.at(now_s))
             soon[number] = _scan(way[-1], course.at(now_s + SOON_S))
     finally:
         scene.close()
-    return Glimpses(frames, ranges, soon, tuple(mounts))
+    return Glimpses(frames, ranges, soon, tuple(mounts), turned)
 
 
 def _scan(pose: Pose, shapes: Shapes) -> NDArray[np.float64]:

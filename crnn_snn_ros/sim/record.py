@@ -98,8 +98,8 @@ class Recording:
         split: "train" or "validation": what they are for.
         noise_radps: the driver's yaw rate is disturbed by this much.
         scan_rays: of a laser scanner, a full circle; 0: none.
-        motion, mount: for ``data.yaml``, as of an ``InputContract``: how a network is to see the
-            drives.
+        motion, mount, steady: for ``data.yaml``, as of an ``InputContract``: how a network is to
+            see the drives.
         look_frames: after so many frames all looks otherwise, as in another world of the same plan;
             0: never. The fewer, the less a network can learn a course by its looks.
 
@@ -113,6 +113,7 @@ class Recording:
     scan_rays: int = 0
     motion: int = 0
     mount: bool = False
+    steady: bool = False
     look_frames: int = 0
 
     def __post_init__(self) -> None:
@@ -247,6 +248,7 @@ def _write_data_file(recording: Recording, setup: Setup) -> None:
             "colour": "rgb",
             "motion": recording.motion,
             "mount": recording.mount,
+            "steady": recording.steady,
         },
     }
     with replacing(folder / "data.yaml") as temporary:

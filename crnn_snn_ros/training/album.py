@@ -72,8 +72,8 @@ class Photographer:
         if not path.exists():
             pixels, near = self._take(course)
             self.folder.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as temporary, temporary.open("wb") as file:
-                np.savez(file, pixels=pixels, nearness=near)
+            with replacing(path) as temporary, temporary.open("wb") as new:
+                np.savez(new, pixels=pixels, nearness=near)
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as page:
                 return page["pixels"], page["nearness"]
@@ -91,8 +91,10 @@ class Photographer:
         pair = replace(self.contract, motion=min(1, self.contract.motion))
         pixels = np.stack(
             [
-                list(see_all(frames, pair, mount))[-1]
-                for frames, mount in zip(taken.frames, taken.mounts, strict=True)
+                list(see_all(frames, pair, mount, (0.0, turned)))[-1]
+                for frames, mount, turned in zip(
+                    taken.frames, taken.mounts, taken.turned_rad.tolist(), strict=True
+                )
             ]
         )
         ranges = torch.from_numpy(np.concatenate([taken.ranges_m, taken.soon_m], axis=-1))

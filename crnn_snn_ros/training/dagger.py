@@ -192,7 +192,7 @@ class _Run:
         recording = Recording(
             self._drives, split, noise, scan_rays=self.config.scan_rays,
             look_frames=self.config.look_frames, motion=self.origin.contract.motion,
-            mount=self.origin.contract.mount,
+            mount=self.origin.contract.mount, steady=self.origin.contract.steady,
         )  # fmt: skip
         return [Drive(recording, suite_of(seed, self.config.suites), seed) for seed in seeds]
 

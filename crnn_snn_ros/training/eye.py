@@ -1,9 +1,10 @@
 """The eye alone, taught by glimpses: where things are, before anything is known of driving.
 
-album --draw--> page --eye--> features --linear readout--> nearness at every bearing, now and soon
+album --draw--> page --eye--> features --linear readout--> nearness at every bearing, and its change
 
 The eye is what a network has before its memory. The readout must tell where the next thing is now
-and half a second from now, so that the eye has to see what moves; it is thrown away at the end.
+and how that changes within half a second, so that the eye has to see what moves; it is thrown away
+at the end.
 What comes after the eye stays as it was drawn, to be learned from drives.
 
 On integers (``on_integers``) the eye computes as it will when it is deployed, and learns by that;
@@ -47,6 +48,8 @@ TOLD_EVERY = 200  # steps
 SEEN_AT_ONCE = 64  # glimpses, where nothing is learned
 CALIBRATING = 128  # glimpses by which the scales of integers are chosen
 TOUCHING_M, CLOSE_M = 0.2, 1.2  # errors of ranges are told of what is in between
+CHANGE_WEIGHT = 10.0  # of what changes, which is little, beside what is there
+CHANGED = 0.02  # of nearness, or more, is looked at when changes are judged
 FREE = ("processes", "device", "save_seconds")  # may differ when a run goes on
 
 Told = Callable[[int, float, Crnn, dict[str, float]], object]
@@ -87,7 +90,9 @@ class Pupil:
         amp = self._config.amp and not self._network.has_integers
         with torch.autocast(page.pixels.device.type, torch.bfloat16, enabled=amp):
             told = self._told(self._learning, page.pixels)
-        loss = functional.mse_loss(told.float(), page.nearness)
+        (now, change), (true_now, true_change) = _parts(told.float()), _changes(page.nearness)
+        loss = functional.mse_loss(now, true_now)
+        loss = loss + CHANGE_WEIGHT * functional.mse_loss(change, true_change)
         factor = rate_factor(self.step, self._config.steps)
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
@@ -104,9 +109,17 @@ class Pupil:
         self._average.eval()
         parts = torch.split(page.pixels, SEEN_AT_ONCE)
         told = torch.cat([self._told(self._average, part) for part in parts])
-        error = (told - page.nearness).square().view(-1, 2, BEARINGS).mean((0, 2))
-        found = {"now": float(error[0]), "soon": float(error[1])}
-        true, said = (distance(near[..., :BEARINGS]) for near in (page.nearness, told))
+        (now, change), (true_now, true_change) = _parts(told), _changes(page.nearness)
+        missed = change - true_change
+        found = {
+            "now": float((now - true_now).square().mean()),
+            "change": float(missed.square().mean()),
+        }
+        moves = true_change.abs() >= CHANGED
+        if moves.any():
+            unexplained = missed[moves].square().sum() / true_change[moves].square().sum()
+            found["seen_moving"] = 1.0 - float(unexplained)
+        true, said = distance(true_now), distance(now)
         close = (true > TOUCHING_M) & (true < CLOSE_M)
         if close.any():
             ratio = (said[close] / true[close]).log().abs().cpu().numpy()
@@ -160,8 +173,9 @@ def teach(
         path: Of the state to go on from when it is cut off; removed at the end.
         on_progress: Called now and then, and at the end, with the step, the loss since, the network
             as it is then, and its errors on glimpses of validation courses: squared ones of
-            nearness ``now`` and ``soon``, and ``ratio`` and ``ratio90``, median and 90th percentile
-            of the absolute logarithm of ranges told by true ones, of what is near.
+            nearness ``now`` and of its ``change``, the share of changes that it knows of
+            (``seen_moving``), and ``ratio`` and ``ratio90``, median and 90th percentile of the
+            absolute logarithm of ranges told by true ones, of what is near.
         album_folder: Where glimpses are kept, and found by a later run; None: nowhere.
 
     Raises:
@@ -228,6 +242,17 @@ def with_eye_on_integers(network: Crnn, pixels: Tensor) -> Crnn:
         on_integers.nodes[name] = folded.nodes[name]
     on_integers.put_on_integers(name for name, _ in network.neurons() if name in network.eye)
     return on_integers
+
+
+def _parts(both: Tensor) -> tuple[Tensor, Tensor]:
+    """(N, TARGETS) -> its halves."""
+    return both[:, :BEARINGS], both[:, BEARINGS:]
+
+
+def _changes(nearness: Tensor) -> tuple[Tensor, Tensor]:
+    """Nearness now, and how it changes until soon, each (N, BEARINGS), of a page's."""
+    now, soon = _parts(nearness)
+    return now, soon - now
 
 
 def _restore(
