@@ -16,6 +16,7 @@ from crnn_snn_ros.cli import main
 from crnn_snn_ros.core.errors import ConfigError, DataError
 from crnn_snn_ros.data.scans import BEARINGS
 from crnn_snn_ros.io.preprocess import InputContract
+from crnn_snn_ros.io.resources import resource_path
 from crnn_snn_ros.training.album import TARGETS, Album, Page, Pages, Photographer, altered
 from crnn_snn_ros.training.checkpoint import Origin, load
 from crnn_snn_ros.training.config import DaggerConfig, EyeConfig, TrainConfig
@@ -310,6 +311,17 @@ def test_an_eye_on_integers_is_deployed_as_it_was_taught(
     assert sum(convert(result.network).mismatches.values()) == 0
     with pytest.raises(ConfigError, match="--bits"):
         dagger(replace(network, bits=3), training, driven, origin, tmp_path / "b", print, print)
+
+
+def test_the_shipped_eye_is_what_its_readme_says() -> None:
+    eye = load(resource_path("models", "eye.safetensors"))
+    assert eye.origin.contract == InputContract(96, 64, "rgb", motion=8, mount=True, steady=True)
+    assert eye.network.on_integers == eye.network.eye[:1] + eye.network.eye[2:]  # not the pool
+    assert eye.trained_heads == ()
+    network = Crnn(replace(eye.network.config, hidden=(9,)))
+    network.take_eye(eye.network)
+    stem = "nodes.stem.branches.0.weight"
+    assert torch.equal(network.state_dict()[stem], eye.network.state_dict()[stem])
 
 
 @needs_pictures
