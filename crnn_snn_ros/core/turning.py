@@ -1,8 +1,8 @@
 """How far a robot has turned, by what it was told: no sensor is asked.
 
 A base follows its command with a lag. What is known of the command is known of every robot that a
-network drives, and in every recording of ``/cmd_vel``; it is right to about a twentieth of the turn
-for the base of the simulator.
+network drives, and in every recording of ``/cmd_vel``. How near that comes to what the base of the
+simulator does: docs/data.md.
 """
 
 from __future__ import annotations
