@@ -82,26 +82,24 @@ def replay_verb(
     from crnn_snn_ros.evaluation.replay_output import refuse_existing
     from crnn_snn_ros.io.processes import Workers
 
-    single_thread()
     _check_shares(begin, end, threshold)
     _check_outputs(bags, compare, video)
     workers = Workers(jobs, scheduler)
     if live != "no" and (len(bags) != 1 or compare or out or video):
         raise ConfigError("--live plays one bag into one model, and writes no --out and no --video")
-    candidates = [Candidate(model, engine, device, float_checkpoint)]
-    candidates += [Candidate(other, engine, device) for other in compare]
-    # A live node takes the robot to turn as it says itself, and so does what it is compared with.
-    turns = live == "no" and any(one.pipeline().contract.steady for one in candidates)
-    chosen = [
-        drives.choose(bag, image_topic, begin, end, camera.mount, turns=turns) for bag in bags
-    ]
+    chosen = [drives.choose(bag, image_topic, begin, end, camera.mount) for bag in bags]
     if out is not None:
         import crnn_snn_ros.evaluation.report.page  # noqa: F401  # what is missing is said now
 
         refuse_existing(out, 1 + len(compare))
-    if live != "no":
+    single_thread()
+    candidates = [Candidate(model, engine, device, float_checkpoint)]
+    candidates += [Candidate(other, engine, device) for other in compare]
+    if live != "no":  # a node takes the robot to turn as it says itself; so does what it is held to
         return _live(model if live == "own" else None, candidates[0].pipeline(), chosen[0], json)
     candidates[0].original()  # what is wrong with it is said now
+    turns = any(one.pipeline().contract.steady for one in candidates)
+    chosen = [drive._replace(turns=turns) for drive in chosen]
     recordings = [empty_recording(candidate) for candidate in candidates]
     interrupted = False
     total = sum(drive.last - drive.first for drive in chosen) * len(candidates)

@@ -40,8 +40,6 @@ def choose(
     begin: float,
     end: float,
     mount: CameraMount | None = None,
-    *,
-    turns: bool = False,
 ) -> Drive:
     """The frames of a bag from one fraction of it to another.
 
@@ -53,7 +51,7 @@ def choose(
     first, last = (int(np.floor(total * share + 0.5)) for share in (begin, end))
     if first == last:
         raise DataError(f"bag {bag}: no frame between --begin {begin} and --end {end}")
-    return Drive(bag, topic, first, last, mount, turns)
+    return Drive(bag, topic, first, last, mount)
 
 
 def label(
