@@ -264,8 +264,11 @@ def test_assist_equals_the_offline_filter(model, tmp_path):
 
 def test_disabled_from_the_start_predicts_but_does_not_drive(model, tmp_path):
     with running(tmp_path / "log", model=model, enabled=False, stop_pub_timeout=0.2) as (_, peer):
-        live(peer)
-        assert len(peer.heard["prediction"]) > 4
+        for _ in range(5):  # a busy machine skips frames: only the newest is answered
+            live(peer)
+            if len(peer.heard["prediction"]) > 8:
+                break
+        assert len(peer.heard["prediction"]) > 8
         assert all(c[1:] == (0.0, 0.0) for c in peer.commands())
         peer.enable(True)
         live(peer)

@@ -166,7 +166,7 @@ def _change(now: NDArray[np.int16], past: Past, mount: CameraMount | None) -> ND
     turned = sum(before.turned_rad for before in past[1:])
     if not abs(turned) < math.pi / 2:
         return np.zeros_like(now)
-    middle, focal = 0.5 * (width - 1), 0.5 * width * focal_by_half_width(mount)
+    middle, focal = 0.5 * (width - 1), _focal_px(width, mount)
     u, t = (np.arange(width) - middle) / focal, math.tan(turned)
     ahead = 1.0 + u * t  # of the camera that was; below 0 it is behind
     place = middle + focal * (u - t) / np.where(ahead > 0.0, ahead, 1.0)
@@ -176,15 +176,11 @@ def _change(now: NDArray[np.int16], past: Past, mount: CameraMount | None) -> ND
     return np.where(known, now - was, np.int16(0))
 
 
-def focal_by_half_width(mount: CameraMount | None) -> float:
-    """Focal length by half the width of the image, of a field of view in float32.
-
-    Raises:
-        DataError: as ``told``.
-    """
-    told(mount)
+def _focal_px(width: int, mount: CameraMount | None) -> float:
+    """Focal length in pixels, of a field of view in float32 as recordings have it."""
+    told(mount)  # refuses what is no mount
     assert mount is not None
-    return 1.0 / math.tan(0.5 * float(np.float32(mount.horizontal_fov_rad)))
+    return 0.5 * width / math.tan(0.5 * float(np.float32(mount.horizontal_fov_rad)))
 
 
 def told(mount: CameraMount | None) -> tuple[int, int, int]:

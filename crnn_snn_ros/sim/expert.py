@@ -1,7 +1,8 @@
 """The expert: it knows how what it sees will move, and tries out what to do.
 
 It sees the shapes that a ray from the robot reaches: all around, or where it teaches a network that
-looks ahead, only what a camera with a memory could know. It rolls out paths of every steering
+looks ahead, only what a camera with a memory could know, and then it takes what moves to go
+straight on. It rolls out paths of every steering
 angle, at a fixed speed however fast the robot is (a path that grew with the present speed could not
 be read from a picture), and takes a soft minimum of their costs around the best one, so that its
 steering changes smoothly with the view. Only then does it choose how fast to go.
