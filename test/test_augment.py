@@ -8,7 +8,7 @@ import torch
 from training_samples import bar_drive, blinded
 
 from crnn_snn_ros.core.errors import ConfigError
-from crnn_snn_ros.training.augment import Dirt, Look, augment
+from crnn_snn_ros.training.augment import Dirt, Look, augment, lighten
 from crnn_snn_ros.training.config import AugmentConfig
 
 PLAIN = Look(mirrored=False, contrast=1.0, brightness=0.0)
@@ -66,6 +66,28 @@ def test_light_by_a_table_is_the_arithmetic_on_every_pixel(channels):
         hidden_nowhere = look._replace(dirt=Dirt(0.0, 0.0, 0.0, 0.0, 0.0))
         by_table, by_arithmetic = (way(frames, labels, labels) for way in (look, hidden_nowhere))
         assert all(map(torch.equal, by_table, by_arithmetic))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 6, 7])
+def test_many_pieces_are_lit_at_once_as_one_is(channels):
+    rng = np.random.default_rng(channels)
+    pieces = torch.from_numpy(rng.integers(-128, 128, (40, 2, channels, 8, 12), np.int8))
+    dark, mirrored = lighten(pieces, np.random.default_rng(1), light=0.0)
+    assert set(mirrored.tolist()) == {True, False}
+    assert torch.equal(dark[~mirrored], pieces[~mirrored])
+    assert torch.equal(dark[mirrored], pieces[mirrored].flip(-1))
+    seen, mirrored = lighten(pieces, np.random.default_rng(2), light=1.0)
+    seen = torch.where(mirrored[:, None, None, None, None], seen.flip(-1), seen).float()
+    colours, moving = (1 if channels < 3 else 3), channels in (2, 4, 7)
+    assert torch.equal(seen[:, :, colours + moving :], pieces[:, :, colours + moving :].float())
+    inside = (seen > -128) & (seen < 127)
+    for piece, there, within in zip(seen, pieces.float(), inside, strict=True):
+        for channel in range(colours + moving):
+            x, y = there[:, channel][within[:, channel]], piece[:, channel][within[:, channel]]
+            gain, offset = np.polyfit(x.numpy(), y.numpy(), 1)
+            assert (y - gain * x - offset).abs().max() < 1.1, "one straight line for a channel"
+            assert 0.55 < gain < 1.55
+            assert abs(offset) < (25.6 if channel < colours else 0.6)
 
 
 def test_a_look_keeps_pixels_in_range_and_labels_that_are_missing():

@@ -152,6 +152,8 @@ def test_all_courses_are_due_well_before_the_end() -> None:
     assert due[0] == 5
     assert due == sorted(due)
     assert due[900] == due[-1] == 100
+    all_of_them = EyeConfig(courses=100, steps=1000, at_first=1.0)
+    assert all_of_them.due(0) == all_of_them.due(999) == 100
 
 
 @pytest.mark.parametrize(
@@ -159,6 +161,7 @@ def test_all_courses_are_due_well_before_the_end() -> None:
     [
         {"courses": 0},
         {"courses": 7201},
+        {"at_first": 1.1},
         {"ema": 1.0},
         {"light": 9.0},
         {"processes": 0},
@@ -334,3 +337,14 @@ def test_an_eye_of_other_convolutions_is_refused(taught: Path, tmp_path: Path) -
                Origin(start.origin.contract, 5.0, {}), tmp_path, print, print)  # fmt: skip
     with pytest.raises(ConfigError, match="leave one out"):
         DaggerConfig(eye="a", start="b")
+
+
+@needs_pictures
+def test_an_eye_that_was_taught_to_see_otherwise_is_refused(taught: Path, tmp_path: Path) -> None:
+    start = load(taught)
+    origin = Origin(replace(start.origin.contract, motion=5), 5.0, {})
+    driven = DaggerConfig(eye=str(taught), courses=1, rounds=0)
+    with pytest.raises(ConfigError, match=r"motion 2 for 5.*--motion"):
+        dagger(start.network.config, TrainConfig(memory_epochs=1, device="cpu"), driven,
+               origin, tmp_path, print, print)  # fmt: skip
+    assert not list(tmp_path.iterdir())

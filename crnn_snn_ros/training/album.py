@@ -25,8 +25,7 @@ from crnn_snn_ros.io.atomic import replacing
 from crnn_snn_ros.io.preprocess import InputContract, see_all
 from crnn_snn_ros.sim.glimpses import take_glimpses
 from crnn_snn_ros.sim.suites import Setup
-from crnn_snn_ros.training.augment import augment, look_at
-from crnn_snn_ros.training.config import AugmentConfig
+from crnn_snn_ros.training.augment import lighten
 from crnn_snn_ros.training.probe import nearness
 
 TARGETS = 2 * BEARINGS  # nearness now, and soon
@@ -175,8 +174,7 @@ class Album:
 
 def altered(page: Page, random: np.random.Generator, light: float) -> Page:
     """A page whose glimpses are mirrored by halves, each in a light of its own."""
-    config = AugmentConfig(light=light)
-    pixels, mirrored = look_at(page.pixels[:, None], [augment(random, config) for _ in page.pixels])
+    pixels, mirrored = lighten(page.pixels[:, None], random, light)
     near = page.nearness.view(-1, 2, BEARINGS)
     near = torch.where(mirrored[:, None, None], near.flip(-1), near)
     return Page(pixels[:, 0], near.flatten(1))

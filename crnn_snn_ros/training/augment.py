@@ -26,6 +26,9 @@ from crnn_snn_ros.training.config import AugmentConfig
 
 Pixels = NDArray[np.float32]
 
+CONTRAST, TINT = 0.25, 0.2  # most that a gain is off by, in light of 1
+BRIGHTNESS = 25.0  # grey levels, likewise
+
 
 class Dirt(NamedTuple):
     """What hides a part of every frame, in shares of the frame: an upright rectangle."""
@@ -143,9 +146,9 @@ def augment(rng: np.random.Generator, config: AugmentConfig) -> Look:
     """Draw a look: half of them mirrored (steering changes its sign), all in other light."""
     light, dirt = config.light, config.occlusion
     mirrored = config.mirror and bool(rng.integers(2))
-    contrast = float(rng.uniform(1.0 - 0.25 * light, 1.0 + 0.25 * light))
-    brightness = float(rng.uniform(-25.0 * light, 25.0 * light))
-    red, green, blue = (rng.uniform(1.0 - 0.2 * light, 1.0 + 0.2 * light) for _ in range(3))
+    contrast = float(rng.uniform(1.0 - CONTRAST * light, 1.0 + CONTRAST * light))
+    brightness = float(rng.uniform(-BRIGHTNESS * light, BRIGHTNESS * light))
+    red, green, blue = (rng.uniform(1.0 - TINT * light, 1.0 + TINT * light) for _ in range(3))
     return Look(
         mirrored,
         contrast,
@@ -178,6 +181,38 @@ def look_at(pixels: Tensor, looks: Sequence[Look]) -> tuple[Tensor, Tensor]:
     lit = torch.from_numpy(tables.ravel()).to(device)
     seen = lit[first[:, None] + pixels.view(torch.uint8).long()]
     return torch.where(mirrored[:, None, None, None, None], seen.flip(-1), seen), mirrored
+
+
+def lighten(pixels: Tensor, random: np.random.Generator, light: float) -> tuple[Tensor, Tensor]:
+    """Many pieces at once, on whatever device they are, half of them mirrored, all in other light.
+
+    Like ``augment`` with nothing but light and ``look_at``, drawn for all of them together.
+
+    Args:
+        pixels: (N, T, C, H, W), int8.
+        random: What decides.
+        light: How much, as of ``AugmentConfig``.
+
+    Returns:
+        The pieces as they are seen then, int8, and whether each is mirrored, (N,).
+    """
+    count, channels = pixels.shape[0], pixels.shape[2]
+    colours, moving = _seen(channels)
+    gain, brightness = np.ones((count, channels)), np.zeros((count, channels))
+    gain[:, : colours + moving] = _around(random, CONTRAST * light, (count, 1))
+    gain[:, :colours] *= _around(random, TINT * light, (count, colours))
+    brightness[:, :colours] = random.uniform(-BRIGHTNESS * light, BRIGHTNESS * light, (count, 1))
+    gains, offsets = (
+        torch.from_numpy(values.astype(np.float32)).to(pixels.device)[:, None, :, None, None]
+        for values in (gain, brightness)
+    )
+    seen = (pixels * gains + offsets + 0.5).floor().clamp(-128, 127).to(torch.int8)
+    mirrored = torch.from_numpy(random.integers(0, 2, count) > 0).to(pixels.device)
+    return torch.where(mirrored[:, None, None, None, None], seen.flip(-1), seen), mirrored
+
+
+def _around(random: np.random.Generator, spread: float, size: tuple[int, int]) -> Any:
+    return random.uniform(1.0 - spread, 1.0 + spread, size)
 
 
 def _dirt(rng: np.random.Generator, largest: float) -> Dirt:

@@ -261,6 +261,7 @@ class EyeConfig:
     courses: int = 400  # that are glimpsed at
     suites: tuple[SuiteName, ...] = MIXTURE  # of the courses, in turn
     glimpses: int = 64  # of each
+    at_first: float = 0.05  # share of the courses from which the first steps draw
     steps: int = 6000
     batch: int = 64  # glimpses in a step
     learning_rate: float = 2e-3  # at its highest
@@ -284,6 +285,8 @@ class EyeConfig:
             raise ConfigError(f"{self.courses} courses, there are seeds for {2 * MAX_COURSES}")
         if not 0.0 < self.learning_rate < math.inf or not 0.0 <= self.weight_decay < math.inf:
             raise ConfigError("learning rate must be positive, weight decay not negative")
+        if not 0.0 <= self.at_first <= 1.0:
+            raise ConfigError(f"at-first is {self.at_first}, allowed is 0 to 1")
         if not 0.0 <= self.ema < 1.0:
             raise ConfigError(f"ema is {self.ema}, allowed is 0 to less than 1")
         if not 0.0 <= self.light <= 3.0:
@@ -300,8 +303,8 @@ class EyeConfig:
         return Workers(self.processes)
 
     def due(self, step: int) -> int:
-        """Courses from which a step draws: a twentieth in the first, all from nine tenths on."""
-        first = max(1, self.courses // 20)
+        """Courses from which a step draws: few in the first, all from nine tenths on."""
+        first = max(1, int(self.courses * self.at_first))
         return min(self.courses, first + int((self.courses - first) * step / (0.9 * self.steps)))
 
 

@@ -14,7 +14,7 @@ training to the step.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -136,7 +136,20 @@ class _Run:
     on_epoch: Callable[[Epoch], object]
 
     def begin_with(self, taught: Checkpoint) -> Checkpoint:
-        """A network with the eye of another one, that knows nothing else."""
+        """A network with the eye of another one, that knows nothing else.
+
+        Raises:
+            ConfigError: the eye was taught to see otherwise than this network is to.
+        """
+        its, ours = (asdict(origin.contract) for origin in (taught.origin, self.origin))
+        others = [
+            f"{name} {its[name]} for {what}" for name, what in ours.items() if its[name] != what
+        ]
+        if others:
+            raise ConfigError(
+                f"the eye to begin with was taught to see otherwise ({', '.join(others)}): give "
+                "the same --motion, --mount and --steady"
+            )
         torch.manual_seed(self.training.seed)
         network = Crnn(self.network)
         network.take_eye(taught.network)

@@ -48,7 +48,7 @@ TOLD_EVERY = 200  # steps
 SEEN_AT_ONCE = 64  # glimpses, where nothing is learned
 CALIBRATING = 128  # glimpses by which the scales of integers are chosen
 TOUCHING_M, CLOSE_M = 0.2, 1.2  # errors of ranges are told of what is in between
-CHANGE_WEIGHT = 10.0  # of what changes, which is little, beside what is there
+CHANGE_WEIGHT = 5.0  # of what changes, which is little, beside what is there
 CHANGED = 0.02  # of nearness, or more, is looked at when changes are judged
 FREE = ("processes", "device", "save_seconds")  # may differ when a run goes on
 
