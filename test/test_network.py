@@ -9,6 +9,7 @@ from training_samples import quantized_network, random_network, small_config, vi
 
 from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.training.config import NetworkConfig, TrainConfig
+from crnn_snn_ros.training.convert.fold import fold_bn
 from crnn_snn_ros.training.layers import NeuronLayer, SumPoolLayer
 from crnn_snn_ros.training.network import Crnn
 
@@ -205,3 +206,28 @@ def test_default_configurations_are_valid_and_frozen():
     assert NetworkConfig().n_max("stem") == 7
     with pytest.raises(dataclasses.FrozenInstanceError):
         TrainConfig().seed = 1
+
+
+@pytest.mark.parametrize("quantized", [False, True])
+def test_a_frozen_network_says_the_same_and_heeds_its_weights_no_more(quantized):
+    network = (quantized_network if quantized else random_network)(small_config(), seed=3)
+    if not quantized:
+        network = fold_bn(network)
+        network.put_on_integers(["stem"])
+    pixels = video(network.config.input_shape, 5)
+    before = network(pixels).heads["steering"]
+    network.freeze()
+    assert torch.equal(network(pixels).heads["steering"], before)
+    with torch.no_grad():
+        network.nodes["stem"].branches[0].weight.neg_()
+    assert torch.equal(network(pixels).heads["steering"], before)
+
+
+def test_freezing_leaves_float_layers_as_they_are():
+    network = random_network(small_config())
+    network.freeze()
+    pixels = video(network.config.input_shape, 5)
+    before = network(pixels).heads["steering"]
+    with torch.no_grad():
+        network.nodes["stem"].branches[0].weight.neg_()
+    assert not torch.equal(network(pixels).heads["steering"], before)

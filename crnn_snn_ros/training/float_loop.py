@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
 
@@ -31,7 +32,8 @@ class FloatLoop(FrameLoop):
         origin = checkpoint.origin
         super().__init__(origin.contract, origin.frame_rate_hz, config or ControlConfig())
         network = checkpoint.network.eval()
-        self._network = network if network.quantized else fold_bn(network)
+        self._network = deepcopy(network) if network.quantized else fold_bn(network)
+        self._network.freeze()
 
     @property
     def quantized(self) -> bool:

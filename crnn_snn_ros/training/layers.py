@@ -130,6 +130,7 @@ class NeuronLayer(nn.Module):
 
     on_integers = False
     rounds = False
+    _frozen: LayerIntegers | None = None
 
     def __init__(
         self,
@@ -220,6 +221,8 @@ class NeuronLayer(nn.Module):
 
     def integers(self, scales: Scales) -> LayerIntegers:
         """Parameters on the integer grid; ``scales`` are those of the sources."""
+        if self._frozen is not None:
+            return self._frozen
         threshold = to_threshold(self.threshold_limit(scales))
         unit = self.output_scale() / threshold  # real value of one unit of charge
         weights = [
@@ -232,6 +235,10 @@ class NeuronLayer(nn.Module):
         if self.recurrent is not None:
             recurrent = round_half_up(self.recurrent * threshold)
         return LayerIntegers(weights, round_half_up(self.bias / unit), threshold, recurrent)
+
+    def freeze(self, scales: Scales) -> None:
+        """Compute the integers once and for all: for a layer that has done with learning."""
+        self._frozen = self.integers(scales)
 
     def typed_branches(self) -> list[Branch]:
         """The branches, in order."""

@@ -164,6 +164,14 @@ class Network(nn.Module):
                 layer.scale.fill_(best_scale(activations[name], layer.n_max))
 
     @torch.no_grad()
+    def freeze(self) -> None:
+        """Put weights on integers once and for all, not in every frame: it has done learning."""
+        scales = self.scales()
+        for _, layer in self.neurons():
+            if self.quantized or layer.on_integers:
+                layer.freeze(scales)
+
+    @torch.no_grad()
     def clip_recurrent(self, largest: float = 1.0) -> None:
         """Keep |u| where an IndRNN neither explodes nor needs it larger."""
         for _, layer in self.neurons():
