@@ -16,11 +16,17 @@ from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.data.bags import read_info
 from crnn_snn_ros.data.data_config import load_data_config
 from crnn_snn_ros.io.preprocess import InputContract
-from crnn_snn_ros.sim.suites import DAGGER_SEEDS, TEST_SEEDS, TRAIN_SEEDS, VALIDATION_SEEDS
+from crnn_snn_ros.sim.suites import (
+    DAGGER_SEEDS,
+    SUITES,
+    TEST_SEEDS,
+    TRAIN_SEEDS,
+    VALIDATION_SEEDS,
+)
 from crnn_snn_ros.training.checkpoint import Checkpoint, Origin, load
 from crnn_snn_ros.training.config import DaggerConfig, TrainConfig
 from crnn_snn_ros.training.convert import convert
-from crnn_snn_ros.training.dagger import dagger
+from crnn_snn_ros.training.dagger import dagger, round_seeds
 from crnn_snn_ros.training.log import Epoch
 from crnn_snn_ros.training.train import Trainer
 
@@ -143,6 +149,8 @@ def test_it_goes_on_from_a_network(finished: Path, tmp_path: Path, ways: bool) -
         {"noise": -0.1},
         {"suites": ("movers", "looks")},
         {"passed_over": -1},
+        {"round_kinds": ("corridor", "maze")},
+        {"round_kinds": ()},
         {"passed_over": 3500, "rounds": 1},
     ],
     ids=str,
@@ -150,3 +158,19 @@ def test_it_goes_on_from_a_network(finished: Path, tmp_path: Path, ways: bool) -
 def test_what_cannot_be_driven_is_refused(changes: dict[str, int]) -> None:
     with pytest.raises(ConfigError):
         DaggerConfig(**changes)
+
+
+def test_the_network_drives_the_kinds_of_course_that_were_asked_for() -> None:
+    corridors = DaggerConfig(round_courses=3, passed_over=3, round_kinds=("corridor",))
+    first, second = (round_seeds(corridors, number) for number in (1, 2))
+    assert first == [6003, 6005, 6006]
+    assert second == [6008, 6010, 6011]
+    assert {SUITES["static"].course(seed).kind for seed in first + second} == {"corridor"}
+    assert round_seeds(DaggerConfig(round_courses=2), 2) == [6002, 6003]
+
+
+def test_more_courses_of_a_kind_than_there_are_are_refused_at_once(tmp_path: Path) -> None:
+    driven = DaggerConfig(rounds=2, round_courses=401, round_kinds=("open",))
+    with pytest.raises(ConfigError, match=r"802 courses by round 2, .* 800 of --round-kinds open"):
+        dagger(NETWORK, TRAINING, driven, ORIGIN, tmp_path, lambda _: None, lambda _: None)
+    assert not list(tmp_path.iterdir())

@@ -149,3 +149,28 @@ def test_a_gallery_is_for_a_gpu_and_for_light_alone():
     drives, cpu, gpu = [numbered(9)], torch.device("cpu"), torch.device("cuda")
     assert Gallery.where_it_pays(drives, AugmentConfig(), cpu) is None
     assert Gallery.where_it_pays(drives, LOOKS, gpu) is None
+
+
+def test_what_is_hidden_is_so_for_a_whole_window_and_goes_on_when_restored():
+    drives = [dataclasses.replace(numbered(60, k), frames=np.ones((60, 3, 4, 5))) for k in range(3)]
+    streams = Streams(drives, 8, 3, np.random.default_rng(1), None, hidden=0.25)
+    windows = torch.stack([next(streams).pixels for _ in range(12)])  # (12, N, T, C, H, W)
+    assert windows.unique().tolist() == pytest.approx([0.0, 4 / 3])
+    assert torch.equal(windows, windows[:, :, :1].expand_as(windows))
+    assert (windows == 0.0).float().mean() == pytest.approx(0.25, abs=0.05)
+    assert not torch.equal(windows[0], windows[1])
+    told = json.loads(json.dumps(streams.state()))
+    other = Streams(drives, 8, 3, np.random.default_rng(1), None, hidden=0.25)
+    other.restore(told)
+    assert torch.equal(next(streams).pixels, next(other).pixels)
+
+
+def test_processes_hide_the_same_together_as_one_alone():
+    drives = three_drives()
+    whole = Streams(drives, 8, 3, np.random.default_rng(1), None, hidden=0.5)
+    parts = [
+        Streams(drives, 8, 3, np.random.default_rng(1), None, (k, 3), hidden=0.5) for k in range(3)
+    ]
+    for _ in range(5):
+        together = torch.cat([next(part).pixels for part in parts])
+        assert torch.equal(together, next(whole).pixels)

@@ -52,11 +52,16 @@ class Suite:
 
     def course(self, seed: int) -> Course:
         """The course of a seed."""
-        return generate(_MIX[seed % len(_MIX)], seed, self.difficulty)
+        return generate(kind_of(seed), seed, self.difficulty)
 
     def look(self, seed: int) -> Look:
         """The look of a seed."""
         return Look.from_seed(seed, self.held_out_looks)
+
+
+def kind_of(seed: int) -> str:
+    """The kind of the course of a seed, in every suite."""
+    return _MIX[seed % len(_MIX)]
 
 
 _MIX = ("corridor", "corridor", "room", "corridor", "open")

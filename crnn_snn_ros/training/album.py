@@ -29,6 +29,7 @@ from crnn_snn_ros.training.augment import lighten
 from crnn_snn_ros.training.probe import nearness
 
 TARGETS = 2 * BEARINGS  # nearness now, and soon
+ASKED = "free paths"  # in the names of pages that are kept: another answer is another page
 
 
 class Page(NamedTuple):
@@ -80,7 +81,7 @@ class Photographer:
             raise DataError(f"{path} is damaged ({error}): remove it") from error
 
     def _name(self, course: tuple[str, int]) -> str:
-        asked = (self.contract, self.rate_hz, self.glimpses)
+        asked = (ASKED, self.contract, self.rate_hz, self.glimpses)
         suite, seed = course
         return f"{suite}_{seed}_{blake2b(repr(asked).encode(), digest_size=8).hexdigest()}"
 
@@ -96,8 +97,8 @@ class Photographer:
                 )
             ]
         )
-        ranges = torch.from_numpy(np.concatenate([taken.ranges_m, taken.soon_m], axis=-1))
-        return pixels, nearness(ranges).numpy()
+        paths = torch.from_numpy(np.concatenate([taken.free_m, taken.soon_m], axis=-1))
+        return pixels, nearness(paths).numpy()
 
 
 class Album:

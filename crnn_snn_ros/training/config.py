@@ -13,6 +13,7 @@ MAX_SIZE = 65536  # of any one dimension
 MAX_LAYERS = 32  # residual blocks, recurrent layers
 MAX_COURSES = 3600  # of the simulator, for the expert and for the network each
 SuiteName = Literal["static", "movers", "rush", "crowd", "narrow"]  # ``looks`` are held out
+KindName = Literal["corridor", "room", "open"]  # of a course
 MIXTURE: tuple[SuiteName, ...] = ("movers", "rush", "movers", "narrow")
 
 
@@ -144,6 +145,7 @@ class TrainConfig:
     memory_epochs: int = 0  # passes after each phase in which the recurrent layers learn alone
     memory_window: int = 32  # frames of back-propagation through time in these
     memory_streams: int = 128  # drives that are walked at the same time in these
+    memory_dropout: float = 0.0  # share of what they are handed, hidden in each window while float
     learning_rate: float = 2e-3  # of the float phase at its highest
     qat_learning_rate: float = 5e-4  # of the quantized phase at its highest
     weight_decay: float = 1e-3  # of weights, not of biases, scales and recurrent weights
@@ -171,6 +173,10 @@ class TrainConfig:
             frames = getattr(self, name)
             if frames < 2:  # batch norm has nothing to normalise over in a single frame
                 raise ConfigError(f"{name} is {frames}, must be at least 2 frames")
+        if not 0.0 <= self.memory_dropout < 1.0:
+            raise ConfigError(
+                f"memory-dropout is {self.memory_dropout}, allowed is 0 to less than 1"
+            )
         for rate in (self.learning_rate, self.qat_learning_rate):
             if not 0.0 < rate < math.inf:
                 raise ConfigError(f"learning rate is {rate}, must be positive")
@@ -217,6 +223,7 @@ class DaggerConfig:
     rounds: int = 3  # in which the network drives
     round_courses: int = 180  # in each of them
     round_epochs: int = 2  # of training after each of them, over all drives so far
+    round_kinds: tuple[KindName, ...] = ("corridor", "room", "open")  # of course in them
     suites: tuple[SuiteName, ...] = MIXTURE  # of the courses, in turn
     noise: float = 0.4  # rad/s, of the teacher's yaw rate, so that it shows how to come back
     passed_over: int = 0  # courses that the network of ``start`` has driven before, left out
@@ -230,6 +237,10 @@ class DaggerConfig:
         if least < 1 or self.rounds < 0:
             raise ConfigError("courses and epochs must be at least 1, rounds at least 0")
         _check_suites(self.suites)
+        kinds = get_args(KindName)
+        if not self.round_kinds or not set(self.round_kinds) <= set(kinds):
+            told = ", ".join(self.round_kinds) or "none"
+            raise ConfigError(f"round-kinds are {told}, of {', '.join(kinds)}")
         driven = self.passed_over + self.rounds * self.round_courses
         if max(self.courses, driven) > MAX_COURSES or self.passed_over < 0:
             raise ConfigError(

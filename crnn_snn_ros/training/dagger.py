@@ -33,6 +33,7 @@ from crnn_snn_ros.sim.suites import (
     PolicyFactory,
     Setup,
     driving,
+    kind_of,
 )
 from crnn_snn_ros.training.checkpoint import Checkpoint, Origin, load
 from crnn_snn_ros.training.config import DaggerConfig, NetworkConfig, SuiteName, TrainConfig
@@ -48,6 +49,23 @@ VALIDATION_SHARE = 12  # one validation course to so many courses of training
 def suite_of(seed: int, suites: Sequence[SuiteName]) -> str:
     """The suite that a course of training is of: by turns."""
     return suites[seed % len(suites)]
+
+
+def round_seeds(config: DaggerConfig, number: int) -> list[int]:
+    """Of the courses that the network drives in a round, the first of which is round 1.
+
+    Raises:
+        ConfigError: there are not so many courses of such kinds.
+    """
+    after = DAGGER_SEEDS[config.passed_over :]
+    seeds = [seed for seed in after if kind_of(seed) in config.round_kinds]
+    driven = number * config.round_courses
+    if len(seeds) < driven:
+        raise ConfigError(
+            f"{driven} courses by round {number}, and there are {len(seeds)} of --round-kinds "
+            + " ".join(config.round_kinds)
+        )
+    return seeds[driven - config.round_courses : driven]
 
 
 @dataclass(frozen=True)
@@ -105,6 +123,8 @@ def dagger(
             "beside an eye only the recurrent layers learn before quantization: give "
             "--memory-epochs of at least 1"
         )
+    for number in range(1, config.rounds + 1):
+        round_seeds(config, number)  # refused at once, not after hours
     run = _Run(network, training, config, origin, out, told, on_epoch)
     driver: PolicyFactory | None = None  # the teacher
     best = None if config.eye is None else run.begin_with(load(Path(config.eye)))
@@ -158,17 +178,16 @@ class _Run:
     def drive(self, driver: PolicyFactory | None, number: int) -> None:
         """Record the courses of a round, and a few to validate on."""
         self.told(f"round {number}: {'the network' if number else 'the teacher'} drives")
-        count, noise = self.config.round_courses, 0.0
-        first = self.config.passed_over + (number - 1) * count
-        seeds: Sequence[int] = DAGGER_SEEDS[first:][:count]
-        if number == 0:
-            count, noise = self.config.courses, self.config.noise
-            seeds = [seed for seed in TRAIN_SEEDS if seed not in VALIDATION_SEEDS][:count]
+        if number > 0:
+            seeds, noise = round_seeds(self.config, number), 0.0
+        else:
+            taught = [seed for seed in TRAIN_SEEDS if seed not in VALIDATION_SEEDS]
+            seeds, noise = taught[: self.config.courses], self.config.noise
         drives = self._courses(seeds, "train", noise)
-        held_out = -(-count // VALIDATION_SHARE)
+        held_out = -(-len(seeds) // VALIDATION_SHARE)
         apart = -(-max(self.config.courses, self.config.round_courses) // VALIDATION_SHARE)
-        seeds = VALIDATION_SEEDS[-apart * (number + 1) :][:held_out]
-        drives += self._courses(seeds, "validation", 0.0)
+        judged = VALIDATION_SEEDS[-apart * (number + 1) :][:held_out]
+        drives += self._courses(judged, "validation", 0.0)
         self._record(driver, drives)
 
     def train(self, number: int, start: Checkpoint | None) -> None:

@@ -2,9 +2,9 @@
 
 album --draw--> page --eye--> features --linear readout--> nearness at every bearing, and its change
 
-The eye is what a network has before its memory. The readout must tell where the next thing is now
-and how that changes within half a second, so that the eye has to see what moves; it is thrown away
-at the end.
+The eye is what a network has before its memory. The readout must tell how far the robot could go
+now along each bearing, and how that changes within half a second, so that the eye has to see what
+moves; it is thrown away at the end.
 What comes after the eye stays as it was drawn, to be learned from drives.
 
 On integers (``on_integers``) the eye computes as it will when it is deployed, and learns by that;
@@ -47,7 +47,7 @@ HELD_OUT = 24  # courses to judge by
 TOLD_EVERY = 200  # steps
 SEEN_AT_ONCE = 64  # glimpses, where nothing is learned
 CALIBRATING = 128  # glimpses by which the scales of integers are chosen
-TOUCHING_M, CLOSE_M = 0.2, 1.2  # errors of ranges are told of what is in between
+TOUCHING_M, CLOSE_M = 0.2, 1.2  # errors are told of free paths in between
 CHANGE_WEIGHT = 5.0  # of what changes, which is little, beside what is there
 CHANGED = 0.02  # of nearness, or more, is looked at when changes are judged
 FREE = ("processes", "device", "save_seconds")  # may differ when a run goes on
@@ -175,7 +175,7 @@ def teach(
             as it is then, and its errors on glimpses of validation courses: squared ones of
             nearness ``now`` and of its ``change``, the share of changes that it knows of
             (``seen_moving``), and ``ratio`` and ``ratio90``, median and 90th percentile of the
-            absolute logarithm of ranges told by true ones, of what is near.
+            absolute logarithm of free paths told by true ones, of what is near.
         album_folder: Where glimpses are kept, and found by a later run; None: nowhere.
 
     Raises:

@@ -118,6 +118,8 @@ class Streams:
         piece: Windows of a drive after which its stream goes on to another; so long is nothing
             forgotten.
         device: Where chunks are learned from; where it pays, it looks at the frames itself.
+        hidden: Share of the values of a frame, the same ones in all frames of a window, that are
+            zero; the others are larger, so that their sum stays. Frames are then float32.
 
     Attributes:
         steps: Chunks in which as many frames go by as the drives have.
@@ -137,11 +139,12 @@ class Streams:
         share: tuple[int, int] = (0, 1),
         piece: int = 4,
         device: torch.device = torch.device("cpu"),  # noqa: B008
+        hidden: float = 0.0,
     ) -> None:
         self._drives = [drive for drive in drives if len(drive) >= SHORTEST_PIECE]
         if not self._drives:
             raise DataError("the train split is too short: no drive of it has two frames")
-        self._rng, self._looks = rng, looks
+        self._rng, self._looks, self._hidden = rng, looks, hidden
         self._gallery = Gallery.where_it_pays(self._drives, looks, device)
         self._window = min(window, max(len(drive) for drive in self._drives))
         total = sum(len(drive) for drive in self._drives)
@@ -166,6 +169,8 @@ class Streams:
         self._streams = [self._begin() if old.finished else old for old in self._streams]
         fresh = torch.tensor([not self._streams[number].under_way for number in self.seen])
         pixels, steering, collision, ranges, aversions = self._look()
+        if self._hidden > 0.0:
+            pixels = self._hide(pixels)
         for stream in self._streams:
             stream.advance(self._window)
         return Chunk(pixels, steering, collision, ranges, aversions, fresh)
@@ -187,6 +192,11 @@ class Streams:
             stream = _Stream(_Piece(*piece), look and Look.of(look))
             stream.at, stream.under_way = at, under_way
             self._streams.append(stream)
+
+    def _hide(self, pixels: Tensor) -> Tensor:
+        kept = self._rng.random((self.count, 1, *pixels.shape[2:])) >= self._hidden
+        mine = torch.from_numpy(kept[self.seen.start : self.seen.stop]).to(pixels.device)
+        return pixels.float() * mine / (1.0 - self._hidden)
 
     def _look(self) -> tuple[Tensor, ...]:
         """The windows of this share, stacked."""

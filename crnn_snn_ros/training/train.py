@@ -99,6 +99,7 @@ class _Task(NamedTuple):
     validation: Sequence[Drive]
     config: TrainConfig
     looks: AugmentConfig | None
+    hidden: float = 0.0  # of each frame
 
 
 class Trainer:
@@ -198,7 +199,8 @@ class Trainer:
                     (self._drives, config.augment.mirror), (self._validation, False),
                 )
             )  # fmt: skip
-            task = _Task(phase, learned, judged, config, None)
+            hidden = 0.0 if network.quantized else config.memory_dropout  # counts stay whole
+            task = _Task(phase, learned, judged, config, None, hidden)
             tail = self._fit(memory.Tail(network), task)
         network.load_state_dict(tail.state_dict(), strict=False)
         return network
@@ -239,7 +241,7 @@ class Trainer:
         rng = np.random.default_rng((config.seed, PHASES.index(task.phase)))
         streams = Streams(
             task.drives, config.window, config.streams, rng, task.looks,
-            (ranks.number, ranks.count), config.piece, self._device,
+            (ranks.number, ranks.count), config.piece, self._device, task.hidden,
         )  # fmt: skip
         loop = Loop(network, streams, config, epochs, self._loss, ranks)
         if self._stands_at(task.phase):
