@@ -1,4 +1,4 @@
-"""Glimpses of courses: the same for ever, from places where a robot can be, with true ranges."""
+"""Glimpses of courses: the same for ever, from places where a robot can be, with true answers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from sim_support import needs_pictures
 
 from crnn_snn_ros.data.scans import REACH_M
 from crnn_snn_ros.sim.glimpses import NEAR_M, SOON_S, take_glimpses
-from crnn_snn_ros.sim.robot import RobotConfig
 from crnn_snn_ros.sim.suites import Setup
 
 SETUP = Setup(camera=(24, 16), rate_hz=5.0)
@@ -30,19 +29,18 @@ def test_they_are_taken_where_a_robot_can_be_and_often_near_something(
     suite: str, seed: int
 ) -> None:
     taken = take_glimpses(suite, seed, 20, SETUP, past=1)
-    for ranges in (taken.ranges_m, taken.soon_m):
-        assert (ranges >= 0.0).all()
-        assert (ranges <= REACH_M).all()
-    assert taken.ranges_m.min() >= RobotConfig().radius_m - 1e-6  # from the footprint's middle
-    nearest = taken.ranges_m[::3].min(axis=-1)
+    for paths in (taken.free_m, taken.soon_m):
+        assert (paths >= 0.0).all()
+        assert (paths <= REACH_M).all()
+    nearest = taken.free_m[::3].min(axis=-1)
     assert (nearest < NEAR_M + 0.3).mean() >= 0.8  # as was asked for; what moves has moved since
 
 
 def test_soon_differs_where_something_moves_only() -> None:
     still = take_glimpses("static", 1004, 6, SETUP, past=1)
-    assert np.array_equal(still.ranges_m, still.soon_m)
+    assert np.array_equal(still.free_m, still.soon_m)
     moving = take_glimpses("rush", 1004, 30, SETUP, past=1)
-    changed = np.abs(moving.soon_m - moving.ranges_m)
+    changed = np.abs(moving.soon_m - moving.free_m)
     assert np.median(changed) < 0.7 * SOON_S + 0.01  # nothing moves faster
     seen = changed.max(axis=1) > 0.1
     assert seen[2::3].mean() >= 0.7  # every third looks at something that moves

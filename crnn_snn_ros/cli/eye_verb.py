@@ -27,10 +27,10 @@ def eye_verb(
     teaching: Annotated[EyeConfig, tyro.conf.arg(name="")] = EyeConfig(),  # noqa: B008
     json: bool = False,
 ) -> int:
-    """Teach a network to see, before it learns to drive: glimpses of random courses, and ranges.
+    """Teach a network to see, before it learns to drive: by glimpses of random courses.
 
     Glimpses are a few frames from anywhere, each in a look of its own. What the convolutions hand
-    on is to tell how far it is to the next thing at every bearing, as a laser scanner would.
+    on is to tell how far the robot could go at every bearing until it touches something.
     A run that was cut off goes on where it was when the same command is given again.
     With --on-integers the eye learns on the integers of the conversion, so that nothing is left to
     be quantized; best from one that was taught without (--from).

@@ -1,4 +1,4 @@
-"""Glimpses: a few frames from anywhere on a course, and what a laser scanner would say there.
+"""Glimpses: a few frames from anywhere on a course, and how far the robot could go from there.
 
 An eye learns from them where things are, before it learns to drive. A drive shows one course for a
 minute, from places that hardly differ from frame to frame; of the time that it takes to record one,
@@ -22,9 +22,10 @@ from crnn_snn_ros.sim.scene import Scene
 from crnn_snn_ros.sim.suites import SUITES, Setup
 
 STREAM = 8  # of the seed: where glimpses are taken
-SOON_S = 0.5  # the second scan is of what will be by then, seen from where the robot is now
+SOON_S = 0.5  # the second answer is of what will be by then, from where the robot is now
 NEAR_M = 1.0  # every third glimpse has something within this
 MOVER_M = 2.5  # and another third something that moves, within this, where anything does
+_RAYS = 181  # over the view, half a degree apart: the thinnest post fills two at 4 m
 _TRIES = 40
 _LOOKS = 1000  # of one course
 _ASKED = ("near", "anywhere", "mover")
@@ -36,7 +37,7 @@ class Glimpses(NamedTuple):
     """Some glimpses of one course."""
 
     frames: NDArray[np.uint8]  # (N, 1 or 2, H, W, 3) RGB; of two the first is the other's past
-    ranges_m: NDArray[np.float32]  # (N, BEARINGS) of the last frame, as ``data.scans``
+    free_m: NDArray[np.float32]  # (N, BEARINGS) at the last frame, as ``free_paths``
     soon_m: NDArray[np.float32]  # the same SOON_S later, had the robot not moved
     mounts: tuple[CameraMount, ...]  # N of them
     turned_rad: NDArray[np.float64]  # (N,), to the left, from the first frame to the last
@@ -59,7 +60,7 @@ def take_glimpses(suite: str, seed: int, count: int, setup: Setup, past: int = 0
     random = np.random.default_rng(np.random.SeedSequence([seed, STREAM]))
     seen = (0, past) if past else (0,)  # frames after the first
     frames = np.empty((count, len(seen), setup.camera[1], setup.camera[0], 3), np.uint8)
-    ranges, soon = (np.empty((count, BEARINGS), np.float32) for _ in range(2))
+    free, soon = (np.empty((count, BEARINGS), np.float32) for _ in range(2))
     turned = np.empty(count)
     mounts = []
     scene = Scene(course, SUITES[suite].look(seed), *setup.camera)
@@ -76,16 +77,40 @@ def take_glimpses(suite: str, seed: int, count: int, setup: Setup, past: int = 0
                 frames[number, k] = lens(picture, k)
             turned[number] = way[-1][2] - way[0][2]
             now_s = time_s + past / setup.rate_hz
-            ranges[number] = _scan(way[-1], course.at(now_s))
-            soon[number] = _scan(way[-1], course.at(now_s + SOON_S))
+            for answer, when_s in ((free, now_s), (soon, now_s + SOON_S)):
+                answer[number] = free_paths(way[-1], course.at(when_s), setup.robot.radius_m)
     finally:
         scene.close()
-    return Glimpses(frames, ranges, soon, tuple(mounts), turned)
+    return Glimpses(frames, free, soon, tuple(mounts), turned)
 
 
-def _scan(pose: Pose, shapes: Shapes) -> NDArray[np.float64]:
+def free_paths(pose: Pose, shapes: Shapes, radius_m: float) -> NDArray[np.float64]:
+    """How far a round robot could go along each bearing until it touches something in view.
+
+    A thin post in the way fills one ray of a scan, and bars as many bearings as are of use to know
+    of. Ranges alone are nearly all of walls.
+
+    Args:
+        pose: of the robot.
+        shapes: what is there.
+        radius_m: of the robot.
+
+    Returns:
+        (BEARINGS,) as of ``data.scans``, m: from 0, where it touches already, to REACH_M.
+    """
+    rays = np.linspace(-VIEW_RAD / 2, VIEW_RAD / 2, _RAYS)
+    ranges = cast(np.array(pose[:2]), pose[2] + rays, shapes, REACH_M)[0]
+    off = rays - np.linspace(-VIEW_RAD / 2, VIEW_RAD / 2, BEARINGS)[:, None]
+    aside = ranges * np.sin(off)
+    bars = (np.abs(aside) < radius_m) & (ranges < REACH_M)
+    overlap = np.sqrt(np.maximum(radius_m**2 - aside**2, 0.0))  # of the disc, ahead of its middle
+    until = np.where(bars, ranges * np.cos(off) - overlap, REACH_M)
+    return np.asarray(np.maximum(until.min(axis=1), 0.0))
+
+
+def _nearest(pose: Pose, shapes: Shapes) -> float:
     bearings = np.linspace(-VIEW_RAD / 2, VIEW_RAD / 2, BEARINGS)
-    return cast(np.array(pose[:2]), pose[2] + bearings, shapes, REACH_M)[0]
+    return float(cast(np.array(pose[:2]), pose[2] + bearings, shapes, REACH_M)[0].min())
 
 
 def _way(
@@ -116,7 +141,7 @@ def _way(
         if len(way) <= frames:
             continue
         found = way
-        if asked != "near" or _scan(way[-1], course.at(time_s)).min() < NEAR_M:
+        if asked != "near" or _nearest(way[-1], course.at(time_s)) < NEAR_M:
             break
     return found or [course.start] * (frames + 1)
 
