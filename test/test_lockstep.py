@@ -9,7 +9,7 @@ import pytest
 from ros_peer import DOMAIN, ROOT, frames, small_model
 from rosbags.rosbag2 import Reader
 
-from crnn_snn_ros.core.errors import ConfigError
+from crnn_snn_ros.core.errors import ConfigError, CrnnSnnError
 from crnn_snn_ros.core.types import STOP, Command
 from crnn_snn_ros.data.bags import message_store
 from crnn_snn_ros.evaluation.predictions import write_predictions
@@ -70,5 +70,17 @@ def test_a_node_that_ends_is_not_waited_for(model, tmp_path):
         try:
             with pytest.raises(ConfigError, match="missing"):
                 player.find_node(partial(check, process, tmp_path / "log"))
+        finally:
+            player.close()
+
+
+def test_a_node_that_does_not_hear_us_is_not_asked(model, tmp_path):
+    """It was found, and its reports come; that its own time runs says that /clock goes unheard."""
+    log = tmp_path / "log"
+    with node_process(log, {"model": str(model), "use_sim_time": "false"}) as process:
+        player = Player()
+        try:
+            with pytest.raises(CrnnSnnError, match="follows /clock"):
+                player.find_node(partial(check, process, log))
         finally:
             player.close()

@@ -47,6 +47,9 @@ SETTINGS = {
     "qos_overrides./image.subscription.reliability": "reliable",
 }
 DEPTH = 10
+BEFORE_NS = 1  # a time at which nobody films
+AGAIN_S = 5.0  # without an answer, until a frame is sent again
+HEARD_S = 15.0  # for a node that was found to hear us; it reports every second
 SILENCE_S = 0.4  # several times stop_pub_timeout
 END_S = 5.0  # for a process to end by itself
 
@@ -68,46 +71,68 @@ class Player(Participant):
     def __init__(self) -> None:
         super().__init__("player")
         node = self.node
-        self._clock = node.create_publisher(Clock, "/clock", DEPTH)
         self._images = node.create_publisher(Image, "image", DEPTH)
+        self._clock = node.create_publisher(Clock, "/clock", DEPTH)  # the last; see find_node
         self._predictions: dict[int, Vector3Stamped] = {}
         self._commands: dict[int, Command] = {}
         self.last_command: Command | None = None
         self.report: dict[str, str] = {}  # newest diagnostics
+        self._reported_ns: int | None = None  # their time
         node.create_subscription(Vector3Stamped, "prediction", self._on_prediction, DEPTH)
         node.create_subscription(TwistStamped, "cmd_vel", self._on_command, DEPTH)
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_report, DEPTH)
 
     def find_node(self, check: Callable[[], object], timeout_s: float = 60.0) -> None:
-        """Wait until the node listens and can be heard, and its first zero commands are over.
+        """Wait until node and player hear each other, and its first zero commands are over.
+
+        That we have found its ends does not say that it has found ours, and an answer sent before
+        is lost. So we tell a time and wait until it reports at that time. It learns of our
+        publishers in the order of their making, and likewise of our subscriptions: once the last
+        of both, /clock and /diagnostics, work, all others do.
 
         Args:
             check: raises where the node has ended.
-            timeout_s: to wait at most.
+            timeout_s: to wait for it at most.
 
         Raises:
-            CrnnSnnError: it did not come.
+            CrnnSnnError: it did not come, or does not hear us.
         """
         self.meet(("prediction", "cmd_vel"), [self._images], check, timeout_s)
+
+        def heard() -> bool:
+            check()
+            self._clock.publish(Clock(clock=messages.stamp(BEFORE_NS)))  # by best effort
+            return self._reported_ns == BEFORE_NS
+
+        self.listen_until(heard, HEARD_S, "no node was found that follows /clock")
         self.listen_for(SILENCE_S)  # a zero of the watchdog must not pass for an answer
 
     def ask(self, frame: Frame, timeout_s: float = 30.0) -> Reply:
         """Send one frame and wait for its prediction and its command.
 
+        While none comes it is sent again: a node that has it drops the repetition.
+
         Raises:
             CrnnSnnError: no answer came.
         """
-        message = messages.image(frame)
-        self._clock.publish(Clock(clock=message.header.stamp))
-        sent_s = time.perf_counter()
-        self._images.publish(message)
-        key = frame.stamp_ns
-        answered = (self._predictions, self._commands)
-        self.listen_until(
-            lambda: all(key in answers for answers in answered),
-            timeout_s,
-            f"the node did not answer the frame of {key} ns",
-        )
+        message, key = messages.image(frame), frame.stamp_ns
+        answers = {"prediction": self._predictions, "cmd_vel": self._commands}
+        sent_s, sent = time.perf_counter(), 0
+
+        def answered() -> bool:
+            nonlocal sent
+            if time.perf_counter() >= sent_s + sent * AGAIN_S:
+                sent += 1
+                self._clock.publish(Clock(clock=message.header.stamp))
+                self._images.publish(message)
+            return all(key in answers[topic] for topic in answers)
+
+        try:
+            unanswered = f"the node did not answer the frame of {key} ns"
+            self.listen_until(answered, timeout_s, unanswered)
+        except CrnnSnnError as error:
+            silent = ", ".join(topic for topic in answers if key not in answers[topic])
+            raise CrnnSnnError(f"{error} on {silent}; it last reported {self.report}") from error
         round_trip_s = time.perf_counter() - sent_s
         vector = self._predictions.pop(key).vector
         command = self._commands.pop(key)
@@ -122,6 +147,7 @@ class Player(Participant):
 
     def _on_report(self, message: DiagnosticArray) -> None:
         self.report = {v.key: v.value for status in message.status for v in status.values}
+        self._reported_ns = messages.stamp_ns(message.header)
 
 
 @contextmanager
