@@ -15,6 +15,7 @@ from crnn_snn_ros.data.bags import message_store
 from crnn_snn_ros.evaluation.predictions import write_predictions
 from crnn_snn_ros.evaluation.replay import replay
 from crnn_snn_ros.pipeline import load_pipeline
+from crnn_snn_ros.ros import lockstep
 from crnn_snn_ros.ros.lockstep import Player, check, node_process
 
 
@@ -83,4 +84,31 @@ def test_a_node_that_does_not_hear_us_is_not_asked(model, tmp_path):
             with pytest.raises(CrnnSnnError, match="follows /clock"):
                 player.find_node(partial(check, process, log))
         finally:
+            player.close()
+
+
+def test_a_frame_is_sent_again_until_it_is_answered_and_is_answered_once(
+    model, tmp_path, monkeypatch
+):
+    """The node is frozen meanwhile; an error says what was silent and what the node said last."""
+    monkeypatch.setattr(lockstep, "AGAIN_S", 0.2)
+    log = tmp_path / "log"
+    first, second, third = frames(3)
+    with node_process(log, {"model": str(model)}) as process:
+        player = Player()
+        try:
+            player.find_node(partial(check, process, log))
+            player.ask(first)
+            process.send_signal(signal.SIGSTOP)
+            with pytest.raises(
+                CrnnSnnError, match="on prediction, cmd_vel; its last report: state"
+            ):
+                player.ask(second, timeout_s=1.5)
+            process.send_signal(signal.SIGCONT)
+            player.ask(second)
+            player.ask(third)
+            player.listen_until(lambda: player.report["answered"] >= "3", 10.0, "no news")
+            assert player.report["answered"] == "3"
+        finally:
+            process.send_signal(signal.SIGCONT)
             player.close()

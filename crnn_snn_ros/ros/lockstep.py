@@ -132,7 +132,8 @@ class Player(Participant):
             self.listen_until(answered, timeout_s, unanswered)
         except CrnnSnnError as error:
             silent = ", ".join(topic for topic in answers if key not in answers[topic])
-            raise CrnnSnnError(f"{error} on {silent}; it last reported {self.report}") from error
+            said = ", ".join(f"{name} {value}" for name, value in self.report.items() if value)
+            raise CrnnSnnError(f"{error} on {silent}; its last report: {said}") from error
         round_trip_s = time.perf_counter() - sent_s
         vector = self._predictions.pop(key).vector
         command = self._commands.pop(key)
