@@ -41,6 +41,8 @@ def test_two_processes_take_the_same_steps(tmp_path):
     for name, values in one["tensors"].items():
         # Sums in another order: a rounding of float32 and, after three steps of Adam, some more.
         assert values == pytest.approx(two["tensors"][name], rel=1e-3, abs=2e-4), name
+    # A thread of the process group that is left aborts an exiting process now and then.
+    assert not [name for name in two["threads"] if "gloo" in name]
 
 
 @pytest.mark.timeout(300)  # torch starts three times

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -78,6 +79,9 @@ def joined() -> Iterator[Ranks]:
     if not is_parallel():
         yield ALONE
         return
+    # Imported later (torch's optimizers do), its functions would keep the process group as their
+    # default: the group's threads would outlive it, and now and then abort an exiting process.
+    import_module("torch.distributed.nn.functional")
     try:
         backends = BACKENDS if torch.cuda.is_available() else "gloo"
         distributed.init_process_group(backends)
