@@ -104,7 +104,7 @@ class FrameLoop(ABC):
         Raises:
             DataError: the image does not fit the network's input contract.
         """
-        since_s = self._elapsed_s(frame, state)
+        since_s = self.elapsed_s(frame.stamp_ns, state)
         if since_s is None:
             state = self.initial_state()
         turning = STILL
@@ -119,11 +119,11 @@ class FrameLoop(ABC):
         answer = Answer(prediction, command, since_s is None, result, pixels)
         return answer, PipelineState(carry, control_state, frame.stamp_ns, past, turning)
 
-    def _elapsed_s(self, frame: Frame, state: PipelineState) -> float | None:
-        """Seconds since the frame before, or None where the stream starts anew."""
+    def elapsed_s(self, stamp_ns: int, state: PipelineState) -> float | None:
+        """Seconds from the frame before to one of that time; None where the stream starts anew."""
         if state.stamp_ns is None:
             return None
-        return elapsed_s(state.stamp_ns, frame.stamp_ns, self.reset_gap_s)
+        return elapsed_s(state.stamp_ns, stamp_ns, self.reset_gap_s)
 
 
 class Pipeline(FrameLoop):

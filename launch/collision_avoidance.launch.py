@@ -1,6 +1,8 @@
 """Start the node on a camera.
 
 ros2 launch crnn_snn_ros collision_avoidance.launch.py image:=/camera/image_raw model:=my.snn
+
+A model that must be told how its camera is mounted needs camera_height:=0.22 and the others too.
 """
 
 from __future__ import annotations
@@ -22,6 +24,11 @@ ARGUMENTS = {
     "model": ("", f"model file or name of a shipped one; {AS_TOLD}"),
     "mode": ("", f"drive, assist or observe; {AS_TOLD}"),
     "image_transport": ("", f"raw or compressed; {AS_TOLD}"),
+    "camera_height": ("", f"of the camera above the ground, m; {AS_TOLD}"),
+    "camera_pitch": ("", f"how far down the camera looks, rad; {AS_TOLD}"),
+    "camera_fov": ("", f"horizontal field of view of the camera, rad; {AS_TOLD}"),
+    "turn_from": ("", f"commands or odom: what tells a steadied model its turns; {AS_TOLD}"),
+    "odom": ("odom", "topic of the odometry, where turn_from is odom"),
     "allow_untrained": ("", f"true: take a model with an untrained output; {AS_TOLD}"),
     "params_file": (
         str(resource_path("config", "collision_avoidance.yaml")),
@@ -34,6 +41,10 @@ PARAMETERS = {  # those of the arguments that are parameters of the node
     "model": str,
     "mode": str,
     "image_transport": str,
+    "camera_height": float,
+    "camera_pitch": float,
+    "camera_fov": float,
+    "turn_from": str,
     "allow_untrained": bool,
     "use_sim_time": bool,
 }
@@ -63,7 +74,7 @@ def start(context: LaunchContext) -> list[Node]:
         name="collision_avoidance",
         namespace=given["namespace"],
         parameters=[given["params_file"], settings],
-        remappings=[("image", given["image"])],
+        remappings=[(name, given[name]) for name in ("image", "odom")],
         additional_env=profile_environment(),
         output="screen",
     )

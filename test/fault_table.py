@@ -19,6 +19,7 @@ from faulty_node import STALL_S, spoiled
 from geometry_msgs.msg import Twist
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
+from nav_msgs.msg import Odometry
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from ros_peer import HEIGHT, SECOND, WIDTH, NodeProcess, Peer, frames
@@ -46,9 +47,11 @@ class Rig:
     def __init__(self, node: NodeProcess, peer: Peer, settings: dict[str, Any]) -> None:
         self.node, self.peer = node, peer
         self.assist = settings.get("mode") == "assist"
+        self.by_odometry = settings.get("turn_from") == "odom"
         self.now_ns = 100 * SECOND if settings.get("use_sim_time") else 0  # 0: it is now
         self.compressed = settings.get("image_transport") == "compressed"
         self.asked = peer.node.create_publisher(Twist, "cmd_vel_in", 1)
+        self.turned = peer.node.create_publisher(Odometry, "odom", 1)
         self._pictures = itertools.cycle([frame.image for frame in frames(40)])
 
     def frame(self, age_s: float = 0.0) -> Frame:
@@ -68,6 +71,15 @@ class Rig:
             message = Twist()
             message.linear.x, message.angular.z = 0.3, 0.1
             self.asked.publish(message)
+
+    def say_how_it_turns(self) -> None:
+        if not self.by_odometry:
+            return
+        message = Odometry()
+        message.header.stamp = messages.stamp(self.frame().stamp_ns)
+        message.twist.twist.angular.z = 0.1
+        self.turned.publish(message)
+        time.sleep(0.02)  # odom and images travel apart
 
     def show(self, frame: Frame) -> None:
         if self.compressed:
@@ -91,6 +103,7 @@ class Rig:
         for _ in range(count):
             self.tick()
             self.ask()
+            self.say_how_it_turns()
             self.answered(self.frame())
             time.sleep(PERIOD_S)
 
@@ -148,6 +161,7 @@ NODES: dict[str, dict[str, object]] = {
     "sim_time": {"use_sim_time": True},
     "compressed": {"image_transport": "compressed"},
     "assist": {"mode": "assist", "input_timeout": 0.3},
+    "turning": {"mode": "assist", "turn_from": "odom", "camera_height": 0.2},
 }
 
 
@@ -274,6 +288,18 @@ def silent_asker(rig: Rig) -> None:
     for _ in range(12):
         rig.show(rig.frame())
         time.sleep(PERIOD_S)
+
+
+def odometry_stops(rig: Rig) -> None:
+    for _ in range(8):
+        rig.show(rig.frame())
+        time.sleep(PERIOD_S)
+
+
+def odometry_of_no_time(rig: Rig) -> None:
+    message = Odometry()
+    message.header.stamp.sec = -1
+    rig.turned.publish(message)
 
 
 def asks_for_nonsense(rig: Rig) -> None:
@@ -415,6 +441,8 @@ TABLE = [
     Row("`cmd_vel_in` silent in assist", "assist", silent_asker, IN_TIME, "count_no_input"),
     Row("`cmd_vel_in` asks for zero", "assist", asks_for_zero, AT_ONCE),
     Row("`cmd_vel_in` is NaN", "assist", asks_for_nonsense, AT_ONCE, "count_not_finite"),
+    Row("`odom` stops, `turn_from` odom", "turning", odometry_stops, IN_TIME, "count_no_odometry"),
+    Row("`odom` bears no time", "turning", odometry_of_no_time, AT_ONCE, "count_no_odometry"),
     Row("subscriber of `cmd_vel` slow", "plain", slow_subscriber, GOES_ON),
     Row("parameter wrong or deleted while driving", "plain", wrong_parameter, GOES_ON),
     Row("model file replaced while driving", "compressed", other_model, GOES_ON),

@@ -27,7 +27,8 @@ def rigs(tmp_path_factory):
                 stack.close()
                 open_rig.clear()
                 folder = tmp_path_factory.mktemp(name)
-                model = small_model(folder / "small.snn")
+                told = "turn_from" in NODES[name]
+                model = small_model(folder / "small.snn", told=told)
                 settings = {"model": model, **SETTINGS, **NODES[name]}
                 script = "faulty_node.py" if name == "faulty" else None
                 node, peer = stack.enter_context(running(folder / "log", script=script, **settings))

@@ -61,7 +61,7 @@ SHIPPED = (
         {"collision_avoidance": "node"},
         1,
         {"image", "model", "mode", "image_transport", "allow_untrained", "params_file", "namespace",
-         "use_sim_time"},
+         "use_sim_time", "camera_height", "camera_pitch", "camera_fov", "turn_from", "odom"},
     ),
     Shipped(
         "simulation.launch.py",

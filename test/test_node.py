@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
+from functools import partial
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -10,6 +13,7 @@ import pytest
 from geometry_msgs.msg import TwistStamped
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
+from nav_msgs.msg import Odometry
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from rclpy.duration import Duration
@@ -21,6 +25,7 @@ from std_msgs.msg import Header
 from crnn_snn_ros.core.assist import assist
 from crnn_snn_ros.core.command import ControlConfig
 from crnn_snn_ros.core.mount import CameraMount
+from crnn_snn_ros.core.odometry import turned_rad
 from crnn_snn_ros.core.types import Command
 from crnn_snn_ros.pipeline import load_pipeline
 from crnn_snn_ros.ros import messages
@@ -134,7 +139,7 @@ def test_a_model_that_must_be_told_the_mount_of_its_camera_and_how_it_turns(tmp_
     model = small_model(tmp_path / "told.snn", told=True)
     for settings, line in (
         ({}, "'camera_height' (m), 'camera_pitch' and 'camera_fov'"),
-        ({"camera_height": 0.2, "mode": "observe"}, "'mode' to drive, it is observe"),
+        ({"camera_height": 0.2, "mode": "observe"}, "'turn_from' to odom, or 'mode' to drive"),
     ):
         node = NodeProcess(tmp_path / "refused", arguments(**TRUSTED, **settings, model=model))
         try:
@@ -161,6 +166,62 @@ def test_a_model_that_must_be_told_the_mount_of_its_camera_and_how_it_turns(tmp_
         peer.show(frames(21)[20])
         assert peer.next_command(since)[1:] == (0.0, 0.0)
         peer.wait(lambda: peer.diagnostics().get("reason") == "bad_frame", "the reason")
+
+
+def test_in_other_modes_odometry_tells_how_it_turns(tmp_path):
+    mount, stream = CameraMount(0.2, 0.1, 1.2), frames(20)
+    told = [odometry(stream[0].stamp_ns + n * SECOND // 50, math.sin(n / 9)) for n in range(96)]
+    headings = tuple(map(messages.heading, told))
+    turns = [0.0, *(turned_rad(headings, a.stamp_ns, b.stamp_ns) for a, b in pairwise(stream))]
+    answers = offline(model := small_model(tmp_path / "told.snn", told=True), [
+        frame._replace(mount=mount, turned_rad=turn)
+        for frame, turn in zip(stream, turns, strict=True)
+    ])  # fmt: skip
+    still = offline(model, [frame._replace(mount=mount, turned_rad=0.0) for frame in stream])
+    assert answers[10:] != still[10:], "turns must matter"
+    every = {f"qos_overrides./odom.subscription.{name}": value
+             for name, value in (("reliability", "reliable"), ("depth", 200))}  # fmt: skip
+    with running(
+        tmp_path / "log", peer_stamped=True, model=model, **SETTINGS, **every, mode="observe",
+        turn_from="odom", camera_height=0.2, camera_pitch=0.1, camera_fov=1.2,
+    ) as (_, peer):  # fmt: skip
+        turned = peer.node.create_publisher(Odometry, "odom", 200)
+        peer.wait(lambda: turned.get_subscription_count() == 1, "its subscription")
+        show(peer, stream[0])
+        peer.wait(lambda: peer.diagnostics().get("reason") == "no_odometry", "the reason")
+        for message in told:
+            turned.publish(message)
+        until_it_is_heard(peer, headings[-1].stamp_ns)
+        peer.reset()
+        for frame, answer in zip(stream, answers, strict=True):
+            show(peer, frame)
+            stamp = messages.stamp(frame.stamp_ns)
+            said = peer.wait(partial(peer.with_stamp, "prediction", stamp), f"{stamp}").vector
+            assert said.x == answer.prediction.steering_rad
+            assert said.y == answer.prediction.collision_probability
+
+
+def odometry(stamp_ns: int, yaw_rad: float) -> Odometry:
+    message = Odometry()
+    message.header.stamp = messages.stamp(stamp_ns)
+    turn = message.pose.pose.orientation
+    turn.z, turn.w = math.sin(yaw_rad / 2), math.cos(yaw_rad / 2)
+    return message
+
+
+def show(peer, frame):
+    peer.clock.publish(Clock(clock=messages.stamp(frame.stamp_ns)))
+    peer.show(frame)
+
+
+def until_it_is_heard(peer, stamp_ns):
+    """Show frames of about that time until one is answered; the others were refused."""
+    for number in range(100):
+        show(peer, frames(1)[0]._replace(stamp_ns=stamp_ns + number))
+        time.sleep(0.1)
+        if peer.heard["prediction"]:
+            return
+    raise AssertionError(f"no odometry was heard: {peer.diagnostics()}")
 
 
 def test_it_refuses_to_obey_itself(model, tmp_path):

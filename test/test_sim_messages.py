@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sim_support import course, needs_pictures
 
-from crnn_snn_ros.ros import sim_messages
+from crnn_snn_ros.ros import messages, sim_messages
 from crnn_snn_ros.sim.course import Shape
 from crnn_snn_ros.sim.looks import Look
 from crnn_snn_ros.sim.robot import RobotState
@@ -29,8 +29,10 @@ def test_odometry_is_read_back(x, y, yaw, speed, yaw_rate):
     assert (twist.linear.x, twist.angular.z) == (speed, yaw_rate)
     turn = pose.orientation
     assert math.hypot(turn.x, turn.y, turn.z, turn.w) == pytest.approx(1.0)
-    assert math.cos(sim_messages.yaw(message) - yaw) == pytest.approx(1.0)
-    assert -math.pi <= sim_messages.yaw(message) <= math.pi
+    heading = messages.heading(message)
+    assert math.cos(heading.yaw_rad - yaw) == pytest.approx(1.0)
+    assert -math.pi <= heading.yaw_rad <= math.pi
+    assert (heading.stamp_ns, heading.rate_radps) == (7 * SECOND + 5, yaw_rate)
     assert (message.header.frame_id, message.child_frame_id) == ("odom", "base_link")
     assert (message.header.stamp.sec, message.header.stamp.nanosec) == (7, 5)
 

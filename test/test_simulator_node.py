@@ -33,7 +33,7 @@ from std_srvs.srv import SetBool, Trigger
 from crnn_snn_ros.core.errors import CrnnSnnError
 from crnn_snn_ros.core.types import Command
 from crnn_snn_ros.io.resources import resource_path
-from crnn_snn_ros.ros import demo, lockstep, messages, sim_messages, simulator_node
+from crnn_snn_ros.ros import demo, lockstep, messages, simulator_node
 from crnn_snn_ros.ros.witness import Witness
 from crnn_snn_ros.sim.robot import CAR, RobotConfig
 from crnn_snn_ros.sim.simulator import CONTACT, Simulator
@@ -245,7 +245,7 @@ def compare(visitor: Visitor, simulator: Simulator) -> None:
     at, twist = odom.pose.pose.position, odom.twist.twist
     assert (at.x, at.y) == seen.state[:2]
     assert (twist.linear.x, twist.angular.z) == seen.state[3:5]
-    assert math.cos(sim_messages.yaw(odom) - seen.state.yaw_rad) == pytest.approx(1.0)
+    assert math.cos(messages.heading(odom).yaw_rad - seen.state.yaw_rad) == pytest.approx(1.0)
     ranges = np.array(visitor.last("scan").ranges)
     assert np.nan_to_num(ranges, posinf=8.0) == pytest.approx(simulator.scan(180), abs=1e-5)
 

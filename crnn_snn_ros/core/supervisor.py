@@ -67,6 +67,7 @@ class Reason(Enum):
     ENGINE_FAILURE = "engine_failure"  # it raised
     NOT_FINITE = "not_finite"  # NaN or infinity
     NOT_SETTLED = "not_settled"  # the network was cut before quiescence
+    NO_ODOMETRY = "no_odometry"  # none tells how far the robot has turned, or what does is no time
     NO_INPUT = "no_input"  # nobody asks for a speed
     DISABLED = "disabled"
     INACTIVE = "inactive"

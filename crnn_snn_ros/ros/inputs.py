@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from geometry_msgs.msg import Twist, TwistStamped
+from nav_msgs.msg import Odometry
 from rclpy.callback_groups import CallbackGroup, MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -38,7 +39,7 @@ def check(node: Node, config: NodeConfig) -> None:
 
 
 class Inputs:
-    """Subscriptions to the camera and, in mode ``assist``, to whoever asks for a speed.
+    """Subscriptions to the camera, where it is wanted to odometry, and to who asks for a speed.
 
     Args:
         node: that listens.
@@ -46,7 +47,8 @@ class Inputs:
         on_image: gets every Image or CompressedImage that comes.
         on_missed: gets the number of those that did not come between it and the one before.
         images: callback group of ``on_image``.
-        on_wanted: gets what is asked for.
+        on_wanted: gets what is asked for, in mode ``assist``.
+        on_odometry: gets every Odometry, where turns are known by it.
 
     Raises:
         Exception: a QoS override is wrong; of several kinds, by rclpy.
@@ -60,6 +62,7 @@ class Inputs:
         on_missed: Callable[[int], None],
         images: CallbackGroup,
         on_wanted: Callable[[Command], None],
+        on_odometry: Callable[[Odometry], None],
     ) -> None:
         self._node, self._on_image, self._on_missed = node, on_image, on_missed
         self._number: int | None = None  # of the last image, by its publisher
@@ -73,6 +76,8 @@ class Inputs:
                 asked = TwistStamped if config.stamped else Twist
                 group = MutuallyExclusiveCallbackGroup()
                 self._listen(asked, "cmd_vel_in", lambda m: on_wanted(messages.command(m)), group)
+            if config.turn_from == "odom":
+                self._listen(Odometry, "odom", on_odometry, MutuallyExclusiveCallbackGroup())
         except Exception:
             self.destroy()  # what was made before it
             raise

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
+from nav_msgs.msg import Odometry
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from crnn_snn_ros.core import gate
+from crnn_snn_ros.core.gate import RefusedError
 from crnn_snn_ros.core.mount import CameraMount
-from crnn_snn_ros.core.supervisor import Drop
+from crnn_snn_ros.core.odometry import Headings, heard, turned_rad
+from crnn_snn_ros.core.supervisor import Drop, Reason
 from crnn_snn_ros.core.types import Frame
 from crnn_snn_ros.ros import messages
 
@@ -26,11 +29,14 @@ class Intake:
     Attributes:
         config: what is asked of a frame.
         mount: of the camera; None: nobody said.
+        by_odometry: frames must be told how far the robot has turned, by what ``hear`` got.
     """
 
     def __init__(self, now_ns: Callable[[], int]) -> None:
         self.config = gate.GateConfig()
         self.mount: CameraMount | None = None
+        self.by_odometry = False
+        self._headings: Headings = ()
         self._now_ns = now_ns
         self.reset()
 
@@ -58,11 +64,25 @@ class Intake:
             return header
         return Header(stamp=messages.stamp(admission.stamp_ns), frame_id=header.frame_id)
 
-    def frame(self, message: ImageMessage, header: Header) -> Frame:
-        """The picture, with the time of the header that ``admit`` returned.
+    def hear(self, message: Odometry) -> None:
+        """Where the robot looks; may be called beside all else.
 
         Raises:
-            RefusedError: nothing is to be seen, or its size is another than before.
+            DataError: its stamp is no time.
+        """
+        self._headings = heard(self._headings, messages.heading(message))
+
+    def frame(self, message: ImageMessage, header: Header, before_ns: int | None) -> Frame:
+        """The picture, with the time of the header that ``admit`` returned.
+
+        Args:
+            message: with the picture.
+            header: of the frame.
+            before_ns: stamp of the frame that it follows; None: it begins a stream.
+
+        Raises:
+            RefusedError: nothing is to be seen, its size is another than before, or no odometry
+                reaches up to it.
             DataError: it cannot be decoded.
         """
         picture = messages.frame(message)
@@ -70,4 +90,13 @@ class Intake:
         refusal, self._state = gate.look(frame.image, self._state, self.config)
         if refusal is not None:
             raise refusal
-        return frame
+        return frame._replace(turned_rad=self._turned_rad(frame.stamp_ns, before_ns))
+
+    def _turned_rad(self, stamp_ns: int, before_ns: int | None) -> float | None:
+        if not self.by_odometry:
+            return None
+        turned = turned_rad(self._headings, before_ns or stamp_ns, stamp_ns)
+        if turned is None:
+            text = "nobody says on `odom` how far the robot has turned since the frame before"
+            raise RefusedError(Reason.NO_ODOMETRY, text)
+        return turned

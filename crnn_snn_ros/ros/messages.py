@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import Twist, TwistStamped, Vector3Stamped
+from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
 from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField
@@ -16,6 +18,7 @@ from std_msgs.msg import Float32, Header
 
 from crnn_snn_ros.core.errors import DataError
 from crnn_snn_ros.core.health import Health
+from crnn_snn_ros.core.odometry import Heading
 from crnn_snn_ros.core.supervisor import HOLDS, Mode, Status
 from crnn_snn_ros.core.types import Command, Frame, Prediction
 from crnn_snn_ros.io.images import decode_compressed, decode_raw
@@ -93,6 +96,19 @@ def command(message: Twist | TwistStamped) -> Command:
     """The command in a velocity message; what a wheeled base cannot do is ignored."""
     plain = getattr(message, "twist", message)
     return Command(plain.linear.x, plain.angular.z)
+
+
+def heading(message: Odometry) -> Heading:
+    """Where a robot looks, in -pi..pi, and how fast it turns; of its base on level ground.
+
+    Raises:
+        DataError: its stamp is no time.
+    """
+    turn = message.pose.pose.orientation
+    across = 2.0 * (turn.w * turn.z + turn.x * turn.y)
+    along = 1.0 - 2.0 * (turn.y * turn.y + turn.z * turn.z)
+    yaw_rad = math.atan2(across, along)
+    return Heading(stamp_ns(message.header), yaw_rad, message.twist.twist.angular.z)
 
 
 def twist_stamped(command: Command, header: Header) -> TwistStamped:

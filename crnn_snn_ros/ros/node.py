@@ -1,11 +1,12 @@
 """The node ``collision_avoidance``: camera images in, velocity commands out.
 
     image ---> gate ---> pipeline.step --(assist)--> supervisor.answer ---> cmd_vel, steering, ...
-    cmd_vel_in -----------------------------^------> supervisor.ask
+    odom ---------^                         ^
+    cmd_vel_in -----------------------------+------> supervisor.ask
     steady clock, every 25 ms ---------------------> supervisor.tick -----> cmd_vel (zero)
 
 A thin shell: which frames count is in ``core.gate``, what they mean in ``pipeline``, what may leave
-in ``core.supervisor``, and how in ``ros.guard``. Here are only threads. Images, cmd_vel_in,
+in ``core.supervisor``, and how in ``ros.guard``. Here are only threads. Images, odom, cmd_vel_in,
 watchdog, services and reports each have a callback group, so none waits for another; nothing on the
 way to a command writes to the terminal, which may block.
 """
@@ -20,6 +21,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from nav_msgs.msg import Odometry
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
@@ -46,7 +48,7 @@ from crnn_snn_ros.ros.reports import Reports
 
 WATCHDOG_S = 0.025
 FINISH_S = 2.0  # what the frame under way may take before the process leaves it behind
-THREADS = 5  # one for each callback group
+THREADS = 6  # one for each callback group
 
 
 class CollisionAvoidance(LifecycleNode):
@@ -120,8 +122,9 @@ class CollisionAvoidance(LifecycleNode):
             self._begin_anew()
             missed = partial(self._guard.drop, Drop.MISSED)
             self._inputs = Inputs(
-                self, self._config, self._on_image, missed, self._image_group, self._on_wanted
-            )
+                self, self._config, self._on_image, missed, self._image_group, self._on_wanted,
+                self._on_odometry,
+            )  # fmt: skip
         except Exception as error:  # the edge: a wrong QoS override, for one
             return self._refuse("activate", error)
         finally:
@@ -181,7 +184,8 @@ class CollisionAvoidance(LifecycleNode):
         self, pipeline: Pipeline, message: ImageMessage, header: Header, begun_ns: int
     ) -> None:
         state = self._begin(pipeline, header, begun_ns)
-        frame = self._intake.frame(message, header)
+        follows = pipeline.elapsed_s(messages.stamp_ns(header), state) is not None
+        frame = self._intake.frame(message, header, state.stamp_ns if follows else None)
         answer, after = pipeline.step(frame, state)
         prediction, command = answer.prediction, answer.command
         with self._guard.lock:  # a zero that is asked for now must not be overtaken
@@ -216,6 +220,12 @@ class CollisionAvoidance(LifecycleNode):
             self._wanted = wanted
             self._guard.take(supervisor.ask, wanted)
 
+    def _on_odometry(self, message: Odometry) -> None:
+        try:
+            self._intake.hear(message)
+        except DataError as error:
+            self._fail(Reason.NO_ODOMETRY, error)
+
     def _on_enable(self, ask: SetBool.Request, reply: SetBool.Response) -> SetBool.Response:
         self._guard.take(supervisor.set_enabled, ask.data)
         reply.success, reply.message = True, messages.state_text(self._guard.status)
@@ -238,6 +248,7 @@ class CollisionAvoidance(LifecycleNode):
     def _tell_intake(self, pipeline: Pipeline) -> None:
         self._intake.config = self._config.gate(pipeline.model.frame_rate_hz)
         self._intake.mount = self._config.mount
+        self._intake.by_odometry = pipeline.contract.steady and self._config.turn_from == "odom"
 
     def _header_now(self) -> Header:
         return Header(stamp=self.get_clock().now().to_msg(), frame_id=self._frame_id)

@@ -31,6 +31,7 @@ from crnn_snn_ros.pipeline import Pipeline, load_pipeline
 
 TRANSPORTS = ("raw", "compressed")
 MODES = ("drive", "assist", "observe")
+TURNS = ("commands", "odom")
 MAX_PERIOD_S = 1e6  # beyond it a rate is as good as none
 ZERO_STAMPS = ("receive_time", "reject")
 
@@ -63,6 +64,12 @@ class NodeConfig(MountConfig):
         "drive: the network's own commands; assist: those of `cmd_vel_in`, slowed, bent, stopped; "
         "observe: none",
         choices=MODES,
+    )
+    turn_from: str = setting(
+        "commands",
+        "where a model with steadied motion learns how the robot turns: commands: its own, in mode "
+        "drive; odom: Odometry on `odom`, in any mode",
+        choices=TURNS,
     )
     stamped: bool = setting(False, "publish cmd_vel as TwistStamped, with the header of the image")
     autostart: bool = setting(True, "configure and activate by itself")
@@ -254,10 +261,10 @@ def build(config: NodeConfig, control: ControlConfig) -> Built:
             f"{path}: this model must be told how the camera is mounted; set parameters "
             "'camera_height' (m), 'camera_pitch' and 'camera_fov' (rad)"
         )
-    if pipeline.contract.steady and config.mode != "drive":
+    if pipeline.contract.steady and config.mode != "drive" and config.turn_from == "commands":
         raise ConfigError(
-            f"{path}: this model must know how the robot turns, which its own commands tell it; "
-            f"set parameter 'mode' to drive, it is {config.mode}"
+            f"{path}: this model must know how the robot turns, and in mode {config.mode} its own "
+            "commands do not tell it; set parameter 'turn_from' to odom, or 'mode' to drive"
         )
     return Built(
         pipeline,

@@ -40,12 +40,6 @@ def odometry(state: RobotState, stamp_ns: int) -> Odometry:
     return message
 
 
-def yaw(message: Odometry) -> float:
-    """Heading of an odometry message, rad, in -pi..pi."""
-    turn = message.pose.pose.orientation
-    return math.remainder(2.0 * math.atan2(turn.z, turn.w), 2.0 * math.pi)
-
-
 def laser_scan(ranges_m: NDArray[np.float64], stamp_ns: int, rate_hz: float) -> LaserScan:
     """See ``sim.scan.circle``."""
     fields, ranges = scan.circle(ranges_m, rate_hz)

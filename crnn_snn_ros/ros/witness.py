@@ -28,7 +28,6 @@ from std_srvs.srv import SetBool
 from crnn_snn_ros.core.types import Command
 from crnn_snn_ros.ros import messages
 from crnn_snn_ros.ros.participant import Participant
-from crnn_snn_ros.ros.sim_messages import yaw
 from crnn_snn_ros.sim.suites import Outcome
 from crnn_snn_ros.sim.trace import Row, Trace, make_trace
 
@@ -146,9 +145,9 @@ def _row(stamp_ns: int, parts: dict[str, Any]) -> Row:
     """One row of the messages that bear one stamp."""
     at, moves = parts["odom"].pose.pose.position, parts["odom"].twist.twist
     said, cost = parts["prediction"].vector, parts["activity"].vector
-    told = parts["cmd_vel"].twist
+    told, yaw_rad = parts["cmd_vel"].twist, messages.heading(parts["odom"]).yaw_rad
     return Row(
-        stamp_ns, at.x, at.y, yaw(parts["odom"]), moves.linear.x, moves.angular.z,
+        stamp_ns, at.x, at.y, yaw_rad, moves.linear.x, moves.angular.z,
         said.x, said.y, said.z == 1.0, round(cost.x), round(cost.y),
         told.linear.x, told.angular.z,
     )  # fmt: skip
