@@ -58,6 +58,22 @@ def test_it_learns_where_things_are_and_leaves_the_memory_alone() -> None:
     assert not any("rnn" in name or "steering" in name for name in changed)
 
 
+def test_a_readout_is_first_fitted_to_the_eye_as_it_is() -> None:
+    torch.manual_seed(0)
+    network = Crnn(small_config(input_shape=SHAPE))
+    pupil = Pupil(network, EyeConfig(steps=4, learning_rate=1e-6))
+    kept = {name: value.clone() for name, value in network.state_dict().items()}
+    others = bars(64, 9)
+    errors = [pupil.judge(others)]
+    pupil.fit_readout(bars(64, seed) for seed in range(4))
+    errors.append(pupil.judge(others))
+    assert errors[1]["now"] < 0.5 * errors[0]["now"]
+    assert all(torch.equal(value, kept[name]) for name, value in network.state_dict().items())
+    fitted = pupil.judge(bars(64, 1))["now"]
+    pupil.learn(bars(64, 1))
+    assert pupil.judge(bars(64, 1))["now"] < 2.0 * fitted, "it goes on from there"
+
+
 def test_integers_are_never_computed_in_bfloat16() -> None:
     def learned(*, amp: bool, integers: bool) -> dict[str, torch.Tensor]:
         torch.manual_seed(0)

@@ -143,6 +143,7 @@ class TrainConfig:
     streams: int = 32  # pieces of drives that are walked at the same time, by all processes
     piece: int = 4  # windows in a piece of a drive; the fewer, the more drives a step sees
     memory_epochs: int = 0  # passes after each phase in which the recurrent layers learn alone
+    qat_memory_epochs: int | None = None  # those after the quantized phase; None: as many
     memory_window: int = 32  # frames of back-propagation through time in these
     memory_streams: int = 128  # drives that are walked at the same time in these
     memory_dropout: float = 0.0  # share of what they are handed, hidden in each window while float
@@ -163,7 +164,7 @@ class TrainConfig:
     tensorboard: bool = False  # write OUT/tensorboard; needs the extra [train]
 
     def __post_init__(self) -> None:
-        epochs = (self.float_epochs, self.qat_epochs, self.memory_epochs)
+        epochs = tuple(self.phases.values())
         if min(epochs) < 0:
             raise ConfigError(f"epochs are {epochs}, must not be negative")
         counts = (self.streams, self.memory_streams, self.piece, self.threads)
@@ -205,7 +206,9 @@ class TrainConfig:
             "float": self.float_epochs,
             "float_memory": self.memory_epochs,
             "qat": self.qat_epochs,
-            "qat_memory": self.memory_epochs,
+            "qat_memory": self.memory_epochs
+            if self.qat_memory_epochs is None
+            else self.qat_memory_epochs,
         }
 
 

@@ -200,12 +200,10 @@ class _Run:
                 training, float_epochs=self.config.round_epochs, learning_rate=rate,
                 seed=training.seed + number,
             )  # fmt: skip
-        features = None
         if self.config.eye is not None:
             training = replace(training, float_epochs=0)
-            features = self.out / "cache" / "features"  # in every round of the same eye
         learned = None if start is None else start.network
-        trainer = self._trainer(training, self.out / f"round{number}", learned, features)
+        trainer = self._trainer(training, self.out / f"round{number}", learned)
         trainer.float_phase()
         trainer.close()
 
@@ -239,9 +237,9 @@ class _Run:
                 f"{summary.mean_speed:.2f} m/s"
             )
 
-    def _trainer(
-        self, training: TrainConfig, out: Path, start: Crnn | None, features: Path | None = None
-    ) -> Trainer:
+    def _trainer(self, training: TrainConfig, out: Path, start: Crnn | None) -> Trainer:
+        # The same eye looks in every round, and at the same drives.
+        features = None if self.config.eye is None else self.out / "cache" / "features"
         data = load_data_config(self._drives / "data.yaml")
         drives, validation = (
             load_sequences(data, split, self.out / "cache", self.config.workers)

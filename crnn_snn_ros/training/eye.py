@@ -4,7 +4,8 @@ album --draw--> page --eye--> features --linear readout--> nearness at every bea
 
 The eye is what a network has before its memory. The readout must tell how far the robot could go
 now along each bearing, and how that changes within half a second, so that the eye has to see what
-moves; it is thrown away at the end.
+moves; it is thrown away at the end. Before the first step it is fitted to the eye as that is, or an
+eye that knows something would first be pulled to where a readout that knows nothing happens to be.
 What comes after the eye stays as it was drawn, to be learned from drives.
 
 On integers (``on_integers``) the eye computes as it will when it is deployed, and learns by that;
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -46,6 +47,8 @@ from crnn_snn_ros.training.probe import distance
 HELD_OUT = 24  # courses to judge by
 TOLD_EVERY = 200  # steps
 SEEN_AT_ONCE = 64  # glimpses, where nothing is learned
+FITTED = 64  # batches by which the readout is fitted before the first step
+RIDGE = 1e-4  # of the mean power of a feature
 CALIBRATING = 128  # glimpses by which the scales of integers are chosen
 TOUCHING_M, CLOSE_M = 0.2, 1.2  # errors are told of free paths in between
 CHANGE_WEIGHT = 5.0  # of what changes, which is little, beside what is there
@@ -104,6 +107,22 @@ class Pupil:
         return loss.detach()
 
     @torch.no_grad()
+    def fit_readout(self, pages: Iterable[Page]) -> None:
+        """Read from the eye as it is what a linear readout can, by ridge regression."""
+        self._learning.eval()
+        pairs = [(self._features(self._learning, page.pixels), page.nearness) for page in pages]
+        seen, nearness = (torch.cat(part).double() for part in zip(*pairs, strict=True))
+        seen = functional.pad(seen, (0, 1), value=1.0)
+        inner = seen.T @ seen
+        inner.diagonal().add_(RIDGE * inner.diagonal().mean())
+        found = torch.linalg.solve(inner, seen.T @ torch.cat(_changes(nearness), 1)).T.float()
+        for part in (self._learning, self._average):
+            readout = part["readout"]
+            assert isinstance(readout, nn.Linear)
+            readout.weight.copy_(found[:, :-1])
+            readout.bias.copy_(found[:, -1])
+
+    @torch.no_grad()
     def judge(self, page: Page) -> dict[str, float]:
         """Errors of the average, as ``teach`` tells them."""
         self._average.eval()
@@ -149,9 +168,12 @@ class Pupil:
         self.step = step
 
     def _told(self, learning: nn.ModuleDict, pixels: Tensor) -> Tensor:
-        features: Tensor = learning["eye"](pixels[:, None]).activations[self._source]
-        told: Tensor = learning["readout"](features.flatten(1))
+        told: Tensor = learning["readout"](self._features(learning, pixels))
         return told
+
+    def _features(self, learning: nn.ModuleDict, pixels: Tensor) -> Tensor:
+        features: Tensor = learning["eye"](pixels[:, None]).activations[self._source]
+        return features.flatten(1)
 
 
 def teach(
@@ -209,6 +231,9 @@ def teach(
             network = with_eye_on_integers(network, first.pixels[:, None])
         pupil = Pupil(network, config)
         random = np.random.default_rng(config.seed)
+        if saved is None:
+            drawn = (album.draw(random, config.due(0), config.batch) for _ in range(FITTED))
+            pupil.fit_readout(altered(page, random, config.light) for page in drawn)
         losses = [] if saved is None else _restore(saved, path, pupil, random)
         stored_at = time.monotonic()
         while pupil.step < config.steps:
