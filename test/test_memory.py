@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +105,16 @@ def test_convolutions_stay_and_the_result_converts(tmp_path):
     result = run(tmp_path / "whole", drives, memory_epochs=2)
     assert sum(convert(result.network).mismatches.values()) == 0
     assert not list((tmp_path / "whole").glob("features_*")), "features are not left behind"
+
+
+@pytest.mark.parametrize(("fewer", "passes"), [(None, 2), (1, 1), (0, 0)])
+def test_after_quantization_it_may_learn_for_fewer_passes(fewer, passes, tmp_path):
+    options = {"memory_epochs": 2, "qat_memory_epochs": fewer, "float_epochs": 1, "qat_epochs": 0}
+    run(tmp_path / "whole", [bar_drive(40, seed=1)], **options)
+    with (tmp_path / "whole" / "log.csv").open() as file:
+        done = Counter(row["phase"] for row in csv.DictReader(file) if row["number"] != "0")
+    assert done["float_memory"] == 2
+    assert done["qat_memory"] == passes
 
 
 class KilledError(Exception):

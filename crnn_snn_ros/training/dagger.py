@@ -210,7 +210,8 @@ class _Run:
     def quantize(self, trained: Checkpoint) -> None:
         """The quantized phase, on all drives."""
         self.told("quantization-aware training")
-        trainer = self._trainer(self.training, self.out, trained.network)
+        same_eye = self.training.qat_epochs == 0
+        trainer = self._trainer(self.training, self.out, trained.network, same_eye=same_eye)
         trainer.quantized_phase(trained.network)
         trainer.close()
 
@@ -237,9 +238,12 @@ class _Run:
                 f"{summary.mean_speed:.2f} m/s"
             )
 
-    def _trainer(self, training: TrainConfig, out: Path, start: Crnn | None) -> Trainer:
-        # The same eye looks in every round, and at the same drives.
-        features = None if self.config.eye is None else self.out / "cache" / "features"
+    def _trainer(
+        self, training: TrainConfig, out: Path, start: Crnn | None, *, same_eye: bool = True
+    ) -> Trainer:
+        # What an eye that stays makes of a drive is of use in every round.
+        kept = self.config.eye is not None and same_eye
+        features = self.out / "cache" / "features" if kept else None
         data = load_data_config(self._drives / "data.yaml")
         drives, validation = (
             load_sequences(data, split, self.out / "cache", self.config.workers)

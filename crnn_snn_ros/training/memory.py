@@ -37,6 +37,7 @@ class Tail(Network):
 
     Attributes:
         source: Name of the layer before them, whose activations are their frames.
+        counts: Whether those are counts, as of an eye on integers, though all after it be float.
     """
 
     def __init__(self, network: Network) -> None:
@@ -46,6 +47,8 @@ class Tail(Network):
         self.quantized = network.quantized
         self.source = eye[-1]
         self._source_scale = network.scales()[self.source].detach()
+        seeing = (layer.on_integers for name, layer in network.neurons() if name in eye)
+        self.counts = network.quantized or all(seeing)
 
     def scales(self) -> dict[str, Tensor]:
         """As of the whole network."""
@@ -53,7 +56,10 @@ class Tail(Network):
 
     def forward(self, pixels: Tensor, carry: dict[str, Tensor] | None = None) -> Output:
         """Run N streams over T frames of features, (N, T, C, H, W)."""
-        return self.run({self.source: pixels.float()}, carry or {})
+        seen = pixels.float()
+        if self.counts and not self.quantized:
+            seen = seen * self._source_scale
+        return self.run({self.source: seen}, carry or {})
 
 
 def long_windows(config: TrainConfig) -> TrainConfig:
@@ -76,9 +82,9 @@ def features(
     """
     tail = Tail(network)
     front = Network(network.input_shape, {name: network.nodes[name] for name in network.eye}).eval()
-    front.quantized = network.quantized
-    if not front.quantized:
+    if not network.quantized:
         front = fold_bn(front)
+    front.quantized = tail.counts
     eye = blake2b(str(front.quantized).encode())
     for value in front.state_dict().values():
         eye.update(value.cpu().numpy().tobytes())
