@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -72,6 +73,14 @@ def test_a_readout_is_first_fitted_to_the_eye_as_it_is() -> None:
     fitted = pupil.judge(bars(64, 1))["now"]
     pupil.learn(bars(64, 1))
     assert pupil.judge(bars(64, 1))["now"] < 2.0 * fitted, "it goes on from there"
+
+
+def test_an_eye_that_tells_contact_everywhere_has_an_error() -> None:
+    pupil = Pupil(Crnn(small_config(input_shape=SHAPE)), EyeConfig(steps=4))
+    contact = bars(8)._replace(nearness=torch.ones(8, TARGETS))
+    pupil.fit_readout([contact])
+    told = pupil.judge(bars(8)._replace(nearness=torch.full((8, TARGETS), 0.6)))
+    assert told["ratio"] == pytest.approx(math.log(1.5 * -math.log(0.6) / 0.01), rel=1e-2)
 
 
 def test_integers_are_never_computed_in_bfloat16() -> None:

@@ -50,6 +50,7 @@ SEEN_AT_ONCE = 64  # glimpses, where nothing is learned
 FITTED = 64  # batches by which the readout is fitted before the first step
 RIDGE = 1e-4  # of the mean power of a feature
 CALIBRATING = 128  # glimpses by which the scales of integers are chosen
+LEAST_M = 0.01  # a path that is told to be shorter counts as one of this length
 TOUCHING_M, CLOSE_M = 0.2, 1.2  # errors are told of free paths in between
 CHANGE_WEIGHT = 5.0  # of what changes, which is little, beside what is there
 CHANGED = 0.02  # of nearness, or more, is looked at when changes are judged
@@ -138,7 +139,7 @@ class Pupil:
         if moves.any():
             unexplained = missed[moves].square().sum() / true_change[moves].square().sum()
             found["seen_moving"] = 1.0 - float(unexplained)
-        true, said = distance(true_now), distance(now)
+        true, said = distance(true_now), distance(now).clamp(min=LEAST_M)
         close = (true > TOUCHING_M) & (true < CLOSE_M)
         if close.any():
             ratio = (said[close] / true[close]).log().abs().cpu().numpy()
