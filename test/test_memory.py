@@ -18,6 +18,7 @@ from crnn_snn_ros.training.checkpoint import Checkpoint, Origin
 from crnn_snn_ros.training.config import AugmentConfig, TrainConfig
 from crnn_snn_ros.training.convert import convert
 from crnn_snn_ros.training.evaluate import evaluate, predict
+from crnn_snn_ros.training.eye import with_eye_on_integers
 from crnn_snn_ros.training.memory import Tail, features
 from crnn_snn_ros.training.random_network import quantized
 from crnn_snn_ros.training.train import train
@@ -53,11 +54,14 @@ def mirrored(drive: Sequence) -> Sequence:
     )
 
 
-@pytest.mark.parametrize("integers", [False, True])
+@pytest.mark.parametrize("integers", ["none", "eye", "all"])
 def test_the_tail_says_of_features_what_the_whole_says_of_frames(integers, tmp_path):
     network = random_network(small_config())
-    if integers:
+    if integers == "all":
         network = quantized(network)
+    if integers == "eye":
+        pixels = torch.from_numpy(bar_drive(64, seed=3).frames)
+        network = with_eye_on_integers(network, pixels[None]).eval()
     drives = [bar_drive(300, seed=1), bar_drive(40, seed=2)]  # more than is seen at once
     found = features(network, drives, tmp_path / "features.npy", mirror=True)
     expected = [view for drive in drives for view in (drive, mirrored(drive))]
@@ -67,7 +71,7 @@ def test_the_tail_says_of_features_what_the_whole_says_of_frames(integers, tmp_p
         assert np.array_equal(seen.collision, drive.collision)
         by_tail, by_whole = predict(tail, seen), predict(network, drive)
         for head, values in by_whole.items():
-            if integers:
+            if integers != "none":
                 assert torch.equal(by_tail[head], values)
             else:  # features are kept as half floats
                 assert torch.allclose(by_tail[head], values, atol=2e-2, rtol=2e-2)

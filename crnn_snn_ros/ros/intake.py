@@ -65,12 +65,13 @@ class Intake:
         return Header(stamp=messages.stamp(admission.stamp_ns), frame_id=header.frame_id)
 
     def hear(self, message: Odometry) -> None:
-        """Where the robot looks; may be called beside all else.
+        """Where the robot looks, if that is of use; may be called beside all else.
 
         Raises:
             DataError: its stamp is no time.
         """
-        self._headings = heard(self._headings, messages.heading(message))
+        if self.by_odometry:
+            self._headings = heard(self._headings, messages.heading(message))
 
     def frame(self, message: ImageMessage, header: Header, before_ns: int | None) -> Frame:
         """The picture, with the time of the header that ``admit`` returned.
@@ -95,7 +96,8 @@ class Intake:
     def _turned_rad(self, stamp_ns: int, before_ns: int | None) -> float | None:
         if not self.by_odometry:
             return None
-        turned = turned_rad(self._headings, before_ns or stamp_ns, stamp_ns)
+        from_ns = stamp_ns if before_ns is None else before_ns
+        turned = turned_rad(self._headings, from_ns, stamp_ns)
         if turned is None:
             text = "nobody says on `odom` how far the robot has turned since the frame before"
             raise RefusedError(Reason.NO_ODOMETRY, text)
