@@ -341,11 +341,10 @@ def test_an_eye_on_integers_is_deployed_as_it_was_taught(
         dagger(replace(network, bits=3), training, driven, origin, tmp_path / "b", print, print)
 
 
-def test_the_shipped_eye_is_what_its_readme_says() -> None:
-    eye = load(resource_path("models", "eye.safetensors"))
+def test_the_eye_of_the_shipped_network_is_what_its_readme_says() -> None:
+    eye = load(resource_path("models", "default_float.safetensors"))
     assert eye.origin.contract == InputContract(96, 64, "rgb", motion=8, mount=True, steady=True)
     assert eye.network.on_integers == eye.network.eye[:1] + eye.network.eye[2:]  # not the pool
-    assert eye.trained_heads == ()
     network = Crnn(replace(eye.network.config, hidden=(9,)))
     network.take_eye(eye.network)
     stem = "nodes.stem.branches.0.weight"

@@ -34,10 +34,11 @@ def test_the_card_says_where_it_comes_from(path: Path) -> None:
     assert f"`{path.name}`" in (MODELS / "README.md").read_text("utf-8")
 
 
-def test_the_default_may_drive_and_be_gone_on_from() -> None:
-    model = load(MODELS / "default.snn")
+@pytest.mark.parametrize("name", ["default", "small"])
+def test_those_that_avoid_may_drive_and_be_gone_on_from(name: str) -> None:
+    model = load(MODELS / f"{name}.snn")
     assert all(head.trained for head in model.heads.values())
     assert set(model.metrics["closed_loop"]) >= {"static", "movers", "narrow", "looks"}
-    original = load_checkpoint(MODELS / "default_float.safetensors")
+    original = load_checkpoint(MODELS / f"{name}_float.safetensors")
     assert not original.network.quantized
     assert original.origin.contract == model.contract

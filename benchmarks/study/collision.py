@@ -1,4 +1,4 @@
-"""Levels and scales on the collision task: the shipped float network, put on other grids.
+"""Levels and scales on the collision task: a shipped float network, put on other grids.
 
 For every setting its activations are calibrated on drives of the teacher, then all of it learns on
 its integers for a few steps. It was trained signed; unsigned, its memory must be learned anew.
@@ -48,7 +48,7 @@ def measure(size: Size, seed: int, device: str, out: Path) -> dict[str, Any]:
     record(out / "drives_few", size.courses)
     train = pictures(out / "drives_few", "train")
     test = [first(drive, size.frames) for drive in pictures(out / "drives_few", "test")]
-    original = load(MODELS / "default_float.safetensors").network
+    original = load(MODELS / "small_float.safetensors").network
     truth = runs.labels(test)
     rows = []
     for setting in levels.settings(size.bits, size.others):
@@ -101,10 +101,10 @@ def section(found: dict[str, Any]) -> str:
     plain, constant = found["float"], found["constant"]
     return f"""## Levels and scales: the collision task
 
-The shipped float network on {found["frames"]} frames of {found["courses"]} courses (suite
-movers, the teacher drives), put on each grid: calibrated, then trained on integers for
+The shipped `small_float.safetensors` on {found["frames"]} frames of {found["courses"]} courses
+(suite movers, the teacher drives), put on each grid: calibrated, then trained on integers for
 {found["steps"]} steps, {found["learned"]:,} frames of the teacher's drives, one seed. **Far short
-of what the shipped spiking network was trained**, and started from signed weights: the unsigned
+of what `small.snn` was trained**, and started from signed weights: the unsigned
 rows say what is lost without time to learn it anew, not what unsigned neurons can do. Where so few
 steps made a network worse than its calibration, that is printed too. In float: collision loss
 {plain[COLLISION]:.4f}, steering {plain[STEERING]:.4f} rad; the means of other drives, whatever is

@@ -31,7 +31,7 @@ class Courses(NamedTuple):
     validation: int = 6
     test: int = 6
     camera: tuple[int, int] = (96, 64)
-    motion: int = 2  # as the shipped network sees
+    motion: int = 2  # as `small.snn` sees
 
 
 FEW = Courses(train=12, validation=1, test=4)  # for short training, of many networks

@@ -1,6 +1,6 @@
 """s-analog against m-analog, and what is lost when frames are cut after T time-steps.
 
-The shipped model on drives of the simulator that it has not seen. s-analog charges the picture at
+`small.snn` on drives of the simulator that it has not seen. s-analog charges the picture at
 time-step 1 only and is exact once settled; m-analog charges it at every step and reads a rate.
 """
 
@@ -36,10 +36,10 @@ TINY = Size(Courses(1, 1, 1), 12, (2, 8), 2, (1, 4, 32))
 
 
 def measure(size: Size, seed: int, device: str, out: Path) -> dict[str, Any]:  # noqa: ARG001
-    """Run the shipped model. Nothing is drawn here: the courses have seeds of their own."""
+    """Run `small.snn`. Nothing is drawn here: the courses have seeds of their own."""
     record(out / "drives", size.courses)
     drives = [first(drive, size.frames) for drive in pictures(out / "drives", "test")]
-    model = load(MODELS / "default.snn")
+    model = load(MODELS / "small.snn")
     engine = make_engine("auto", model.graph, device)
     truth, mean = runs.labels(drives), runs.labels(pictures(out / "drives", "train"))
     whole = runs.spiking(engine, drives)
@@ -51,7 +51,7 @@ def measure(size: Size, seed: int, device: str, out: Path) -> dict[str, Any]:  #
     middle = len(drives[0]) // 2
     frames = list(drives[0].frames[middle : middle + size.compared])
     errors = encoding_errors(model, frames, size.steps)
-    original = load_checkpoint(MODELS / "default_float.safetensors").network
+    original = load_checkpoint(MODELS / "small_float.safetensors").network
     return {
         "courses": len(drives),
         "frames": sum(len(drive) for drive in drives),
@@ -94,7 +94,7 @@ def section(found: dict[str, Any]) -> str:
     )
     return f"""## Encodings, and fewer time-steps
 
-The shipped `default.snn` on {found["frames"]} frames of {found["courses"]} courses (suite movers,
+The shipped `small.snn` on {found["frames"]} frames of {found["courses"]} courses (suite movers,
 the teacher drives; validation seeds that no model was chosen on). Run to the end the SNN has
 {found["unequal"]} differences to the int64 QANN on these frames ({found["settled"]:.0%} settled,
 the longest after {found["longest"]} steps, bound {found["bound"]}). Cut: every frame ends after T

@@ -44,7 +44,10 @@ class NodeConfig(MountConfig):
         ConfigError: a value is outside its range.
     """
 
-    model: str = setting("", "model file, or the name of a shipped one; empty: default.snn")
+    model: str = setting(
+        "",
+        "model file, or the name of a shipped one; empty: default.snn, which needs camera_height",
+    )
     engine: str = setting("auto", "spiking engine: auto, or a name that `crnn-snn bench` lists")
     encoding: str = setting(
         S_ANALOG,
