@@ -112,6 +112,14 @@ def test_a_phase_ends_when_its_metric_gets_no_better(tmp_path, monkeypatch, metr
     assert kept[metric] == values[best - 1]
 
 
+def test_the_last_epoch_is_kept_where_that_is_asked_for(tmp_path, monkeypatch):
+    told = iter([0.1, 0.2, 0.3])
+    monkeypatch.setattr(training, "evaluate", lambda *_: Figures(next(told), 1.0, 0.5))
+    run(tmp_path, float_epochs=3, qat_epochs=0, metric="number")
+    kept = load(tmp_path / "float.safetensors").metrics["validation"]
+    assert (kept["number"], kept["validation_loss"]) == (3, 0.3)
+
+
 @pytest.mark.parametrize(
     ("metric", "label", "says"),
     [

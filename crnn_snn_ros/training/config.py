@@ -126,7 +126,12 @@ class AugmentConfig:
         return not (self.blur_px or self.noise or self.occlusion or self.shift or self.zoom)
 
 
-METRICS = {"validation_loss": False, "steering_rmse_rad": False, "collision_auroc": True}  # more?
+METRICS = {  # is more of it better?
+    "validation_loss": False,
+    "steering_rmse_rad": False,
+    "collision_auroc": True,
+    "number": True,  # of the epoch: the last one
+}
 
 
 @dataclass(frozen=True)
@@ -153,7 +158,7 @@ class TrainConfig:
     balance: bool = False  # both classes of collision weigh alike; what is learned stays a chance
     scan_weight: float = 0.0  # of what a laser scanner saw, learned beside
     augment: AugmentConfig = field(default_factory=AugmentConfig)
-    metric: str = "validation_loss"  # chooses the epoch; or steering_rmse_rad, collision_auroc
+    metric: str = "validation_loss"  # chooses the epoch; one of METRICS
     patience: int = 0  # epochs without a better one after which a phase ends; 0: never
     ema: float = 0.0  # decay of averaged weights, which are then what is judged and kept; 0: none
     amp: bool = False  # bfloat16 in the float phase; the quantized one is exact, so never

@@ -191,14 +191,19 @@ class _Run:
         self._record(driver, drives)
 
     def train(self, number: int, start: Checkpoint | None) -> None:
-        """Train on all drives so far, from the network of the round before."""
+        """Train on all drives so far, from the network of the round before.
+
+        The last epoch of a round is kept, not the one with the least error on other courses. Most
+        of those were driven by networks before it, at whose places the network to begin with is
+        hard to beat: a round could end where it began, and its drives would have been for nothing.
+        """
         self.told(f"round {number}: training")
         training = self.training
         if number > 0:
             rate = training.learning_rate / 2
             training = replace(
                 training, float_epochs=self.config.round_epochs, learning_rate=rate,
-                seed=training.seed + number,
+                seed=training.seed + number, metric="number",
             )  # fmt: skip
         if self.config.eye is not None:
             training = replace(training, float_epochs=0)
