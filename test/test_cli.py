@@ -391,6 +391,7 @@ BAD_OPTIONS = [
     (["train", "{data}", "--layer-bits", "rnn1", "9"], "layer-bits of rnn1 is 9"),
     (["train", "{data}", "--metric", "steering_rmse"], "(did you mean steering_rmse_rad?)"),
     (["train", "{data}", "--patience", "-1"], "patience is -1"),
+    (["train", "{data}", "--patience", "2", "--metric", "number"], "every epoch is better than"),
     (["train", "{data}", "--ema", "1"], "ema is 1.0"),
     (["train", "{data}", "--augment.noise", "99"], "augment.noise is 99.0, allowed is 0 to 64"),
     (["train", "{data}", "--streams", "0"], "streams, piece and threads must be at least 1"),

@@ -197,6 +197,11 @@ class TrainConfig:
             )
         if self.patience < 0:
             raise ConfigError(f"patience is {self.patience}, must not be negative")
+        if self.patience and self.metric == "number":
+            raise ConfigError(
+                f"patience is {self.patience}, but by metric 'number' every epoch is better than "
+                "the one before: a phase would never end early; leave one of them out"
+            )
         if not 0.0 <= self.ema < 1.0:
             raise ConfigError(f"ema is {self.ema}, allowed is 0 to less than 1")
         if not 0.0 <= self.save_seconds < math.inf:
