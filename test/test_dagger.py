@@ -132,7 +132,7 @@ def test_it_goes_on_from_a_network(
         start=str(start), courses=1, rounds=1, round_courses=1, round_epochs=1, passed_over=2,
         scan_rays=24,
     )  # fmt: skip
-    training = replace(TRAINING, qat_epochs=0, scan_weight=1.0)
+    training = replace(TRAINING, qat_epochs=0, scan_weight=1.0, patience=1)  # not of a round
     epochs: list[Epoch] = []
     network = replace(NETWORK, ways=ways)
     dagger(network, training, driven, ORIGIN, tmp_path, lambda _: None, epochs.append)

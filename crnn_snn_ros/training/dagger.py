@@ -203,7 +203,7 @@ class _Run:
             rate = training.learning_rate / 2
             training = replace(
                 training, float_epochs=self.config.round_epochs, learning_rate=rate,
-                seed=training.seed + number, metric="number",
+                seed=training.seed + number, metric="number", patience=0,
             )  # fmt: skip
         if self.config.eye is not None:
             training = replace(training, float_epochs=0)
