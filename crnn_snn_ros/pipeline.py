@@ -24,7 +24,7 @@ from crnn_snn_ros.core.engines import S_ANALOG, make_engine
 from crnn_snn_ros.core.engines.base import Carry, Engine, FrameResult
 from crnn_snn_ros.core.errors import ConfigError, ConversionError
 from crnn_snn_ros.core.graph import Graph
-from crnn_snn_ros.core.turning import STILL, Turning, turn
+from crnn_snn_ros.core.moving import STILL, Moving, move
 from crnn_snn_ros.core.types import RESET_GAP_S, Command, Frame, Prediction, elapsed_s
 from crnn_snn_ros.core.verify import random_video, verify
 from crnn_snn_ros.core.ways import WAYS, Floats, choose
@@ -43,7 +43,7 @@ class PipelineState(NamedTuple):
     control: ControlState
     stamp_ns: int | None  # of the frame before; None before the first
     past: Past = ()  # what the next frame is seen with
-    turning: Turning = STILL  # of the robot by its own commands, up to the frame before
+    moving: Moving = STILL  # of the robot by its own commands, up to the frame before
 
 
 class Answer(NamedTuple):
@@ -98,8 +98,8 @@ class FrameLoop(ABC):
         """Answer one frame.
 
         A gap over ``reset_gap_s``, or a stamp that is not later than the last, starts the stream
-        anew: the network's memory would be of another place. A frame that does not say how far the
-        robot has turned is taken to be of the robot that these answers drive.
+        anew: the network's memory would be of another place. A frame that does not say how the
+        robot has moved is taken to be of the robot that these answers drive.
 
         Raises:
             DataError: the image does not fit the network's input contract.
@@ -107,17 +107,18 @@ class FrameLoop(ABC):
         since_s = self.elapsed_s(frame.stamp_ns, state)
         if since_s is None:
             state = self.initial_state()
-        turning = STILL
+        moving = STILL
         if since_s is not None:
-            turning = turn(state.turning, state.control.angular_radps, since_s)
-        turned_rad = turning.turned_rad if frame.turned_rad is None else frame.turned_rad
-        pixels, past = see(frame.image, self.contract, state.past, frame.mount, turned_rad)
+            told = Command(state.control.linear_mps, state.control.angular_radps)
+            moving = move(state.moving, told, since_s)
+        moved = moving.moved if frame.moved is None else frame.moved
+        pixels, past = see(frame.image, self.contract, state.past, frame.mount, moved)
         result, carry = self.infer(pixels, state.carry)
         prediction = self.predict(result)
         dt_s = 1.0 / self.frame_rate_hz if since_s is None else since_s
         command, control_state = control(prediction, state.control, dt_s, self.config)
         answer = Answer(prediction, command, since_s is None, result, pixels)
-        return answer, PipelineState(carry, control_state, frame.stamp_ns, past, turning)
+        return answer, PipelineState(carry, control_state, frame.stamp_ns, past, moving)
 
     def elapsed_s(self, stamp_ns: int, state: PipelineState) -> float | None:
         """Seconds from the frame before to one of that time; None where the stream starts anew."""

@@ -27,7 +27,7 @@ ARGUMENTS = {
     "camera_height": ("", f"of the camera above the ground, m; {AS_TOLD}"),
     "camera_pitch": ("", f"how far down the camera looks, rad; {AS_TOLD}"),
     "camera_fov": ("", f"horizontal field of view of the camera, rad; {AS_TOLD}"),
-    "turn_from": ("", f"commands or odom: what tells a steadied model its turns; {AS_TOLD}"),
+    "turn_from": ("", f"commands or odom: what tells a steadied model its way; {AS_TOLD}"),
     "odom": ("odom", "topic of the odometry, where turn_from is odom"),
     "allow_untrained": ("", f"true: take a model with an untrained output; {AS_TOLD}"),
     "params_file": (

@@ -56,6 +56,7 @@ def test_the_mount_of_a_camera_is_read(tmp_path):
         ("path: mit.bag", "path: a, mount: [1, 0, 9]", r"bags\[0\].mount: camera field of view"),
         ("width: 96", "width: 96, mount: 1", "input mount 1 is not true or false"),
         ("width: 96", "width: 96, mount: true, steady: true", "steady needs motion"),
+        ("width: 96", "width: 96, floor: true", "floor needs steady"),
         (
             "frame_rate_hz",
             "frame_rate",

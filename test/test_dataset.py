@@ -15,8 +15,8 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 
 from crnn_snn_ros.core.errors import ConfigError, DataError
 from crnn_snn_ros.core.mount import CameraMount
-from crnn_snn_ros.core.turning import STILL, turn
-from crnn_snn_ros.core.types import RESET_GAP_S, Command
+from crnn_snn_ros.core.moving import STILL, move
+from crnn_snn_ros.core.types import RESET_GAP_S, Command, Moved
 from crnn_snn_ros.data import dataset
 from crnn_snn_ros.data.bag_writer import BagWriter
 from crnn_snn_ros.data.bags import Signal, read_frames
@@ -104,8 +104,9 @@ def test_the_mount_of_the_camera_is_as_it_was_said_last(tmp_path):
     assert drive.frames[:, -3:, 0, 0].tolist() == [[-64, 0, 0]] * 6, "the data file has its way"
 
 
-def test_how_the_robot_turns_is_told_by_what_drove(tmp_path):
-    contract = InputContract(8, 6, "rgb", motion=2, mount=True, steady=True)
+@pytest.mark.parametrize("floor", [False, True])
+def test_how_the_robot_moves_is_told_by_what_drove(tmp_path, floor):
+    contract = InputContract(8, 6, "rgb", motion=2, mount=True, steady=True, floor=floor)
     rates = [0.0, 12.0, -12.0, 6.0, 0.0, 0.0]
     with BagWriter(tmp_path / "turning") as bag:
         for number, rate in enumerate(rates):
@@ -117,14 +118,15 @@ def test_how_the_robot_turns_is_told_by_what_drove(tmp_path):
     data = config(tmp_path / "turning", splits={"train": (0.0, 1.0)}, contract=contract)
     data = dataclasses.replace(data, bags=(dataclasses.replace(data.bags[0], mount=mounted),))
     (drive,) = load_sequences(data, "train", tmp_path / "c")
-    turning, turns = STILL, [0.0]
+    moving, ways = STILL, [Moved()]
     for rate in rates[:-1]:  # a command moves what the frames after it show
-        turning = turn(turning, rate, PERIOD_NS / 1e9)
-        turns.append(turning.turned_rad)
-    assert max(np.abs(turns)) > 0.1
-    expected = see_all(map(picture, range(6)), contract, mounted, turns)
+        moving = move(moving, Command(0.5, rate), PERIOD_NS / 1e9)
+        ways.append(moving.moved)
+    assert max(abs(way.turned_rad) for way in ways) > 0.1
+    expected = see_all(map(picture, range(6)), contract, mounted, ways)
     assert (drive.frames == np.stack(list(expected))).all()
-    plain = dataclasses.replace(data, contract=dataclasses.replace(contract, steady=False))
+    unsteady = dataclasses.replace(contract, steady=False, floor=False)
+    plain = dataclasses.replace(data, contract=unsteady)
     assert not (load_sequences(plain, "train", tmp_path / "c")[0].frames == drive.frames).all()
     silent = config(record(tmp_path / "bag"), splits={"train": (0.0, 1.0)}, contract=contract)
     with pytest.raises(DataError, match=r"bag .*bag has no /cmd_vel"):

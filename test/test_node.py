@@ -25,8 +25,8 @@ from std_msgs.msg import Header
 from crnn_snn_ros.core.assist import assist
 from crnn_snn_ros.core.command import ControlConfig
 from crnn_snn_ros.core.mount import CameraMount
-from crnn_snn_ros.core.odometry import turned_rad
-from crnn_snn_ros.core.types import Command
+from crnn_snn_ros.core.odometry import moved
+from crnn_snn_ros.core.types import Command, Moved
 from crnn_snn_ros.pipeline import load_pipeline
 from crnn_snn_ros.ros import messages
 from crnn_snn_ros.ros.lockstep import SETTINGS
@@ -168,17 +168,17 @@ def test_a_model_that_must_be_told_the_mount_of_its_camera_and_how_it_turns(tmp_
         peer.wait(lambda: peer.diagnostics().get("reason") == "bad_frame", "the reason")
 
 
-def test_in_other_modes_odometry_tells_how_it_turns(tmp_path):
+def test_in_other_modes_odometry_tells_how_it_moves(tmp_path):
     mount, stream = CameraMount(0.2, 0.1, 1.2), frames(20)
     told = [odometry(stream[0].stamp_ns + n * SECOND // 50, math.sin(n / 9)) for n in range(96)]
-    headings = tuple(map(messages.heading, told))
-    turns = [0.0, *(turned_rad(headings, a.stamp_ns, b.stamp_ns) for a, b in pairwise(stream))]
+    places = tuple(map(messages.place, told))
+    ways = [Moved(), *(moved(places, a.stamp_ns, b.stamp_ns) for a, b in pairwise(stream))]
     answers = offline(model := small_model(tmp_path / "told.snn", told=True), [
-        frame._replace(mount=mount, turned_rad=turn)
-        for frame, turn in zip(stream, turns, strict=True)
+        frame._replace(mount=mount, moved=way)
+        for frame, way in zip(stream, ways, strict=True)
     ])  # fmt: skip
-    still = offline(model, [frame._replace(mount=mount, turned_rad=0.0) for frame in stream])
-    assert answers[10:] != still[10:], "turns must matter"
+    still = offline(model, [frame._replace(mount=mount, moved=Moved()) for frame in stream])
+    assert answers[10:] != still[10:], "ways must matter"
     every = {f"qos_overrides./odom.subscription.{name}": value
              for name, value in (("reliability", "reliable"), ("depth", 200))}  # fmt: skip
     with running(
@@ -191,7 +191,7 @@ def test_in_other_modes_odometry_tells_how_it_turns(tmp_path):
         peer.wait(lambda: peer.diagnostics().get("reason") == "no_odometry", "the reason")
         for message in told:
             turned.publish(message)
-        until_it_is_heard(peer, headings[-1].stamp_ns)
+        until_it_is_heard(peer, places[-1].stamp_ns)
         peer.reset()
         for frame, answer in zip(stream, answers, strict=True):
             show(peer, frame)

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from crnn_snn_ros.core.errors import ConfigError, DataError
 from crnn_snn_ros.core.mount import CameraMount
+from crnn_snn_ros.core.types import Moved
 from crnn_snn_ros.io.preprocess import InputContract, preprocess, see, see_all
+from crnn_snn_ros.io.steady import AHEAD_M
 
 
 def pattern(height: int, width: int) -> np.ndarray:
@@ -225,7 +227,7 @@ def test_a_steady_channel_of_motion_leaves_out_what_turning_moves(turns):
     headings = np.cumsum([0.0, *turns])
     mounted = mount(horizontal_fov_rad=1.5)
     images = [panorama(heading) for heading in headings]
-    *_, seen = see_all(images, steady, mounted, (0.0, *turns))
+    *_, seen = see_all(images, steady, mounted, map(Moved, (0.0, *turns)))
     plain = dataclasses.replace(steady, steady=False)
     *_, moved = see_all(images, plain, mounted)
     assert np.array_equal(np.delete(seen, 3, 0), np.delete(moved, 3, 0))
@@ -241,19 +243,115 @@ def test_a_steady_channel_of_motion_leaves_out_what_turning_moves(turns):
 
 
 def test_what_was_seen_behind_is_not_compared_with():
-    steady = InputContract(96, 8, "rgb", motion=1, mount=True, steady=True)
-    for turned in (1.7, -3.0, math.nan):
-        *_, seen = see_all([panorama(0.0), panorama(1.0)], steady, mount(), (0.0, turned))
-        assert not seen[3].any()
+    for floor in (False, True):
+        steady = InputContract(96, 8, "rgb", motion=1, mount=True, steady=True, floor=floor)
+        for turned in (1.7, -3.0):
+            moves = (Moved(), Moved(turned))
+            *_, seen = see_all([panorama(0.0), panorama(1.0)], steady, mount(), moves)
+            assert not seen[3].any()
 
 
-def test_a_steady_channel_of_motion_must_be_told_the_turns():
+@pytest.mark.parametrize("floor", [False, True])
+def test_a_steady_channel_of_motion_must_be_told_how_the_robot_moves(floor):
     for fields in ({"motion": 2}, {"mount": True}, {"motion": 2, "mount": True, "steady": 1}):
         with pytest.raises(ConfigError, match="steady"):
             InputContract(6, 4, "rgb", **{"steady": True, **fields})
-    steady = InputContract(6, 4, "rgb", motion=2, mount=True, steady=True)
-    with pytest.raises(DataError, match="how the robot turns"):
-        see(np.zeros((4, 6, 3), np.uint8), steady, (), mount())
+    steady = InputContract(6, 4, "rgb", motion=2, mount=True, steady=True, floor=floor)
+    image = np.zeros((4, 6, 3), np.uint8)
+    with pytest.raises(DataError, match="how the robot moves"):
+        see(image, steady, (), mount())
+    for wrong in (math.nan, math.inf):
+        for number in range(3):
+            way = list(Moved())
+            way[number] = wrong
+            with pytest.raises(DataError, match="is no way"):
+                see(image, steady, (), mount(), Moved(*way))
+
+
+def test_what_is_left_out_of_the_floor_is_true_or_false_and_needs_steady():
+    for fields in ({"floor": 1}, {"steady": False}):
+        whole = {"motion": 2, "mount": True, "steady": True, "floor": True}
+        with pytest.raises(ConfigError, match="floor"):
+            InputContract(6, 4, "rgb", **whole | fields)
+
+
+@st.composite
+def ways(draw):
+    """Frame by frame, as a base goes."""
+    turns = draw(st.lists(st.floats(-0.06, 0.06), min_size=1, max_size=8))
+    speed = draw(st.floats(0.0, 0.05))
+    return [Moved(turn, speed * math.cos(turn / 2), speed * math.sin(turn / 2)) for turn in turns]
+
+
+@given(ways(), st.floats(0.15, 0.4), st.floats(-0.05, 0.3))
+def test_what_driving_does_to_the_floor_is_left_out(way, height_m, pitch_rad):
+    floor = InputContract(96, 64, "rgb", motion=8, mount=True, steady=True, floor=True)
+    mounted = mount(height_m=height_m, pitch_rad=pitch_rad, horizontal_fov_rad=1.5)
+    poses = [Moved()]
+    for one in way:
+        poses.append(poses[-1].then(one))
+    images = [hall(pose, mounted) for pose in poses]
+    *_, seen = see_all(images, floor, mounted, [Moved(), *way])
+    *_, moved = see_all(images, dataclasses.replace(floor, floor=False), mounted, [Moved(), *way])
+    assert np.array_equal(np.delete(seen, 3, 0), np.delete(moved, 3, 0))
+    changed, before = (np.abs(pixels[3].astype(int)) for pixels in (seen, moved))
+    assert changed.max() <= 8, "between pixels it is the mean of four, of a pattern that bends"
+    if poses[-1].ahead_m > 0.1:
+        assert before.mean() > 2.0 * changed.mean()
+
+
+def test_what_moves_on_the_floor_is_seen_to_move():
+    floor = InputContract(96, 64, "rgb", motion=1, mount=True, steady=True, floor=True)
+    mounted = mount(height_m=0.2, pitch_rad=0.1, horizontal_fov_rad=1.5)
+    way = Moved(0.1, 0.2, 0.02)
+    before, now = hall(Moved(), mounted), hall(way, mounted, spot=(1.2, 0.1))
+    *_, seen = see_all([before, now], floor, mounted, (Moved(), way))
+    changed = np.argwhere(np.abs(seen[3].astype(int)) > 40)
+    column = 47.5 - 96 / 2 / math.tan(0.75) * on_floor((1.2, 0.1), way, mounted)
+    assert len(changed) > 5
+    assert changed[:, 1].mean() == pytest.approx(column, abs=2.0)
+
+
+@pytest.mark.parametrize("crop", [0.0, 0.25])
+@pytest.mark.parametrize("scale", [1, 3])
+def test_the_floor_is_where_it_is_in_a_picture_that_is_cut_and_scaled(crop, scale):
+    contract = InputContract(96, 64, "rgb", crop, motion=1, mount=True, steady=True, floor=True)
+    mounted = mount(height_m=0.25, pitch_rad=0.2, horizontal_fov_rad=1.5)
+    way = Moved(0.05, 0.15, 0.0)
+    images = [hall(pose, mounted, size=(64 * scale, 96 * scale)) for pose in (Moved(), way)]
+    *_, seen = see_all(images, contract, mounted, (Moved(), way))
+    assert np.abs(seen[3].astype(int)).max() <= 8
+
+
+def on_floor(spot, pose, mounted):
+    """Column of a place, in focal lengths to the left of the middle, from a pose."""
+    dx, dy = spot[0] - pose.ahead_m, spot[1] - pose.left_m
+    cos, sin = math.cos(pose.turned_rad), math.sin(pose.turned_rad)
+    ahead, left = cos * dx + sin * dy - AHEAD_M, cos * dy - sin * dx
+    depth = ahead * math.cos(mounted.pitch_rad) + mounted.height_m * math.sin(mounted.pitch_rad)
+    return left / depth
+
+
+def hall(pose, mounted, size=(64, 96), spot=None):
+    """What a camera sees of a patterned floor, and above the horizon of a far, striped wall."""
+    height, width = size
+    focal = 0.5 * width / math.tan(0.5 * mounted.horizontal_fov_rad)
+    row, column = np.mgrid[:height, :width].astype(float)
+    down_px, left_px = row - 0.5 * (height - 1), 0.5 * (width - 1) - column
+    sin, cos = math.sin(mounted.pitch_rad), math.cos(mounted.pitch_rad)
+    ahead, left, down = focal * cos - down_px * sin, left_px, focal * sin + down_px * cos
+    turn = math.cos(pose.turned_rad), math.sin(pose.turned_rad)
+    far = mounted.height_m / np.where(down > 0.0, down, np.inf)  # a ray's lengths to the floor
+    x = pose.ahead_m + turn[0] * (AHEAD_M + far * ahead) - turn[1] * far * left
+    y = pose.left_m + turn[1] * (AHEAD_M + far * ahead) + turn[0] * far * left
+    faint = np.exp(-np.hypot(x, y))  # far away, where a pixel spans more than the pattern
+    floor = 128 + faint * (40 * np.sin(4.0 * x + 1.0) + 40 * np.sin(4.0 * y))
+    bearing = pose.turned_rad + np.arctan2(left, ahead)
+    wall = 128 + 30 * np.sin(4.0 * bearing) * np.clip(-down / focal / 0.3, 0.0, 1.0)
+    grey = np.where(down > 0.0, floor, wall)
+    if spot is not None:
+        grey = np.where(np.hypot(x - spot[0], y - spot[1]) < 0.1, 0.0, grey)
+    return np.repeat(np.floor(grey + 0.5).astype(np.uint8)[..., None], 3, axis=2)
 
 
 def test_without_motion_nothing_is_remembered():

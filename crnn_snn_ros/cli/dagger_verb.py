@@ -22,6 +22,7 @@ def dagger_verb(
     motion: int = 2,
     mount: bool = False,
     steady: bool = False,
+    floor: bool = False,
     ways: bool = False,
     size: Annotated[SizeConfig, tyro.conf.arg(name="")] = SizeConfig(),  # noqa: B008
     driving: Annotated[DaggerConfig, tyro.conf.arg(name="")] = DaggerConfig(),  # noqa: B008
@@ -43,6 +44,7 @@ def dagger_verb(
         motion: Frames over which a channel of its own tells the network what has changed; 0: none.
         mount: Tell the network in three more channels how its camera is mounted.
         steady: Leave out of the motion what the robot's own turning moves; needs mount.
+        floor: And what its driving does to the floor; needs steady.
         ways: Learn what every way to steer would cost, not one angle.
         size: Layers, and how wide they are.
         driving: How much is driven.
@@ -65,7 +67,9 @@ def dagger_verb(
         raise ConfigError("dagger runs in one process; give it --processes instead of torchrun")
     setup = Setup()
     width, height = setup.camera
-    contract = InputContract(width, height, "rgb", motion=motion, mount=mount, steady=steady)
+    contract = InputContract(
+        width, height, "rgb", motion=motion, mount=mount, steady=steady, floor=floor
+    )
     network = NetworkConfig(
         (contract.channels, height, width), bits=bits, signed_hidden=not relu_hidden, ways=ways,
         **asdict(size),

@@ -20,6 +20,7 @@ def eye_verb(
     motion: int = 2,
     mount: bool = False,
     steady: bool = False,
+    floor: bool = False,
     bits: int = 3,
     start: Annotated[Path | None, tyro.conf.arg(name="from")] = None,
     album: Path | None = None,
@@ -42,6 +43,7 @@ def eye_verb(
         motion: Frames over which a channel of its own tells the network what has changed; 0: none.
         mount: Tell the network in three more channels how its camera is mounted.
         steady: Leave out of the motion what the robot's own turning moves; needs mount.
+        floor: And what its driving does to the floor; needs steady.
         bits: Activation bits of an eye on integers: a layer counts to 2^bits - 1 spikes.
         start: Checkpoint whose eye to go on from.
         album: Folder in which glimpses are kept: a later run with it does not take them again.
@@ -65,7 +67,9 @@ def eye_verb(
     torch.manual_seed(teaching.seed)
     setup = Setup()
     width, height = setup.camera
-    contract = InputContract(width, height, "rgb", motion=motion, mount=mount, steady=steady)
+    contract = InputContract(
+        width, height, "rgb", motion=motion, mount=mount, steady=steady, floor=floor
+    )
     network = Crnn(NetworkConfig((contract.channels, height, width), bits=bits, **asdict(size)))
     begun = None if start is None else load(start)
     if begun is not None:

@@ -98,8 +98,8 @@ def replay_verb(
     if live != "no":  # a node takes the robot to turn as it says itself; so does what it is held to
         return _live(model if live == "own" else None, candidates[0].pipeline(), chosen[0], json)
     candidates[0].original()  # what is wrong with it is said now
-    turns = any(one.pipeline().contract.steady for one in candidates)
-    chosen = [drive._replace(turns=turns) for drive in chosen]
+    moves = any(one.pipeline().contract.steady for one in candidates)
+    chosen = [drive._replace(moves=moves) for drive in chosen]
     recordings = [empty_recording(candidate) for candidate in candidates]
     interrupted = False
     total = sum(drive.last - drive.first for drive in chosen) * len(candidates)

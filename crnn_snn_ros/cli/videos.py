@@ -23,6 +23,6 @@ def bag_frames(
 ) -> Iterator[NDArray[np.int8]]:
     """The first ``limit`` frames of a bag as a network sees them, int8 (C, H, W) each."""
     past: Past = ()
-    for frame in islice(read_frames(bag, topic, mount, turns=contract.steady), limit):
-        pixels, past = see(frame.image, contract, past, frame.mount, frame.turned_rad)
+    for frame in islice(read_frames(bag, topic, mount, moves=contract.steady), limit):
+        pixels, past = see(frame.image, contract, past, frame.mount, frame.moved)
         yield pixels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -10,13 +11,35 @@ from numpy.typing import NDArray
 from crnn_snn_ros.core.mount import CameraMount
 
 
+class Moved(NamedTuple):
+    """How a robot has moved: where it is now, in the axes that it had before (REP-103)."""
+
+    turned_rad: float = 0.0  # positive to the left
+    ahead_m: float = 0.0
+    left_m: float = 0.0
+
+    def then(self, after: Moved) -> Moved:
+        """This way, and another one after it.
+
+        Example:
+            >>> Moved(0.5, 1.0).then(Moved(-0.5)).turned_rad
+            0.0
+        """
+        cos, sin = math.cos(self.turned_rad), math.sin(self.turned_rad)
+        return Moved(
+            self.turned_rad + after.turned_rad,
+            self.ahead_m + cos * after.ahead_m - sin * after.left_m,
+            self.left_m + sin * after.ahead_m + cos * after.left_m,
+        )
+
+
 class Frame(NamedTuple):
     """One camera image and the time at which it was taken."""
 
     stamp_ns: int  # capture time of the image's own header
     image: NDArray[np.uint8]  # (height, width, 3), RGB
     mount: CameraMount | None = None  # of its camera; None: nobody said
-    turned_rad: float | None = None  # of the robot since the frame before; None: nobody said
+    moved: Moved | None = None  # the robot, since the frame before; None: nobody said
 
 
 class Prediction(NamedTuple):

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from crnn_snn_ros.core.errors import DataError
 from crnn_snn_ros.core.mount import CameraMount
-from crnn_snn_ros.core.turning import STILL, Turning, turn
-from crnn_snn_ros.core.types import Frame, elapsed_s
+from crnn_snn_ros.core.moving import STILL, Moving, move
+from crnn_snn_ros.core.types import STOP, Command, Frame, Moved, elapsed_s
 from crnn_snn_ros.data.messages import (
     COMPRESSED_IMAGE,
     FLOAT32_ARRAY,
@@ -125,7 +125,7 @@ def read_frames(
     image_topic: str | None = None,
     mount: CameraMount | None = None,
     *,
-    turns: bool = False,
+    moves: bool = False,
 ) -> Iterator[Frame]:
     """Stream the camera frames of a bag, in recorded order.
 
@@ -137,8 +137,8 @@ def read_frames(
         path: the bag's folder, or a single ``.mcap`` or ``.db3`` file.
         image_topic: a topic of type Image or CompressedImage; None takes the only one.
         mount: of the camera, whatever the bag says.
-        turns: tell too how far the robot has turned since the frame before: by the last command on
-            ``/cmd_vel`` before each frame (``core.turning``).
+        moves: tell too how the robot has moved since the frame before: by the last command on
+            ``/cmd_vel`` before each frame (``core.moving``).
 
     Raises:
         DataError: the bag is damaged, the topic missing, ambiguous or empty, a frame cannot be
@@ -147,7 +147,7 @@ def read_frames(
     """
     topic = find_image_topic(path, image_topic)
     mounted = _camera_mount(path) if mount is None else lambda _: mount
-    turned = _turns(path) if turns else lambda _: None
+    moved = _moves(path) if moves else lambda _: None
     number = -1
     for number, message in enumerate(_messages(path, topic)):
         try:
@@ -155,7 +155,7 @@ def read_frames(
         except DataError as error:
             raise DataError(f"bag {path}, {topic}, frame {number}: {error}") from None
         stamp_ns = message.stamp_ns
-        yield Frame(stamp_ns, image, mounted(stamp_ns), turned(stamp_ns))
+        yield Frame(stamp_ns, image, mounted(stamp_ns), moved(stamp_ns))
     if number < 0:
         raise DataError(f"bag {path}: {topic} has no messages")
 
@@ -173,36 +173,36 @@ def _camera_mount(path: Path) -> Callable[[int], CameraMount | None]:
     return lambda stamp_ns: said[max(bisect_right(stamps_ns, stamp_ns) - 1, 0)][1]
 
 
-def _turns(path: Path) -> Callable[[int], float]:
-    """How far the robot has turned from the stamp asked for before to the next one asked for."""
+def _moves(path: Path) -> Callable[[int], Moved]:
+    """How the robot has moved from the stamp asked for before to the next one asked for."""
     topics = read_info(path).topics
     if COMMANDS not in topics:
         raise DataError(
-            f"bag {path} has no {COMMANDS}, and the network must be told how the robot turns"
+            f"bag {path} has no {COMMANDS}, and the network must be told how the robot moves"
         )
     told = sorted(
-        (message.stamp_ns, _yaw_rate(message.content))
+        (message.stamp_ns, _command(message.content))
         for message in read_messages(path, COMMANDS, (TWIST, TWIST_STAMPED))
     )
     stamps_ns = [stamp_ns for stamp_ns, _ in told]
-    before: tuple[int, Turning] | None = None
+    before: tuple[int, Moving] | None = None
 
-    def turned(stamp_ns: int) -> float:
+    def moved(stamp_ns: int) -> Moved:
         nonlocal before
         since_s = None if before is None else elapsed_s(before[0], stamp_ns)
-        turning = STILL
+        moving = STILL
         if before is not None and since_s is not None:
             last = bisect_left(stamps_ns, stamp_ns) - 1
-            turning = turn(before[1], told[last][1] if last >= 0 else 0.0, since_s)
-        before = stamp_ns, turning
-        return turning.turned_rad
+            moving = move(before[1], told[last][1] if last >= 0 else STOP, since_s)
+        before = stamp_ns, moving
+        return moving.moved
 
-    return turned
+    return moved
 
 
-def _yaw_rate(content: Any) -> float:
+def _command(content: Any) -> Command:
     twist = content.twist if content.__msgtype__ == TWIST_STAMPED else content
-    return float(twist.angular.z)
+    return Command(float(twist.linear.x), float(twist.angular.z))
 
 
 def _mount(path: Path, numbers: NDArray[np.float32]) -> CameraMount:

@@ -194,7 +194,7 @@ def _frames(
         sizes: set[tuple[int, int]] = set()
 
         def recorded() -> Iterator[Frame]:
-            frames = read_frames(bag.path, topic, bag.mount, turns=contract.steady)
+            frames = read_frames(bag.path, topic, bag.mount, moves=contract.steady)
             for number, frame in enumerate(frames):
                 if stamps and frame.stamp_ns < stamps[-1]:
                     raise DataError(
@@ -213,7 +213,7 @@ def _frames(
                 if len(stamps) > 1 and elapsed_s(*stamps[-2:]) is None:
                     past = ()
                 try:
-                    pixels, past = see(frame.image, contract, past, frame.mount, frame.turned_rad)
+                    pixels, past = see(frame.image, contract, past, frame.mount, frame.moved)
                 except DataError as error:
                     raise DataError(f"bag {bag.path}, {topic}: {error}") from None
                 yield pixels

@@ -26,11 +26,11 @@ class Drive(NamedTuple):
     first: int
     last: int  # exclusive
     mount: CameraMount | None = None  # of the camera; None: as the bag says
-    turns: bool = False  # whether the frames tell how the robot turns
+    moves: bool = False  # whether the frames tell how the robot moves
 
     def frames(self) -> Iterator[Frame]:
         """Read them, one by one."""
-        frames = read_frames(self.bag, self.topic, self.mount, turns=self.turns)
+        frames = read_frames(self.bag, self.topic, self.mount, moves=self.moves)
         return islice(frames, self.first, self.last)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from crnn_snn_ros.core.errors import DataError
 from crnn_snn_ros.core.mount import CameraMount
-from crnn_snn_ros.core.types import Frame
+from crnn_snn_ros.core.types import Frame, Moved
 from crnn_snn_ros.evaluation.comparison import apart
 from crnn_snn_ros.evaluation.cutting import cut_errors, encoding_errors, encoding_rows
 from crnn_snn_ros.evaluation.findings import Findings
@@ -164,13 +164,13 @@ class Seen(NamedTuple):
     image: Picture
     before: tuple[Picture, ...]
     mount: CameraMount | None = None
-    turned_rad: tuple[float | None, ...] | None = None  # of those before, and of the frame
+    moved: tuple[Moved | None, ...] | None = None  # of those before, and of the frame
 
     def input(self, contract: InputContract) -> NDArray[np.int8]:
         """What a network is given, (C, H, W)."""
         before = self.before[-contract.motion :] if contract.motion else ()
-        turns = None if self.turned_rad is None else self.turned_rad[-len(before) - 1 :]
-        *_, pixels = see_all((*before, self.image), contract, self.mount, turns)
+        moves = None if self.moved is None else self.moved[-len(before) - 1 :]
+        *_, pixels = see_all((*before, self.image), contract, self.mount, moves)
         return pixels
 
 
@@ -231,9 +231,9 @@ def _look_again(
             if done.recording.rows["was_reset"][row]:
                 before.clear()
             if row in wanted:
-                turns = tuple(one.turned_rad for one in (*before, frame))
+                moves = tuple(one.moved for one in (*before, frame))
                 images = tuple(one.image for one in before)
-                found[row] = Seen(frame.image, images, frame.mount, turns)
+                found[row] = Seen(frame.image, images, frame.mount, moves)
             before.append(frame)
             if film is not None:
                 time_s = (frame.stamp_ns - int(done.recording.rows["stamp_ns"][0])) / 1e9

@@ -44,7 +44,8 @@ _INPUT = {
     "crop_bottom": float,
     "normalisation": str,
 }
-_CHANNELS = {"motion": int, "mount": bool, "steady": bool}  # where there are channels beside colour
+# Where there are channels beside colour.
+_CHANNELS = {"motion": int, "mount": bool, "steady": bool, "floor": bool}
 _NODE: dict[str, dict[str, type]] = {
     "neurons": {"synapses": list, "n_min": int, "n_max": int, "recurrent": bool},
     "sum_pool": {"source": str, "kernel": list},

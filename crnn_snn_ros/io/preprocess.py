@@ -1,7 +1,8 @@
 """Pixels -> network input. The same functions for training, replay and node.
 
 A network may be given a channel of motion besides the colours: what has changed since some frames
-ago; steadied, what has changed but for the robot's own turning. And three more that say how the
+ago; steadied, what has changed but for the robot's own turning, or for all that its moving does to
+the floor (``steady``). And three more that say how the
 camera is mounted: a picture alone does not tell how near something is, as the world twice as large
 seen from twice as high looks the same.
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import reduce
 from itertools import repeat
 from typing import NamedTuple
 
@@ -23,6 +25,8 @@ from numpy.typing import NDArray
 
 from crnn_snn_ros.core.errors import ConfigError, DataError
 from crnn_snn_ros.core.mount import CameraMount
+from crnn_snn_ros.core.types import Moved
+from crnn_snn_ros.io.steady import Pinhole, change_by_turn, change_on_floor
 
 COLOURS = ("rgb", "grey")
 MAX_INPUT_SIDE = 4096
@@ -34,7 +38,7 @@ class Before(NamedTuple):
     """What is remembered of a frame."""
 
     grey: NDArray[np.int16]  # (height, width)
-    turned_rad: float  # of the robot since the frame before it
+    moved: Moved  # the robot, since the frame before it
 
 
 Past = tuple[Before, ...]  # the last frames, the oldest first
@@ -60,6 +64,7 @@ class InputContract:
     motion: int = 0  # frames, over which a channel tells the change; 0: there is none
     mount: bool = False  # whether the last three channels tell how the camera is mounted
     steady: bool = False  # whether what the robot's turning moves is left out of the motion
+    floor: bool = False  # and what its driving does to the floor
 
     def __post_init__(self) -> None:
         """Validate."""
@@ -85,6 +90,10 @@ class InputContract:
             raise ConfigError(f"input steady {self.steady!r:.60} is not true or false")
         if self.steady and not (self.motion and self.mount):
             raise ConfigError("input steady needs motion of at least 1, and mount")
+        if type(self.floor) is not bool:
+            raise ConfigError(f"input floor {self.floor!r:.60} is not true or false")
+        if self.floor and not self.steady:
+            raise ConfigError("input floor needs steady")
         if self.mount and self.colour != "rgb":
             raise ConfigError("input mount needs colour rgb")
         if self.crop_top + self.crop_bottom >= 1.0:
@@ -108,38 +117,37 @@ def see(
     contract: InputContract,
     past: Past = (),
     mount: CameraMount | None = None,
-    turned_rad: float | None = None,
+    moved: Moved | None = None,
 ) -> tuple[NDArray[np.int8], Past]:
     """Network input of the next frame of a stream, and what the frame after it is seen with.
 
     The channel of motion is the grey of this frame less that of ``contract.motion`` frames before,
     or of the first frame of the stream while it is not so long, cut to what int8 holds. Where it is
-    steadied, the frame before is one that a camera turned as now would have seen, and 0 is what
-    that was not in view. The channels of the mount are the same everywhere: see ``told``.
+    steadied, the frame before is one that a camera turned as now would have seen, or with ``floor``
+    one that is where it is now would have seen of the floor, and 0 is what was not in view: see
+    ``io.steady``. The channels of the mount are the same everywhere: see ``told``.
 
     Args:
         image: as for ``preprocess``.
         contract: the network's input.
         past: of the frame before; nothing for the first one of a stream.
         mount: of the camera, where the contract asks for it.
-        turned_rad: of the robot since the frame before, to the left, where the contract asks for
-            a steady channel of motion.
+        moved: the robot, since the frame before, where the contract asks for a steady channel of
+            motion.
 
     Returns:
         int8 (channels, height, width), C-contiguous, and the new past.
 
     Raises:
         DataError: as ``preprocess``, or the mount is asked for and not known, or is none, or so is
-            the turn.
+            the way.
     """
     pixels = preprocess(image, contract)
     channels = [pixels]
     if contract.motion:
         now = _grey((pixels.view(np.uint8) ^ np.uint8(128)).transpose(1, 2, 0)).astype(np.int16)
-        past = (*past, Before(now, _turned(turned_rad, contract)))[-contract.motion - 1 :]
-        change = now - past[0].grey
-        if contract.steady:
-            change = _change(now, past, mount)
+        past = (*past, Before(now, _moved(moved, contract)))[-contract.motion - 1 :]
+        change = _change(now, past, contract, mount, image.shape)
         channels.append(np.clip(change, -128, 127).astype(np.int8)[None])
     if contract.mount:
         size = (1, contract.height, contract.width)
@@ -147,40 +155,43 @@ def see(
     return np.concatenate(channels) if len(channels) > 1 else pixels, past
 
 
-def _turned(turned_rad: float | None, contract: InputContract) -> float:
+def _moved(moved: Moved | None, contract: InputContract) -> Moved:
     if not contract.steady:
-        return 0.0
-    if turned_rad is None:
-        raise DataError("this network must be told how the robot turns, and nobody said it")
-    return turned_rad
+        return Moved()
+    if moved is None:
+        raise DataError("this network must be told how the robot moves, and nobody said it")
+    if not all(map(math.isfinite, moved)):
+        raise DataError(f"that the robot has moved by {tuple(moved)} is no way")
+    return moved
 
 
-def _change(now: NDArray[np.int16], past: Past, mount: CameraMount | None) -> NDArray[np.int16]:
-    """What has changed since the oldest frame but for the turn in between; 0 where it saw nothing.
-
-    A turn of a camera that looks straight ahead moves the columns of its picture: a pinhole at
-    ``u`` focal lengths from the middle sees what was at ``(u - t) / (1 + u t)``, ``t`` the tangent
-    of the turn. The pitch is left aside.
-    """
-    width = now.shape[1]
-    turned = sum(before.turned_rad for before in past[1:])
-    if not abs(turned) < math.pi / 2:
-        return np.zeros_like(now)
-    middle, focal = 0.5 * (width - 1), _focal_px(width, mount)
-    u, t = (np.arange(width) - middle) / focal, math.tan(turned)
-    ahead = 1.0 + u * t  # of the camera that was; below 0 it is behind
-    place = middle + focal * (u - t) / np.where(ahead > 0.0, ahead, 1.0)
-    column = np.floor(np.clip(place, -1.0, width) + 0.5).astype(np.intp)
-    known = (ahead > 0.0) & (column >= 0) & (column < width)
-    was = past[0].grey[:, np.clip(column, 0, width - 1)]
-    return np.where(known, now - was, np.int16(0))
+def _change(
+    now: NDArray[np.int16],
+    past: Past,
+    contract: InputContract,
+    mount: CameraMount | None,
+    size: tuple[int, ...],
+) -> NDArray[np.int16]:
+    """What has changed since the oldest frame."""
+    before = past[0].grey
+    if not contract.steady:
+        return now - before
+    moved = reduce(Moved.then, (frame.moved for frame in past[1:]), Moved())
+    mount = _known(mount)
+    camera = _pinhole(contract, mount, size)
+    if contract.floor:
+        return change_on_floor(now, before, moved, mount, camera)
+    return change_by_turn(now, before, moved.turned_rad, camera)
 
 
-def _focal_px(width: int, mount: CameraMount | None) -> float:
-    """Focal length in pixels, of a field of view in float32 as recordings have it."""
-    told(mount)  # refuses what is no mount
-    assert mount is not None
-    return 0.5 * width / math.tan(0.5 * float(np.float32(mount.horizontal_fov_rad)))
+def _pinhole(contract: InputContract, mount: CameraMount, size: tuple[int, ...]) -> Pinhole:
+    """Of the network's input; of a camera with square pixels whose image was (height, width)."""
+    top, bottom = _rows(size[0], contract)
+    tangent = math.tan(0.5 * mount.horizontal_fov_rad)
+    down = contract.height / (bottom - top)
+    focal_px = down * 0.5 * size[1] / tangent, 0.5 * contract.width / tangent
+    middle_px = (0.5 * size[0] - top) * down - 0.5, 0.5 * (contract.width - 1)
+    return Pinhole((contract.height, contract.width), focal_px, middle_px)
 
 
 def told(mount: CameraMount | None) -> tuple[int, int, int]:
@@ -196,18 +207,7 @@ def told(mount: CameraMount | None) -> tuple[int, int, int]:
         >>> told(CameraMount(height_m=0.5, pitch_rad=0.1, horizontal_fov_rad=math.pi / 2))
         (64, 51, 0)
     """
-    if mount is None:
-        raise DataError(
-            "this network must be told how the camera is mounted, and the recording does not say "
-            "it: give --camera-height (m), --camera-pitch and --camera-fov (rad)"
-        )
-    height_m, pitch_rad, fov_rad = np.array(mount, np.float32).tolist()
-    if not 0.0 < height_m < math.inf:
-        raise DataError(f"camera height {height_m} m is not above 0")
-    if not abs(pitch_rad) < math.pi / 2:
-        raise DataError(f"camera pitch {pitch_rad} rad is not within -pi/2..pi/2")
-    if not 0.0 < fov_rad < math.pi:
-        raise DataError(f"camera field of view {fov_rad} rad is not within 0..pi")
+    height_m, pitch_rad, fov_rad = _known(mount)
     numbers = (
         64 * math.log2(height_m / 0.25),
         512 * pitch_rad,
@@ -217,16 +217,33 @@ def told(mount: CameraMount | None) -> tuple[int, int, int]:
     return height, pitch, focal
 
 
+def _known(mount: CameraMount | None) -> CameraMount:
+    """The mount in float32, as recordings have it; what is none is refused."""
+    if mount is None:
+        raise DataError(
+            "this network must be told how the camera is mounted, and the recording does not say "
+            "it: give --camera-height (m), --camera-pitch and --camera-fov (rad)"
+        )
+    known = CameraMount(*np.array(mount, np.float32).tolist())
+    if not 0.0 < known.height_m < math.inf:
+        raise DataError(f"camera height {known.height_m} m is not above 0")
+    if not abs(known.pitch_rad) < math.pi / 2:
+        raise DataError(f"camera pitch {known.pitch_rad} rad is not within -pi/2..pi/2")
+    if not 0.0 < known.horizontal_fov_rad < math.pi:
+        raise DataError(f"camera field of view {known.horizontal_fov_rad} rad is not within 0..pi")
+    return known
+
+
 def see_all(
     images: Iterable[NDArray[np.uint8]],
     contract: InputContract,
     mount: CameraMount | None = None,
-    turns: Iterable[float | None] | None = None,
+    moves: Iterable[Moved | None] | None = None,
 ) -> Iterator[NDArray[np.int8]]:
     """Network inputs of a whole stream of one camera, as ``see`` makes them."""
     past: Past = ()
-    for image, turned_rad in zip(images, repeat(None) if turns is None else turns, strict=False):
-        pixels, past = see(image, contract, past, mount, turned_rad)
+    for image, moved in zip(images, repeat(None) if moves is None else moves, strict=False):
+        pixels, past = see(image, contract, past, mount, moved)
         yield pixels
 
 
@@ -248,14 +265,7 @@ def preprocess(image: NDArray[np.uint8], contract: InputContract) -> NDArray[np.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
         raise DataError(f"image is {image.dtype} {image.shape}, expected uint8 (height, width, 3)")
-    rows = image.shape[0]
-    top = math.floor(rows * contract.crop_top + 0.5)
-    bottom = rows - math.floor(rows * contract.crop_bottom + 0.5)
-    if top >= bottom:
-        raise DataError(
-            f"image of {rows} rows is too low for crop {contract.crop_top} above, "
-            f"{contract.crop_bottom} below: no row is left"
-        )
+    top, bottom = _rows(image.shape[0], contract)
     pixels = np.asarray(
         cv2.resize(
             np.ascontiguousarray(image[top:bottom]),
@@ -269,6 +279,18 @@ def preprocess(image: NDArray[np.uint8], contract: InputContract) -> NDArray[np.
     # Flipping the top bit of uint8 is subtracting 128 in int8.
     centred = (pixels ^ np.uint8(128)).view(np.int8)
     return np.ascontiguousarray(centred.transpose(2, 0, 1))
+
+
+def _rows(rows: int, contract: InputContract) -> tuple[int, int]:
+    """The first of those that are kept of an image, and the first one after them."""
+    top = math.floor(rows * contract.crop_top + 0.5)
+    bottom = rows - math.floor(rows * contract.crop_bottom + 0.5)
+    if top >= bottom:
+        raise DataError(
+            f"image of {rows} rows is too low for crop {contract.crop_top} above, "
+            f"{contract.crop_bottom} below: no row is left"
+        )
+    return top, bottom
 
 
 def _grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -12,9 +12,9 @@ from std_msgs.msg import Header
 from crnn_snn_ros.core import gate
 from crnn_snn_ros.core.gate import RefusedError
 from crnn_snn_ros.core.mount import CameraMount
-from crnn_snn_ros.core.odometry import Headings, heard, turned_rad
+from crnn_snn_ros.core.odometry import Places, heard, moved
 from crnn_snn_ros.core.supervisor import Drop, Reason
-from crnn_snn_ros.core.types import Frame
+from crnn_snn_ros.core.types import Frame, Moved
 from crnn_snn_ros.ros import messages
 
 ImageMessage: TypeAlias = "Image | CompressedImage"
@@ -29,14 +29,14 @@ class Intake:
     Attributes:
         config: what is asked of a frame.
         mount: of the camera; None: nobody said.
-        by_odometry: frames must be told how far the robot has turned, by what ``hear`` got.
+        by_odometry: frames must be told how the robot has moved, by what ``hear`` got.
     """
 
     def __init__(self, now_ns: Callable[[], int]) -> None:
         self.config = gate.GateConfig()
         self.mount: CameraMount | None = None
         self.by_odometry = False
-        self._headings: Headings = ()
+        self._places: Places = ()
         self._now_ns = now_ns
         self.reset()
 
@@ -65,13 +65,13 @@ class Intake:
         return Header(stamp=messages.stamp(admission.stamp_ns), frame_id=header.frame_id)
 
     def hear(self, message: Odometry) -> None:
-        """Where the robot looks, if that is of use; may be called beside all else.
+        """Where the robot is, if that is of use; may be called beside all else.
 
         Raises:
             DataError: its stamp is no time.
         """
         if self.by_odometry:
-            self._headings = heard(self._headings, messages.heading(message))
+            self._places = heard(self._places, messages.place(message))
 
     def frame(self, message: ImageMessage, header: Header, before_ns: int | None) -> Frame:
         """The picture, with the time of the header that ``admit`` returned.
@@ -91,14 +91,14 @@ class Intake:
         refusal, self._state = gate.look(frame.image, self._state, self.config)
         if refusal is not None:
             raise refusal
-        return frame._replace(turned_rad=self._turned_rad(frame.stamp_ns, before_ns))
+        return frame._replace(moved=self._moved(frame.stamp_ns, before_ns))
 
-    def _turned_rad(self, stamp_ns: int, before_ns: int | None) -> float | None:
+    def _moved(self, stamp_ns: int, before_ns: int | None) -> Moved | None:
         if not self.by_odometry:
             return None
         from_ns = stamp_ns if before_ns is None else before_ns
-        turned = turned_rad(self._headings, from_ns, stamp_ns)
-        if turned is None:
-            text = "nobody says on `odom` how far the robot has turned since the frame before"
+        way = moved(self._places, from_ns, stamp_ns)
+        if way is None:
+            text = "nobody says on `odom` how the robot has moved since the frame before"
             raise RefusedError(Reason.NO_ODOMETRY, text)
-        return turned
+        return way

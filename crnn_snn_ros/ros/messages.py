@@ -18,7 +18,7 @@ from std_msgs.msg import Float32, Header
 
 from crnn_snn_ros.core.errors import DataError
 from crnn_snn_ros.core.health import Health
-from crnn_snn_ros.core.odometry import Heading
+from crnn_snn_ros.core.odometry import Place
 from crnn_snn_ros.core.supervisor import HOLDS, Mode, Status
 from crnn_snn_ros.core.types import Command, Frame, Prediction
 from crnn_snn_ros.io.images import decode_compressed, decode_raw
@@ -98,8 +98,8 @@ def command(message: Twist | TwistStamped) -> Command:
     return Command(plain.linear.x, plain.angular.z)
 
 
-def heading(message: Odometry) -> Heading:
-    """Where a robot looks, in -pi..pi, and how fast it turns; of its base on level ground.
+def place(message: Odometry) -> Place:
+    """Where a robot is, its yaw in -pi..pi, and how fast it moves; of its base on level ground.
 
     Raises:
         DataError: its stamp is no time.
@@ -108,7 +108,8 @@ def heading(message: Odometry) -> Heading:
     across = 2.0 * (turn.w * turn.z + turn.x * turn.y)
     along = 1.0 - 2.0 * (turn.y * turn.y + turn.z * turn.z)
     yaw_rad = math.atan2(across, along)
-    return Heading(stamp_ns(message.header), yaw_rad, message.twist.twist.angular.z)
+    at, twist = message.pose.pose.position, message.twist.twist
+    return Place(stamp_ns(message.header), at.x, at.y, yaw_rad, twist.linear.x, twist.angular.z)
 
 
 def twist_stamped(command: Command, header: Header) -> TwistStamped:

@@ -70,7 +70,7 @@ class NodeConfig(MountConfig):
     )
     turn_from: str = setting(
         "commands",
-        "where a model with steadied motion learns how the robot turns: commands: its own, in mode "
+        "where a model with steadied motion learns how the robot moves: commands: its own, in mode "
         "drive; odom: Odometry on `odom`, in any mode",
         choices=TURNS,
     )
@@ -266,7 +266,7 @@ def build(config: NodeConfig, control: ControlConfig) -> Built:
         )
     if pipeline.contract.steady and config.mode != "drive" and config.turn_from == "commands":
         raise ConfigError(
-            f"{path}: this model must know how the robot turns, and in mode {config.mode} its own "
+            f"{path}: this model must know how the robot moves, and in mode {config.mode} its own "
             "commands do not tell it; set parameter 'turn_from' to odom, or 'mode' to drive"
         )
     return Built(

@@ -145,7 +145,7 @@ def _row(stamp_ns: int, parts: dict[str, Any]) -> Row:
     """One row of the messages that bear one stamp."""
     at, moves = parts["odom"].pose.pose.position, parts["odom"].twist.twist
     said, cost = parts["prediction"].vector, parts["activity"].vector
-    told, yaw_rad = parts["cmd_vel"].twist, messages.heading(parts["odom"]).yaw_rad
+    told, yaw_rad = parts["cmd_vel"].twist, messages.place(parts["odom"]).yaw_rad
     return Row(
         stamp_ns, at.x, at.y, yaw_rad, moves.linear.x, moves.angular.z,
         said.x, said.y, said.z == 1.0, round(cost.x), round(cost.y),

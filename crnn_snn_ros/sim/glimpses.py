@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crnn_snn_ros.core.mount import CameraMount
+from crnn_snn_ros.core.types import Moved
 from crnn_snn_ros.data.scans import BEARINGS, REACH_M, VIEW_RAD
 from crnn_snn_ros.sim.course import Course, Mover
 from crnn_snn_ros.sim.geometry import Shapes, cast, point_distance
@@ -40,7 +41,7 @@ class Glimpses(NamedTuple):
     free_m: NDArray[np.float32]  # (N, BEARINGS) at the last frame, as ``free_paths``
     soon_m: NDArray[np.float32]  # the same SOON_S later, had the robot not moved
     mounts: tuple[CameraMount, ...]  # N of them
-    turned_rad: NDArray[np.float64]  # (N,), to the left, from the first frame to the last
+    moved: tuple[Moved, ...]  # N of them, from the first frame to the last
 
 
 def take_glimpses(suite: str, seed: int, count: int, setup: Setup, past: int = 0) -> Glimpses:
@@ -61,8 +62,7 @@ def take_glimpses(suite: str, seed: int, count: int, setup: Setup, past: int = 0
     seen = (0, past) if past else (0,)  # frames after the first
     frames = np.empty((count, len(seen), setup.camera[1], setup.camera[0], 3), np.uint8)
     free, soon = (np.empty((count, BEARINGS), np.float32) for _ in range(2))
-    turned = np.empty(count)
-    mounts = []
+    mounts, moved = [], []
     scene = Scene(course, SUITES[suite].look(seed), *setup.camera)
     try:
         for number in range(count):
@@ -75,13 +75,20 @@ def take_glimpses(suite: str, seed: int, count: int, setup: Setup, past: int = 0
             for k, frame in enumerate(seen):
                 picture = scene.render(way[frame], time_s + frame / setup.rate_hz)
                 frames[number, k] = lens(picture, k)
-            turned[number] = way[-1][2] - way[0][2]
+            moved.append(_moved(way[0], way[-1]))
             now_s = time_s + past / setup.rate_hz
             for answer, when_s in ((free, now_s), (soon, now_s + SOON_S)):
                 answer[number] = free_paths(way[-1], course.at(when_s), setup.robot.radius_m)
     finally:
         scene.close()
-    return Glimpses(frames, free, soon, tuple(mounts), turned)
+    return Glimpses(frames, free, soon, tuple(mounts), tuple(moved))
+
+
+def _moved(before: Pose, now: Pose) -> Moved:
+    x, y, yaw = before
+    cos, sin = math.cos(yaw), math.sin(yaw)
+    dx, dy = now[0] - x, now[1] - y
+    return Moved(now[2] - yaw, cos * dx + sin * dy, cos * dy - sin * dx)
 
 
 def free_paths(pose: Pose, shapes: Shapes, radius_m: float) -> NDArray[np.float64]:

@@ -98,8 +98,8 @@ class Recording:
         split: "train" or "validation": what they are for.
         noise_radps: the driver's yaw rate is disturbed by this much.
         scan_rays: of a laser scanner, a full circle; 0: none.
-        motion, mount, steady: for ``data.yaml``, as of an ``InputContract``: how a network is to
-            see the drives.
+        motion, mount, steady, floor: for ``data.yaml``, as of an ``InputContract``: how a network
+            is to see the drives.
         look_frames: after so many frames all looks otherwise, as in another world of the same plan;
             0: never. The fewer, the less a network can learn a course by its looks.
 
@@ -114,6 +114,7 @@ class Recording:
     motion: int = 0
     mount: bool = False
     steady: bool = False
+    floor: bool = False
     look_frames: int = 0
 
     def __post_init__(self) -> None:
@@ -249,6 +250,7 @@ def _write_data_file(recording: Recording, setup: Setup) -> None:
             "motion": recording.motion,
             "mount": recording.mount,
             "steady": recording.steady,
+            "floor": recording.floor,
         },
     }
     with replacing(folder / "data.yaml") as temporary:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crnn_snn_ros.core.errors import DataError
+from crnn_snn_ros.core.types import Moved
 from crnn_snn_ros.data.scans import BEARINGS
 from crnn_snn_ros.io.atomic import replacing
 from crnn_snn_ros.io.preprocess import InputContract, see_all
@@ -91,9 +92,9 @@ class Photographer:
         pair = replace(self.contract, motion=min(1, self.contract.motion))
         pixels = np.stack(
             [
-                list(see_all(frames, pair, mount, (0.0, turned)))[-1]
-                for frames, mount, turned in zip(
-                    taken.frames, taken.mounts, taken.turned_rad.tolist(), strict=True
+                list(see_all(frames, pair, mount, (Moved(), moved)))[-1]
+                for frames, mount, moved in zip(
+                    taken.frames, taken.mounts, taken.moved, strict=True
                 )
             ]
         )

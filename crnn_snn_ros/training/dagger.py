@@ -168,7 +168,7 @@ class _Run:
         if others:
             raise ConfigError(
                 f"the eye to begin with was taught to see otherwise ({', '.join(others)}): give "
-                "the same --motion, --mount and --steady"
+                "the same --motion, --mount, --steady and --floor"
             )
         torch.manual_seed(self.training.seed)
         network = Crnn(self.network)
@@ -229,6 +229,7 @@ class _Run:
             self._drives, split, noise, scan_rays=self.config.scan_rays,
             look_frames=self.config.look_frames, motion=self.origin.contract.motion,
             mount=self.origin.contract.mount, steady=self.origin.contract.steady,
+            floor=self.origin.contract.floor,
         )  # fmt: skip
         return [Drive(recording, suite_of(seed, self.config.suites), seed) for seed in seeds]
 
