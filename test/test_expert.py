@@ -16,7 +16,7 @@ from crnn_snn_ros.sim.geometry import cast
 from crnn_snn_ros.sim.robot import CAR, RobotConfig, RobotState
 from crnn_snn_ros.sim.rollouts import View, arcs
 from crnn_snn_ros.sim.simulator import Simulator
-from crnn_snn_ros.sim.suites import BLIND, SUCCESSES, Setup, run_suite
+from crnn_snn_ros.sim.suites import BLIND, SUCCESSES, SUITES, Setup, run_suite
 
 ROBOT = RobotConfig()
 HERE = RobotState(0.0, 0.0, 0.0)
@@ -61,6 +61,18 @@ def test_it_sees_only_what_a_ray_reaches() -> None:
     assert np.array_equal(alone, both)
     ranges, _ = cast(np.zeros(2), np.zeros(1), course(screen, hidden).at(0.0), 5.0)
     assert ranges[0] == pytest.approx(0.95)
+
+
+@pytest.mark.parametrize("robot", [ROBOT, CAR])
+@pytest.mark.parametrize("most_m", [0.0, 0.3, 0.8])
+def test_only_room_beyond_what_is_asked_for_may_be_left_out(robot, most_m) -> None:
+    made, times = SUITES["narrow"].course(2003), np.linspace(0.2, 2.2, 12)
+    for state in (RobotState(*made.start), HERE._replace(x_m=4.0), HERE._replace(yaw_rad=2.0)):
+        view = View(made, state, robot, 0.0)
+        paths = arcs(state, np.full(1, 0.4), np.linspace(-1.2, 1.2, 9), times, np.full(9, 1.1))
+        whole, asked = view.room(paths, times), view.room(paths, times, most_m)
+        assert np.array_equal(np.minimum(whole, most_m), np.minimum(asked, most_m))
+        assert (asked >= whole).all()
 
 
 def test_it_knows_where_a_mover_will_be() -> None:

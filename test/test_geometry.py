@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crnn_snn_ros.sim.course import Shape, shapes_of
-from crnn_snn_ros.sim.geometry import Floats, cast, point_distance, segment_distance
+from crnn_snn_ros.sim.geometry import Floats, cast, nearest, point_distance, segment_distance
 
 coordinate = st.floats(-3.0, 3.0)
 points = st.tuples(coordinate, coordinate).map(np.array)
@@ -55,6 +55,16 @@ def test_distance_of_a_point(shape: Shape, point: Floats) -> None:
     assert point_distance(point[None], shapes_of((shape,)))[0] == pytest.approx(
         expected, abs=STEP_M
     )
+
+
+@given(st.lists(shapes(), min_size=1, max_size=4), st.lists(points, min_size=1, max_size=5))
+def test_the_nearest_is_the_least_of_all(made: list[Shape], spots: list[Floats]) -> None:
+    several, here = shapes_of(tuple(made)), np.array(spots)
+    apart = point_distance(here[:, None], several)
+    assert np.array_equal(nearest(here, several), apart.min(axis=1))
+    own = here + several.centre[:, None]  # each shape has points of its own
+    apart = point_distance(own.swapaxes(0, 1), several)
+    assert np.array_equal(nearest(own, several), apart.min(axis=1))
 
 
 @given(shapes(), points, points)

@@ -28,6 +28,9 @@ from crnn_snn_ros.sim.sight import Sight
 from crnn_snn_ros.sim.simulator import Observation
 
 _WAY_MARGIN_M = 0.08  # beside the robot, on the way to a corridor's goal
+_TURNS = np.linspace(-np.pi, np.pi, 49)  # on the spot, rad
+_STOPPING_S = np.linspace(0.1, 1.3, 9)  # when a speed must have kept its room
+_HELD_S = np.array([0.4, 0.8, 1.3])  # it will not hold a steering for all that time
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,12 @@ class Expert:
         self._to_goal = self._floor.to_goal() if course.route else None
         # How long a path steers before it goes straight on: a bend, a swerve, a nudge.
         self._holds = np.array([self.config.horizon_s, 1.1, 0.55])
+        self._bends = {
+            speed: np.array([self.yaw_rate(s, speed) for s in self._steering])
+            for speed in (self.config.rollout_mps, self.config.slow_mps)
+        }
+        self._discount = np.linspace(1.0, 0.5, self.config.samples)
+        self._speeds = self.config.speed_mps * np.linspace(0.0, 1.0, 6)
 
     def reset(self) -> None:
         """Forget what was seen."""
@@ -142,7 +151,7 @@ class Expert:
         times = np.linspace(0.0, horizon_s, 31)
         tube = arcs(state, np.full(1, max(state.speed_mps, least_mps)),
                      np.array([state.yaw_rate_radps]), times, times[-1:])  # fmt: skip
-        hit = np.flatnonzero(outlook.view.room(tube, times)[0] <= 0.0)
+        hit = np.flatnonzero(outlook.view.room(tube, times, 0.0)[0] <= 0.0)
         contact_s = float(times[hit[0]]) if len(hit) else math.inf
         return Labels(
             steering, 1.0 - speed / self.config.speed_mps, speed, contact_s,
@@ -190,8 +199,7 @@ class Expert:
 
     def arcs_cost(self, view: View, state: RobotState, speed_mps: float) -> Floats:
         """(C,) cost of the best path that begins with each steering."""
-        count, holds = len(self._steering), len(self._holds)
-        rates = np.array([self.yaw_rate(s, speed_mps) for s in self._steering])
+        count, holds, rates = len(self._steering), len(self._holds), self._bends[speed_mps]
         paths = arcs(state, np.full(1, speed_mps), np.repeat(rates, holds), self._times,
                       np.tile(self._holds, count))  # fmt: skip
         cost = self._cost(view, paths).reshape(count, holds).min(axis=1)
@@ -212,21 +220,20 @@ class Expert:
     def turn_costs(self, view: View, state: RobotState) -> tuple[Floats, Floats]:
         """Turns on the spot to ways straight out of here, rad, and what each costs."""
         config = self.config
-        turns = np.linspace(-np.pi, np.pi, 49)
-        paths = arcs(state, np.full(1, config.slow_mps), np.zeros(len(turns)),
-                      self._times, np.zeros(len(turns)), state.yaw_rad + turns)  # fmt: skip
-        return turns, self._cost(view, paths) + config.spot_cost + 0.25 * np.abs(turns)
+        still = np.zeros(len(_TURNS))
+        paths = arcs(state, np.full(1, config.slow_mps), still, self._times, still,
+                      state.yaw_rad + _TURNS)  # fmt: skip
+        return _TURNS, self._cost(view, paths) + config.spot_cost + 0.25 * np.abs(_TURNS)
 
     def _cost(self, view: View, paths: Floats) -> Floats:
         """(P, T, 3) paths -> (P,): contact, the sooner the worse, want of room, a shut view."""
         config = self.config
-        room = view.room(paths, self._times)
+        room = view.room(paths, self._times, max(config.clearance_m, config.margin_m))
         cramped = 1.0 - np.clip(room, 0.0, config.clearance_m) / config.clearance_m
-        discount = np.linspace(1.0, 0.5, room.shape[1])
         touching = room < self._margin(view)
         first = np.where(touching.any(axis=1), touching.argmax(axis=1), room.shape[1])
         sooner = 1.0 - first / room.shape[1]
-        want = (cramped**2 * discount).mean(axis=1)
+        want = (cramped**2 * self._discount).mean(axis=1)
         closed = view.closed(paths[:, -1, 2])
         astray = self._astray(paths)
         return np.asarray(want + 2.0 * sooner + 0.25 * closed + config.astray * astray)
@@ -248,12 +255,11 @@ class Expert:
     def _speed(self, view: View, state: RobotState, steering: float) -> float:
         """The fastest speed at which the chosen steering keeps its room."""
         config = self.config
-        speeds = config.speed_mps * np.linspace(0.0, 1.0, 6)
-        times = np.linspace(0.1, 1.3, 9)
-        holds = np.array([0.4, 0.8, 1.3])  # it will not hold this steering for all that time
+        speeds, times, holds = self._speeds, _STOPPING_S, _HELD_S
         fast = np.repeat(speeds, len(holds))
         rates = np.array([self.yaw_rate(steering, max(s, 0.1)) for s in fast])
-        room = view.room(arcs(state, fast, rates, times, np.tile(holds, len(speeds))), times)
+        paths = arcs(state, fast, rates, times, np.tile(holds, len(speeds)))
+        room = view.room(paths, times, max(config.margin_m, config.squeeze_m))
         safe = room.min(axis=1).reshape(len(speeds), len(holds)).max(axis=1)
         enough = np.flatnonzero(safe > self._margin(view))
         if len(enough) and enough[-1] > 0:

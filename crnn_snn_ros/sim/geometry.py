@@ -54,6 +54,33 @@ def point_distance(points: Floats, shapes: Shapes) -> Floats:
     return np.asarray(outside + np.minimum(np.maximum(x, y), 0.0) - shapes.radius)
 
 
+def nearest(points: Floats, shapes: Shapes) -> Floats:
+    """Signed distance of points to the nearest of some shapes: the least of ``point_distance``.
+
+    Args:
+        points: (N, 2), or (S, N, 2) where each shape has points of its own.
+        shapes: S shapes, at least one.
+
+    Returns:
+        (N,), m.
+    """
+    # Shapes come first, so that the least of a few is taken over long rows.
+    centre, axis, half, radius = (field[:, None] for field in shapes)
+    x, y = points[..., 0] - centre[..., 0], points[..., 1] - centre[..., 1]
+    across = np.abs(x * axis[..., 0] + y * axis[..., 1]) - half[..., 0]
+    aside = np.abs(y * axis[..., 0] - x * axis[..., 1]) - half[..., 1]
+    inside = np.minimum(np.maximum(across, aside), 0.0)
+    np.maximum(across, 0.0, out=across)
+    np.maximum(aside, 0.0, out=aside)
+    across *= across
+    aside *= aside
+    across += aside
+    np.sqrt(across, out=across)
+    across += inside
+    across -= radius
+    return np.asarray(across.min(axis=0))
+
+
 def segment_distance(start: Floats, end: Floats, shapes: Shapes) -> Floats:
     """Distance between one segment and each shape's border; not above 0 where they overlap.
 

@@ -8,13 +8,15 @@ from typing import NamedTuple
 import numpy as np
 
 from crnn_snn_ros.sim.course import Course
-from crnn_snn_ros.sim.geometry import Floats, cast, point_distance
+from crnn_snn_ros.sim.geometry import Floats, cast, nearest, point_distance
 from crnn_snn_ros.sim.robot import RobotConfig, RobotState
 from crnn_snn_ros.sim.sight import Sight
 
 _RAYS = 120
+_ANGLES = np.linspace(0.0, 2.0 * np.pi, _RAYS, endpoint=False)
 _REACH_M = 5.0
 _SIGHT_M = 4.0  # further free space is worth no more
+_SAFE_M = 1e-6  # for rounding
 _DOUBT_RISE_S = 0.3
 _BEFORE_S = 0.1  # since when a mover's velocity is taken from how far it came
 
@@ -60,6 +62,8 @@ class View:
         foresight: bool = True,
     ) -> None:
         self._robot = robot
+        whole = robot.length_m > 0.0
+        self._along = np.linspace(0.0, robot.length_m, 3) if whole else np.zeros(1)
         self._foresight = foresight
         self._doubt = doubt or Doubt()
         self._time_s = time_s
@@ -67,32 +71,45 @@ class View:
         ahead = np.array([math.cos(state.yaw_rad), math.sin(state.yaw_rad)])
         self._origin = np.array([state.x_m, state.y_m]) + 0.5 * robot.length_m * ahead
         shapes = course.at(time_s)
-        self.here = float(point_distance(self._origin[None], shapes).min()) - robot.radius_m
-        self._angles = np.linspace(0.0, 2.0 * np.pi, _RAYS, endpoint=False)
-        self._ranges, seen = cast(self._origin, self._angles, shapes, _REACH_M)
+        away = point_distance(self._origin[None], shapes)
+        self.here = float(away.min()) - robot.radius_m
+        ranges, seen = cast(self._origin, _ANGLES, shapes, _REACH_M)
+        # The nearest of three rays, so that no path aims at a slit.
+        around = np.concatenate([ranges[-1:], ranges, ranges[:1]])
+        self._around = np.minimum(ranges, np.minimum(around[:-2], around[2:]))
         fixed = len(course.fixed.radius)
         visible = seen > 0.0
         if sight is not None:
             visible = sight.look(self._origin, state.yaw_rad, shapes, fixed, time_s, _REACH_M)
         self._fixed = course.fixed.take(visible[:fixed])
+        self._away = away[:fixed][visible[:fixed]]  # from where the robot is
         self._moving_index = np.flatnonzero(visible[fixed:])
         self._moving = shapes.take(fixed + self._moving_index)
 
-    def room(self, paths: Floats, times_s: Floats) -> Floats:
-        """Room around the footprint along paths: (P, T, 3) -> (P, T), m."""
-        robot = self._robot
-        room = np.full(paths.shape[:2], np.inf)
+    def room(self, paths: Floats, times_s: Floats, most_m: float = math.inf) -> Floats:
+        """Room around the footprint along paths: (P, T, 3) -> (P, T), m.
+
+        What is further away than ``most_m`` all along is not looked at: then it is more than that,
+        or infinite.
+        """
+        robot, count = self._robot, paths.shape[:2]
+        room = np.full(count, np.inf)
         future, doubt_m = self._future(times_s), self._doubt.room_m(times_s)
-        for along in np.linspace(0.0, robot.length_m, 1 if robot.length_m == 0.0 else 3):
-            x = paths[..., 0] + along * np.cos(paths[..., 2])
-            y = paths[..., 1] + along * np.sin(paths[..., 2])
-            points = np.stack([x, y], axis=-1)[..., None, :]
-            if len(self._fixed.radius):
-                room = np.minimum(room, point_distance(points, self._fixed).min(axis=-1))
+        for along in self._along:
+            points = paths[..., :2]
+            if along:
+                ahead = np.stack([np.cos(paths[..., 2]), np.sin(paths[..., 2])], axis=-1)
+                points = points + along * ahead
+            far_m = np.sqrt(((points - self._origin) ** 2).sum(axis=-1).max())
+            near = self._away <= far_m + most_m + robot.radius_m + _SAFE_M
+            if near.any():
+                apart = nearest(points.reshape(-1, 2), self._fixed.take(near))
+                room = np.minimum(room, apart.reshape(count))
             if len(self._moving_index):
-                moved = points + (self._moving.centre - future)  # as if the mover stood
-                apart = point_distance(moved, self._moving).min(axis=-1)
-                room = np.minimum(room, apart - doubt_m)
+                shifts = (self._moving.centre - future).swapaxes(0, 1)[:, None]
+                moved = points + shifts  # (M, P, T, 2), as if the mover stood
+                apart = nearest(moved.reshape(len(shifts), -1, 2), self._moving)
+                room = np.minimum(room, apart.reshape(count) - doubt_m)
         return room - robot.radius_m
 
     def _future(self, times_s: Floats) -> Floats:
@@ -106,10 +123,7 @@ class View:
     def closed(self, headings: Floats) -> Floats:
         """How little can be seen in some directions: (P,) -> (P,), 0 open to 1 shut."""
         index = np.floor(headings / (2.0 * np.pi) * _RAYS + 0.5).astype(int) % _RAYS
-        # The nearest of three rays, so that no path aims at a slit.
-        around = np.minimum(self._ranges, np.minimum(np.roll(self._ranges, 1),
-                                                     np.roll(self._ranges, -1)))  # fmt: skip
-        return np.asarray(1.0 - np.minimum(around[index], _SIGHT_M) / _SIGHT_M)
+        return np.asarray(1.0 - np.minimum(self._around[index], _SIGHT_M) / _SIGHT_M)
 
 
 def arcs(
@@ -133,6 +147,7 @@ def arcs(
     Returns:
         (P, T, 3): x m, y m, yaw rad.
     """
+    poses = np.empty((len(rates), len(times_s), 3))
     turning = np.minimum(times_s, holds_s[:, None])
     straight = times_s - turning
     turned = rates[:, None] * turning
@@ -141,6 +156,7 @@ def arcs(
     first = np.full(len(rates), state.yaw_rad) if headings is None else headings
     yaw = first[:, None] + turned
     rest = speeds[:, None] * straight
-    x = state.x_m + chord * np.cos(yaw - half) + rest * np.cos(yaw)
-    y = state.y_m + chord * np.sin(yaw - half) + rest * np.sin(yaw)
-    return np.stack([x, y, yaw], axis=-1)
+    poses[..., 0] = state.x_m + chord * np.cos(yaw - half) + rest * np.cos(yaw)
+    poses[..., 1] = state.y_m + chord * np.sin(yaw - half) + rest * np.sin(yaw)
+    poses[..., 2] = yaw
+    return poses
