@@ -198,7 +198,7 @@ class Expert:
         return soft_minimum(cost, self._steering), False
 
     def arcs_cost(self, view: View, state: RobotState, speed_mps: float) -> Floats:
-        """(C,) cost of the best path that begins with each steering."""
+        """(C,) cost of the best path that begins with each steering, at one of the two speeds."""
         count, holds, rates = len(self._steering), len(self._holds), self._bends[speed_mps]
         paths = arcs(state, np.full(1, speed_mps), np.repeat(rates, holds), self._times,
                       np.tile(self._holds, count))  # fmt: skip
