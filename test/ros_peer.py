@@ -55,7 +55,7 @@ def small_model(path: Path, *, told: bool = False) -> Path:
 
     Args:
         path: where it goes.
-        told: it must be told the mount of its camera, and how the robot turns.
+        told: it must be told the mount of its camera, and how the robot moves.
     """
     rng = np.random.default_rng(7)
     contract = InputContract(WIDTH, HEIGHT, "rgb", motion=3 * told, mount=told, steady=told)

@@ -29,10 +29,10 @@ def test_odometry_is_read_back(x, y, yaw, speed, yaw_rate):
     assert (twist.linear.x, twist.angular.z) == (speed, yaw_rate)
     turn = pose.orientation
     assert math.hypot(turn.x, turn.y, turn.z, turn.w) == pytest.approx(1.0)
-    heading = messages.heading(message)
-    assert math.cos(heading.yaw_rad - yaw) == pytest.approx(1.0)
-    assert -math.pi <= heading.yaw_rad <= math.pi
-    assert (heading.stamp_ns, heading.rate_radps) == (7 * SECOND + 5, yaw_rate)
+    place = messages.place(message)
+    assert math.cos(place.yaw_rad - yaw) == pytest.approx(1.0)
+    assert -math.pi <= place.yaw_rad <= math.pi
+    assert place._replace(yaw_rad=0.0) == (7 * SECOND + 5, x, y, 0.0, speed, yaw_rate)
     assert (message.header.frame_id, message.child_frame_id) == ("odom", "base_link")
     assert (message.header.stamp.sec, message.header.stamp.nanosec) == (7, 5)
 

@@ -245,7 +245,7 @@ def compare(visitor: Visitor, simulator: Simulator) -> None:
     at, twist = odom.pose.pose.position, odom.twist.twist
     assert (at.x, at.y) == seen.state[:2]
     assert (twist.linear.x, twist.angular.z) == seen.state[3:5]
-    assert math.cos(messages.heading(odom).yaw_rad - seen.state.yaw_rad) == pytest.approx(1.0)
+    assert math.cos(messages.place(odom).yaw_rad - seen.state.yaw_rad) == pytest.approx(1.0)
     ranges = np.array(visitor.last("scan").ranges)
     assert np.nan_to_num(ranges, posinf=8.0) == pytest.approx(simulator.scan(180), abs=1e-5)
 
