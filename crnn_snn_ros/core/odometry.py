@@ -56,10 +56,8 @@ def moved(places: Places, from_ns: int, to_ns: int) -> Moved | None:
     first, last = _at(places, from_ns), _at(places, to_ns)
     if first is None or last is None:
         return None
-    dx, dy = last.x_m - first.x_m, last.y_m - first.y_m
-    cos, sin = math.cos(first.yaw_rad), math.sin(first.yaw_rad)
-    turned = _within_half_a_turn(last.yaw_rad - first.yaw_rad)
-    return Moved(turned, cos * dx + sin * dy, cos * dy - sin * dx)
+    way = Moved.between(first[1:4], last[1:4])
+    return way._replace(turned_rad=_within_half_a_turn(way.turned_rad))
 
 
 def _at(places: Places, at_ns: int) -> Place | None:

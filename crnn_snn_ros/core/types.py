@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from crnn_snn_ros.core.mount import CameraMount
 
+Pose = tuple[float, float, float]  # x m, y m, yaw rad
+
 
 class Moved(NamedTuple):
     """How a robot has moved: where it is now, in the axes that it had before (REP-103)."""
@@ -17,6 +19,19 @@ class Moved(NamedTuple):
     turned_rad: float = 0.0  # positive to the left
     ahead_m: float = 0.0
     left_m: float = 0.0
+
+    @classmethod
+    def between(cls, before: Pose, now: Pose) -> Moved:
+        """From one pose to another in the same axes, x m, y m, yaw rad each.
+
+        Example:
+            >>> Moved.between((1.0, 0.0, 0.0), (3.0, 1.0, 0.5))
+            Moved(turned_rad=0.5, ahead_m=2.0, left_m=1.0)
+        """
+        (x, y, yaw), (x_now, y_now, yaw_now) = before, now
+        cos, sin = math.cos(yaw), math.sin(yaw)
+        dx, dy = x_now - x, y_now - y
+        return cls(yaw_now - yaw, cos * dx + sin * dy, cos * dy - sin * dx)
 
     def then(self, after: Moved) -> Moved:
         """This way, and another one after it.

@@ -10,7 +10,6 @@ Picture geometry in float64, pixels in integers, so the same drive gives the sam
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -109,13 +108,11 @@ def _parts(place: Floats, seen: NDArray[np.bool_], size: int) -> NDArray[np.int3
     return np.floor(_PARTS * inside + 0.5).astype(np.int32)
 
 
-@lru_cache(maxsize=8)
 def _rays(pitch_rad: float, camera: Pinhole) -> tuple[Floats, Floats, Floats]:
-    """Of every pixel, in the robot's axes: ahead, left, down, each (height, width)."""
+    """Of every pixel, in the robot's axes: ahead (height, 1), left (width,), down (height, 1)."""
     row, column = (
-        (np.arange(size) - middle) / focal
+        np.asarray((np.arange(size) - middle) / focal, np.float64)
         for size, middle, focal in zip(camera.size, camera.middle_px, camera.focal_px, strict=True)
     )
     sin, cos = math.sin(pitch_rad), math.cos(pitch_rad)
-    along = (cos - row * sin)[:, None] + 0.0 * column
-    return along, np.broadcast_to(-column, along.shape), (sin + row * cos)[:, None] + 0.0 * column
+    return (cos - row * sin)[:, None], -column, (sin + row * cos)[:, None]

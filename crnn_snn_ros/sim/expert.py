@@ -109,10 +109,6 @@ class Expert:
         self._to_goal = self._floor.to_goal() if course.route else None
         # How long a path steers before it goes straight on: a bend, a swerve, a nudge.
         self._holds = np.array([self.config.horizon_s, 1.1, 0.55])
-        self._bends = {
-            speed: np.array([self.yaw_rate(s, speed) for s in self._steering])
-            for speed in (self.config.rollout_mps, self.config.slow_mps)
-        }
         self._discount = np.linspace(1.0, 0.5, self.config.samples)
         self._speeds = self.config.speed_mps * np.linspace(0.0, 1.0, 6)
 
@@ -198,8 +194,9 @@ class Expert:
         return soft_minimum(cost, self._steering), False
 
     def arcs_cost(self, view: View, state: RobotState, speed_mps: float) -> Floats:
-        """(C,) cost of the best path that begins with each steering, at one of the two speeds."""
-        count, holds, rates = len(self._steering), len(self._holds), self._bends[speed_mps]
+        """(C,) cost of the best path that begins with each steering."""
+        count, holds = len(self._steering), len(self._holds)
+        rates = np.array([self.yaw_rate(s, speed_mps) for s in self._steering])
         paths = arcs(state, np.full(1, speed_mps), np.repeat(rates, holds), self._times,
                       np.tile(self._holds, count))  # fmt: skip
         cost = self._cost(view, paths).reshape(count, holds).min(axis=1)

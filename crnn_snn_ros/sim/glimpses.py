@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crnn_snn_ros.core.mount import CameraMount
-from crnn_snn_ros.core.types import Moved
+from crnn_snn_ros.core.types import Moved, Pose
 from crnn_snn_ros.data.scans import BEARINGS, REACH_M, VIEW_RAD
 from crnn_snn_ros.sim.course import Course, Mover
 from crnn_snn_ros.sim.geometry import Shapes, cast, point_distance
@@ -30,8 +30,6 @@ _RAYS = 181  # over the view, half a degree apart: the thinnest post fills two a
 _TRIES = 40
 _LOOKS = 1000  # of one course
 _ASKED = ("near", "anywhere", "mover")
-
-Pose = tuple[float, float, float]  # x m, y m, yaw rad
 
 
 class Glimpses(NamedTuple):
@@ -75,20 +73,13 @@ def take_glimpses(suite: str, seed: int, count: int, setup: Setup, past: int = 0
             for k, frame in enumerate(seen):
                 picture = scene.render(way[frame], time_s + frame / setup.rate_hz)
                 frames[number, k] = lens(picture, k)
-            moved.append(_moved(way[0], way[-1]))
+            moved.append(Moved.between(way[0], way[-1]))
             now_s = time_s + past / setup.rate_hz
             for answer, when_s in ((free, now_s), (soon, now_s + SOON_S)):
                 answer[number] = free_paths(way[-1], course.at(when_s), setup.robot.radius_m)
     finally:
         scene.close()
     return Glimpses(frames, free, soon, tuple(mounts), tuple(moved))
-
-
-def _moved(before: Pose, now: Pose) -> Moved:
-    x, y, yaw = before
-    cos, sin = math.cos(yaw), math.sin(yaw)
-    dx, dy = now[0] - x, now[1] - y
-    return Moved(now[2] - yaw, cos * dx + sin * dy, cos * dy - sin * dx)
 
 
 def free_paths(pose: Pose, shapes: Shapes, radius_m: float) -> NDArray[np.float64]:
