@@ -27,7 +27,7 @@ from crnn_snn_ros.core.graph import Graph
 from crnn_snn_ros.core.moving import STILL, Moving, move
 from crnn_snn_ros.core.types import RESET_GAP_S, Command, Frame, Prediction, elapsed_s
 from crnn_snn_ros.core.verify import random_video, verify
-from crnn_snn_ros.core.ways import WAYS, Floats, choose
+from crnn_snn_ros.core.ways import SCALES, WAYS, Floats, choose
 from crnn_snn_ros.io.identity import Identity, identity_if_any
 from crnn_snn_ros.io.model_file import Model, read
 from crnn_snn_ros.io.preprocess import InputContract, Past, see
@@ -152,7 +152,7 @@ class Pipeline(FrameLoop):
         self.model = model
         self.engine = engine
         self.card = dict(card or {})
-        _require_driver(model.graph)
+        _require_driver(model)
 
     def initial_carry(self) -> Carry:
         """See ``FrameLoop``."""
@@ -164,7 +164,7 @@ class Pipeline(FrameLoop):
 
     def predict(self, result: FrameResult) -> Prediction:
         """See ``FrameLoop``."""
-        said = read_heads(scaled(self.model.graph, result.heads))
+        said = read_driver(self.model, result.heads)
         return Prediction(
             steering_rad=said.steering_rad,
             collision_probability=said.collision_probability,
@@ -188,15 +188,25 @@ def scaled(graph: Graph, heads: Mapping[str, Any]) -> dict[str, Floats]:
     }
 
 
-def read_heads(values: Mapping[str, Floats]) -> Said:
-    """What the heads (outputs,) of a driver mean; steering is an angle, or the choice of a way."""
+def read_driver(model: Model, heads: Mapping[str, Any]) -> Said:
+    """What the accumulators of a driver's heads (1, outputs) mean."""
+    return read_heads(scaled(model.graph, heads), model.heads[STEERING].unit)
+
+
+def read_heads(values: Mapping[str, Floats], unit: str) -> Said:
+    """What the heads (outputs,) of a driver mean.
+
+    Args:
+        values: in their units.
+        unit: of steering: rad of an angle, one of ``SCALES`` of ways, among which it is chosen.
+    """
     steering = values[STEERING]
-    chosen = float(steering[0]) if len(steering) == 1 else choose(steering)
+    chosen = float(steering[0]) if len(steering) == 1 else choose(steering, SCALES[unit])
     return Said(chosen, sigmoid(float(values[COLLISION][0])))
 
 
-def _require_driver(graph: Graph) -> None:
-    outputs = {head.name: len(head.bias) for head in graph.heads()}
+def _require_driver(model: Model) -> None:
+    outputs = {head.name: len(head.bias) for head in model.graph.heads()}
     for name, allowed in {STEERING: (1, WAYS), COLLISION: (1,)}.items():
         if name not in outputs:
             raise ConfigError(f"model has no head '{name}', so it cannot drive a robot")
@@ -205,6 +215,9 @@ def _require_driver(graph: Graph) -> None:
             raise ConfigError(
                 f"head '{name}' has {outputs[name]} outputs, a driver has {wanted} there"
             )
+    unit = model.heads[STEERING].unit
+    if outputs[STEERING] == WAYS and unit not in SCALES:
+        raise ConfigError(f"head '{STEERING}' tells of ways by '{unit}', not by {sorted(SCALES)}")
 
 
 def sigmoid(logit: float) -> float:

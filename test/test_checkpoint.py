@@ -174,6 +174,18 @@ def test_flipped_header_bytes_never_end_in_a_traceback(saved):
             load(saved)  # a flip in free text is not seen
 
 
+def test_a_network_of_before_tells_of_ways_by_the_scale_of_before(tmp_path):
+    path = tmp_path / "float.safetensors"
+    save(path, checkpoint(random_network(small_config(ways=True))))
+    assert load(path).network.config.ways_scale == 2.0
+    header = header_of(path)
+    del header["network"]["ways_scale"]
+    before = load(rewrite(path, header))
+    assert before.network.config.ways_scale == 0.5
+    model = to_model(before, convert(quantized_network(small_config(ways=True, ways_scale=0.5))))
+    assert model.heads["steering"].unit == "aversion"
+
+
 @pytest.mark.parametrize("field", ["network", "contract", "frame_rate_hz", "provenance", "metrics"])
 @pytest.mark.parametrize("value", [DROP, None, 7, "x" * 9999, [], {}, {"bits": []}])
 def test_header_fields_of_a_wrong_form(saved, field, value):

@@ -102,7 +102,7 @@ def test_a_steering_head_of_all_ways_converts_like_any_other():
     engines = {name: make_engine(name, conversion.graph) for name in ENGINES}
     frames = list(random_video(conversion.graph.input_shape, 8))
     assert verify(conversion.graph, engines, frames).first_difference is None
-    assert to_model(checkpoint(network), conversion).heads["steering"].unit == "aversion"
+    assert to_model(checkpoint(network), conversion).heads["steering"].unit == "aversion-2"
 
 
 def test_outputs_are_the_training_outputs():

@@ -41,7 +41,7 @@ def test_a_head_without_a_label_is_left_alone():
 
 def test_a_head_of_all_ways_is_judged_by_what_they_would_cost():
     said = torch.full((1, 2, WAYS), 0.5, requires_grad=True)
-    wanted = torch.full((1, 2, WAYS), 0.25)
+    wanted = torch.full((1, 2, WAYS), -2.0 * math.log(0.75))  # an aversion of 0.25
     wanted[0, 1] = NAN
     none = torch.full((1, 2), NAN)
     out = {"steering": said, "collision": torch.zeros(1, 2)}

@@ -14,8 +14,8 @@ from crnn_snn_ros.core.engines import ENGINES, FoldedEngine, make_engine
 from crnn_snn_ros.core.errors import ConfigError, ConversionError, DataError, ModelFileError
 from crnn_snn_ros.core.graph import INPUT, Graph, Head, Linear, Neurons
 from crnn_snn_ros.core.types import Frame
-from crnn_snn_ros.core.ways import WAYS, choose
-from crnn_snn_ros.io.model_file import Model, save
+from crnn_snn_ros.core.ways import SCALES, WAYS, choose
+from crnn_snn_ros.io.model_file import HeadInfo, Model, save
 from crnn_snn_ros.io.preprocess import InputContract, preprocess, see_all
 from crnn_snn_ros.pipeline import Pipeline, load_pipeline, sigmoid
 
@@ -161,8 +161,8 @@ def test_a_model_without_both_heads_cannot_drive(kept):
         Pipeline(model, make_engine("auto", model.graph), GO)
 
 
-def ways_model(outputs: int):
-    """The golden model with a steering head of so many outputs."""
+def ways_model(outputs: int, unit: str = "aversion-2"):
+    """The golden model with a steering head of so many outputs in some unit."""
     graph = golden_model().graph
     rng = np.random.default_rng(5)
     nodes = []
@@ -174,17 +174,19 @@ def ways_model(outputs: int):
             bias = rng.integers(0, 90, outputs).astype(np.int32)
             node = replace(node, synapses=(replace(synapse, weight=weight),), bias=bias, scale=0.01)
         nodes.append(node)
-    return model_of(Graph(graph.input_shape, tuple(nodes)))
+    model = model_of(Graph(graph.input_shape, tuple(nodes)))
+    return replace(model, heads=model.heads | {"steering": HeadInfo(unit, trained=True)})
 
 
-def test_a_head_of_all_ways_is_answered_by_the_choice_among_them():
-    model = ways_model(WAYS)
+@pytest.mark.parametrize("unit", SCALES)
+def test_a_head_of_all_ways_is_answered_by_the_choice_among_them(unit):
+    model = ways_model(WAYS, unit)
     pipeline = Pipeline(model, make_engine("auto", model.graph), GO)
     head = next(head for head in model.graph.heads() if head.name == "steering")
     chosen = set()
     for answer in run(pipeline, *map(frame, range(12)))[0]:
         said = answer.network.heads["steering"][0].double().numpy() * head.scale
-        assert answer.prediction.steering_rad == choose(said)
+        assert answer.prediction.steering_rad == choose(said, SCALES[unit])
         chosen.add(round(answer.prediction.steering_rad, 3))
     assert len(chosen) > 1
 
@@ -192,6 +194,12 @@ def test_a_head_of_all_ways_is_answered_by_the_choice_among_them():
 def test_a_driver_has_one_angle_or_all_ways():
     model = ways_model(5)
     with pytest.raises(ConfigError, match="'steering' has 5 outputs, a driver has 1 or 27 there"):
+        Pipeline(model, make_engine("auto", model.graph), GO)
+
+
+def test_a_driver_tells_of_ways_by_a_known_scale():
+    model = ways_model(WAYS, "rad")
+    with pytest.raises(ConfigError, match="'steering' tells of ways by 'rad', not by"):
         Pipeline(model, make_engine("auto", model.graph), GO)
 
 

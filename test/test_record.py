@@ -9,7 +9,7 @@ from training_samples import random_network, small_config
 
 from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.core.types import Command
-from crnn_snn_ros.core.ways import choose
+from crnn_snn_ros.core.ways import SCALE, choose
 from crnn_snn_ros.data.bags import read_frames, read_info, read_messages, read_signal
 from crnn_snn_ros.data.data_config import BagConfig, DataConfig, load_data_config
 from crnn_snn_ros.data.dataset import load_sequences
@@ -18,7 +18,7 @@ from crnn_snn_ros.data.labels.rules import Rules
 from crnn_snn_ros.data.labels.sensors import Mount
 from crnn_snn_ros.data.labels.tube import RobotShape
 from crnn_snn_ros.data.messages import LASER_SCAN
-from crnn_snn_ros.data.tables import read_aversions
+from crnn_snn_ros.data.tables import read_way_costs
 from crnn_snn_ros.io.preprocess import InputContract, see_all, told
 from crnn_snn_ros.sim.expert import Expert
 from crnn_snn_ros.sim.record import Recording, Wandering, record_course, record_suite
@@ -47,24 +47,23 @@ def test_a_drive_and_its_labels_come_back_from_the_bag(tmp_path) -> None:
     frames = list(read_frames(bag))
     stamps, steering = read_signal(bag, "/steering")
     _, collision = read_signal(bag, "/collision")
-    ways = read_aversions(bag, "/ways")
+    ways = read_way_costs(bag, "/way_costs")
     assert read_info(bag).about["seed"] == str(SEED)
     assert [frame.stamp_ns for frame in frames] == list(stamps) == list(ways.stamps_ns)
     assert collision[-1] > 0.5 > collision[0], "it ends at a wall, and the label saw it"
     with Simulator(suite.course(SEED), suite.look(SEED)) as simulator:
         labels, driver, seen = teacher(simulator), Straight(), None
-        for frame, label, aversions in zip(frames, steering, ways.rows, strict=True):
+        for frame, label, way_costs in zip(frames, steering, ways.rows, strict=True):
             seen = simulator.observation if seen is None else simulator.step(driver.act(seen))
             assert np.array_equal(frame.image, seen.frame.image)
             assert frame.mount == pytest.approx(seen.frame.mount)
             assert told(frame.mount) == told(seen.frame.mount)
             answer = labels.labels(seen.state, seen.time_s)
             assert np.float32(answer.steering_rad) == label
-            assert np.array_equal(np.array(answer.aversions, np.float32), aversions)
+            assert np.array_equal(np.array(answer.way_costs, np.float32), way_costs)
             if answer.speed_mps > 0.0:  # else it may turn only as far as it needs
-                assert choose(np.array(answer.aversions)) == pytest.approx(
-                    answer.steering_rad, abs=0.05
-                )
+                learned = 1.0 - np.exp(-np.array(answer.way_costs) / SCALE)
+                assert choose(learned) == pytest.approx(answer.steering_rad, abs=0.05)
     assert outcome == run_course(BLIND["straight"], suite.course(SEED), suite.look(SEED))
 
 

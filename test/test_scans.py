@@ -18,7 +18,7 @@ from crnn_snn_ros.data.bag_writer import BagWriter
 from crnn_snn_ros.data.data_config import BagConfig, DataConfig
 from crnn_snn_ros.data.dataset import load_sequences
 from crnn_snn_ros.data.scans import BEARINGS, REACH_M, VIEW_RAD, ahead, read_scans
-from crnn_snn_ros.data.tables import read_aversions
+from crnn_snn_ros.data.tables import read_way_costs
 from crnn_snn_ros.io.preprocess import InputContract
 
 MIDDLE = BEARINGS // 2
@@ -98,20 +98,21 @@ def test_scans_belong_to_the_frames_that_they_were_recorded_with(tmp_path):
 def ways_bag(path, *rows):
     with BagWriter(path) as bag:
         for number, row in enumerate(rows):
-            bag.float32_array("/ways", START_NS + number, np.array(row, np.float32))
+            bag.float32_array("/way_costs", START_NS + number, np.array(row, np.float32))
     return path
 
 
 def test_what_ways_would_cost_is_read_and_judged(tmp_path):
-    rows = np.linspace(0.0, 1.0, 3 * WAYS, dtype=np.float32).reshape(3, WAYS)
-    assert np.array_equal(read_aversions(ways_bag(tmp_path / "good", *rows), "/ways").rows, rows)
+    rows = np.linspace(0.0, 3.0, 3 * WAYS, dtype=np.float32).reshape(3, WAYS)
+    good = ways_bag(tmp_path / "good", *rows)
+    assert np.array_equal(read_way_costs(good, "/way_costs").rows, rows)
     for name, row, says in (
         ("short", rows[0, 1:], "has 26 values, expected 27"),
-        ("large", rows[0] + 2.0, "value 0 of message 1 is 2, expected 0..1"),
-        ("none", rows[0] * np.nan, "value 0 of message 1 is nan, expected 0..1"),
+        ("negative", rows[0] - 2.0, "value 0 of message 1 is -2, expected a cost from 0 on"),
+        ("none", rows[0] * np.nan, "value 0 of message 1 is nan, expected a cost from 0 on"),
     ):
         with pytest.raises(DataError, match=says):
-            read_aversions(ways_bag(tmp_path / name, rows[0], row), "/ways")
+            read_way_costs(ways_bag(tmp_path / name, rows[0], row), "/way_costs")
 
 
 def test_a_topic_of_another_type_is_refused(tmp_path):

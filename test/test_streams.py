@@ -115,7 +115,7 @@ def test_a_gallery_gives_the_very_windows(monkeypatch, looks):
     ranges = rng.uniform(0, 8, (40, BEARINGS)).astype(np.float32)
     ways = rng.uniform(0, 1, (40, WAYS)).astype(np.float32)
     drives = [
-        dataclasses.replace(numbered(40 - drive, drive), ranges_m=scan, aversions=told)
+        dataclasses.replace(numbered(40 - drive, drive), ranges_m=scan, way_costs=told)
         for drive, (scan, told) in enumerate(
             ((ranges, None), (None, ways[:39]), (ranges[:38], ways[:38]))
         )
@@ -131,12 +131,12 @@ def test_a_gallery_gives_the_very_windows(monkeypatch, looks):
 
 def test_what_lies_from_right_to_left_is_mirrored_with_the_picture():
     ways = np.arange(6 * WAYS, dtype=np.float32).reshape(6, WAYS)
-    drive = dataclasses.replace(numbered(6), aversions=ways)
+    drive = dataclasses.replace(numbered(6), way_costs=ways)
     seen = set()
     streams = Streams([drive], 2, 1, np.random.default_rng(0), AugmentConfig(light=0.0), piece=1)
     for _ in range(40):
         chunk = next(streams)
-        rows = chunk.aversions[0].numpy()
+        rows = chunk.way_costs[0].numpy()
         mirrored = bool(rows[0, 0] > rows[0, -1])
         wanted = rows[:, ::-1] if mirrored else rows
         assert {tuple(row) for row in wanted} <= {tuple(row) for row in ways}

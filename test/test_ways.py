@@ -10,16 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crnn_snn_ros.core.ways import (
-    ANGLES,
     MOST_RAD,
+    SCALE,
+    SCALES,
     STEERING_RAD,
     WAYS,
-    aversions,
     choose,
     soft_minimum,
 )
+from crnn_snn_ros.training.config import WAYS_SCALES
 
 COSTS = st.lists(st.floats(0.0, 3.0), min_size=WAYS, max_size=WAYS).map(np.array)
+
+
+def told(costs: np.ndarray, scale: float = SCALE) -> np.ndarray:
+    """What a network that knows the costs says."""
+    return np.asarray(1.0 - np.exp(-costs / scale))
 
 
 def costs_of(**ways: float) -> np.ndarray:
@@ -33,29 +39,29 @@ def costs_of(**ways: float) -> np.ndarray:
 
 def test_between_two_good_sides_it_does_not_go_through_the_middle() -> None:
     both = costs_of(a4=0.2, a20=0.21)
-    chosen = choose(aversions(both))
+    chosen = choose(told(both))
     assert chosen == pytest.approx(STEERING_RAD[4], abs=0.05)
 
 
 def test_the_best_side_is_chosen() -> None:
-    assert choose(aversions(costs_of(a4=0.4, a20=0.2))) > 0.3
-    assert choose(aversions(costs_of(a4=0.2, a20=0.4))) < -0.3
+    assert choose(told(costs_of(a4=0.4, a20=0.2))) > 0.3
+    assert choose(told(costs_of(a4=0.2, a20=0.4))) < -0.3
 
 
 @pytest.mark.parametrize(("side", "steering"), [("right", -MOST_RAD), ("left", MOST_RAD)])
 def test_it_turns_on_the_spot_where_that_is_best(side: str, steering: float) -> None:
-    assert choose(aversions(costs_of(**{side: 0.7}))) == steering
-    assert abs(choose(aversions(costs_of(**{side: 0.7, "a12": 0.6})))) < 0.2
+    assert choose(told(costs_of(**{side: 0.7}))) == steering
+    assert abs(choose(told(costs_of(**{side: 0.7, "a12": 0.6})))) < 0.2
 
 
 @given(COSTS)
 def test_it_is_within_the_angles_and_mirrored_costs_give_the_other_side(costs: np.ndarray) -> None:
-    chosen = choose(aversions(costs))
+    chosen = choose(told(costs))
     assert abs(chosen) <= MOST_RAD + 1e-12
     angles, spots = np.sort(costs[1:-1]), costs[[0, -1]]
     alike = angles[1] - angles[0] < 1e-6 or abs(spots[0] - spots[1]) < 1e-6
     if not alike and costs.min() < 2.5:  # or rounding may choose another one of equals
-        assert choose(aversions(costs[::-1].copy())) == pytest.approx(-chosen, abs=1e-6)
+        assert choose(told(costs[::-1].copy())) == pytest.approx(-chosen, abs=1e-6)
 
 
 @given(st.lists(st.floats(allow_nan=False), min_size=WAYS, max_size=WAYS).map(np.array))
@@ -77,9 +83,12 @@ def test_a_soft_minimum_goes_smoothly_with_its_costs() -> None:
         assert soft_minimum(costs, STEERING_RAD) == pytest.approx(best, abs=0.01)
 
 
-def test_aversions_tell_costs_apart() -> None:
-    costs = np.linspace(0.0, 3.0, ANGLES)
-    told = aversions(costs)
-    assert told[0] == 0.0
-    assert (np.diff(told) > 0.0).all()
-    assert told[-1] < 1.0
+def test_networks_are_taught_by_a_scale_that_models_can_tell_of() -> None:
+    assert set(SCALES.values()) == set(WAYS_SCALES)
+    assert WAYS_SCALES[0] == SCALE
+
+
+@given(COSTS)
+def test_by_whatever_scale_costs_are_told_the_choice_is_the_same(costs: np.ndarray) -> None:
+    chosen = [choose(told(costs, scale), scale) for scale in SCALES.values()]
+    assert chosen == pytest.approx(chosen[:1] * len(chosen), abs=1e-6)

@@ -50,7 +50,7 @@ def train_verb(
         bits: Activation bits: a layer counts to 2^bits - 1 spikes.
         relu_hidden: Recurrent layers count in [0, L] instead of [-L, L].
         layer_bits: Layers with bits of their own, e.g. --layer-bits stem 4 rnn1 5.
-        ways: Learn what every way to steer would cost (key ways of the data), not one angle.
+        ways: Learn what every way to steer would cost (key way_costs of the data), not one angle.
         start: float.safetensors to go on from; with --float-epochs 0 it is only quantized, to any
             number of bits.
         resume: Go on where the same command was cut off; from the beginning where it was not.

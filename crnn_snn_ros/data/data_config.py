@@ -10,8 +10,8 @@
 
 ``path`` is relative to the file. ``image`` may be left out where a bag has one image topic;
 ``steering`` and ``collision`` where there is no such label; ``scan`` names a laser scanner's topic,
-by which an eye may be taught (``train --scan-weight``), and ``ways`` one that says what each way to
-steer would cost (``train --ways``). A bag whose steering is a velocity command may say
+by which an eye may be taught (``train --scan-weight``), and ``way_costs`` one that says what each
+way to steer would cost (``train --ways``). A bag whose steering is a velocity command may say
 ``yaw_gain``, or ``wheelbase_m``, and ``max_steering_rad``; ``mount: [0.22, 0.05, 1.6]`` says how
 the camera is mounted, m above the ground, rad down and rad of horizontal field of view, whatever
 the bag says on ``/camera_mount``; ``tolerance_s`` is how far a label may be from its frame, half a
@@ -48,7 +48,7 @@ class BagConfig:
     steering: str | None = None  # a type that ``steering`` reads; rad, positive to the left
     collision: str | None = None  # std_msgs/Float32, 0..1
     scan: str | None = None  # sensor_msgs/LaserScan
-    ways: str | None = None  # std_msgs/Float32MultiArray, what each way to steer would cost
+    way_costs: str | None = None  # std_msgs/Float32MultiArray, what each way to steer would cost
     split: str | None = None  # the whole bag belongs to this split; None: ``DataConfig.splits``
     mount: CameraMount | None = None  # of the camera; None: as the bag says
     tolerance_s: float | None = None  # of a label's stamp; None: half a frame period
@@ -134,7 +134,7 @@ def _data_config(content: object, folder: Path) -> DataConfig:
 
 
 def _bag(content: object, where: str, folder: Path) -> BagConfig:
-    texts = ("image", "steering", "collision", "scan", "ways", "split")
+    texts = ("image", "steering", "collision", "scan", "way_costs", "split")
     numbers = ("tolerance_s", "yaw_gain", "wheelbase_m", "max_steering_rad")
     fields = _mapping(content, where, ("path",), (*texts, *numbers, "mount"))
     for key in ("path", *(key for key in texts if key in fields)):

@@ -29,7 +29,7 @@ from crnn_snn_ros.data.bags import Signal, find_image_topic, read_frames, read_s
 from crnn_snn_ros.data.data_config import BagConfig, DataConfig, load_data_config
 from crnn_snn_ros.data.scans import BEARINGS, read_scans
 from crnn_snn_ros.data.steering import read_steering
-from crnn_snn_ros.data.tables import Table, read_aversions
+from crnn_snn_ros.data.tables import Table, read_way_costs
 from crnn_snn_ros.io.identity import identity
 from crnn_snn_ros.io.preprocess import InputContract, Past, see
 from crnn_snn_ros.io.processes import HERE, Workers, spread
@@ -53,7 +53,7 @@ class Sequence:
     steering_rad: Floats  # (N,), positive to the left, NaN where absent
     collision: Floats  # (N,), 0..1, NaN where absent
     ranges_m: Floats | None = None  # (N, BEARINGS), NaN where absent; None: without a scanner
-    aversions: Floats | None = None  # (N, WAYS) of ``core.ways``, likewise
+    way_costs: Floats | None = None  # (N, WAYS) of ``core.ways``, likewise
 
     def __len__(self) -> int:
         """Frames."""
@@ -68,7 +68,7 @@ class Sequence:
             self.steering_rad[part],
             self.collision[part],
             None if self.ranges_m is None else self.ranges_m[part],
-            None if self.aversions is None else self.aversions[part],
+            None if self.way_costs is None else self.way_costs[part],
         )
 
 
@@ -140,7 +140,7 @@ def _decode(contract: InputContract, cache_dir: Path, bag: BagConfig) -> None:
     _steering(bag, cache_dir)
     _collision(bag, cache_dir)
     _scans(bag, cache_dir)
-    _aversions(bag, cache_dir)
+    _way_costs(bag, cache_dir)
 
 
 def _load_sequences(
@@ -167,7 +167,7 @@ def _load_sequences(
         steering_rad=synchronise(steering, stamps, tolerance_ns),
         collision=synchronise(collision, stamps, tolerance_ns),
         ranges_m=_nearest_rows(_scans(bag, cache_dir), stamps, tolerance_ns),
-        aversions=_nearest_rows(_aversions(bag, cache_dir), stamps, tolerance_ns),
+        way_costs=_nearest_rows(_way_costs(bag, cache_dir), stamps, tolerance_ns),
     )
     steps = pairwise(stamps.tolist())
     anew = [number for number, step in enumerate(steps, start=1) if elapsed_s(*step) is None]
@@ -268,8 +268,8 @@ def _scans(bag: BagConfig, cache_dir: Path) -> Table | None:
     return _table(bag, bag.scan, read_scans, BEARINGS, cache_dir)
 
 
-def _aversions(bag: BagConfig, cache_dir: Path) -> Table | None:
-    return _table(bag, bag.ways, read_aversions, WAYS, cache_dir)
+def _way_costs(bag: BagConfig, cache_dir: Path) -> Table | None:
+    return _table(bag, bag.way_costs, read_way_costs, WAYS, cache_dir)
 
 
 def _table(

@@ -39,7 +39,7 @@ def whole(rows: Floats | None, count: int, columns: int) -> Floats:
     return np.asarray(rows, np.float32)
 
 
-def read_aversions(path: Path, topic: str) -> Table:
+def read_way_costs(path: Path, topic: str) -> Table:
     """Read a topic of ``std_msgs/Float32MultiArray`` whole: what each way to steer would cost.
 
     Returns:
@@ -47,18 +47,18 @@ def read_aversions(path: Path, topic: str) -> Table:
 
     Raises:
         DataError: the bag is damaged, the topic missing, of another type or empty, or a message has
-            another number of values or one outside 0..1.
+            another number of values or one that is negative or not finite.
     """
     table = as_table(
         (message.stamp_ns, _ways(path, topic, message.content.data))
         for message in read_messages(path, topic, (FLOAT32_ARRAY,))
     )
-    wrong = np.argwhere(~((table.rows >= 0.0) & (table.rows <= 1.0)))
+    wrong = np.argwhere(~((table.rows >= 0.0) & np.isfinite(table.rows)))
     if len(wrong):
         row, way = wrong[0]
         raise DataError(
             f"bag {path}, {topic}: value {way} of message {row} is {table.rows[row, way]:g}, "
-            "expected 0..1"
+            "expected a cost from 0 on"
         )
     return table
 

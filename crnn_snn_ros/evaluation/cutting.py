@@ -14,7 +14,7 @@ from crnn_snn_ros.core.engines import make_engine
 from crnn_snn_ros.core.engines.base import Carry
 from crnn_snn_ros.evaluation.recording import Recording
 from crnn_snn_ros.io.model_schema import Model
-from crnn_snn_ros.pipeline import Pipeline, read_heads, scaled
+from crnn_snn_ros.pipeline import STEERING, Pipeline, read_driver, read_heads
 
 ENCODING_STEPS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 64)
 ENCODING_FRAMES = 8
@@ -87,7 +87,7 @@ def encoding_errors(
     wanted, carry = [], qann.initial_carry(model.graph)
     for frame in frames:
         out, carry = qann.run_frame(model.graph, frame[None], carry)
-        wanted.append(read_heads(scaled(model.graph, out.heads)).steering_rad)
+        wanted.append(read_driver(model, out.heads).steering_rad)
     errors: tuple[list[float], list[float]] = [], []
     for count in steps:
         spiking = engine.initial_carry()
@@ -96,9 +96,9 @@ def encoding_errors(
         for frame in frames:
             pixels = torch.from_numpy(np.array(frame[None]))  # those of a drive are read-only
             result, spiking = engine.step(pixels, spiking, num_steps=count)
-            told[0].append(read_heads(scaled(model.graph, result.heads)).steering_rad)
+            told[0].append(read_driver(model, result.heads).steering_rad)
             heads, trains = m_analog.run_frame(model.graph, frame, trains, count)
-            told[1].append(read_heads(heads).steering_rad)
+            told[1].append(read_heads(heads, model.heads[STEERING].unit).steering_rad)
         for error, values in zip(errors, told, strict=True):
             error.append(float(np.mean(np.abs(np.subtract(values, wanted)))))
     return EncodingErrors(tuple(steps), *errors, len(frames))
@@ -108,4 +108,4 @@ def _outputs(
     pipeline: Pipeline, frame: torch.Tensor, carry: Carry, cut: int | None
 ) -> tuple[float, float]:
     heads = pipeline.engine.step(frame, carry, num_steps=cut)[0].heads
-    return read_heads(scaled(pipeline.model.graph, heads))
+    return read_driver(pipeline.model, heads)

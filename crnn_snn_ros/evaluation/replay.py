@@ -13,7 +13,7 @@ from crnn_snn_ros.core.errors import DataError
 from crnn_snn_ros.core.types import Frame
 from crnn_snn_ros.evaluation.recording import UNKNOWN, Estimate, Recording
 from crnn_snn_ros.evaluation.synops import OperationCounter
-from crnn_snn_ros.pipeline import Pipeline, read_heads, scaled
+from crnn_snn_ros.pipeline import Pipeline, read_driver
 from crnn_snn_ros.training.float_loop import FloatLoop
 
 
@@ -84,14 +84,14 @@ class _Qann:
     """The int64 reference as a stream."""
 
     def __init__(self, pipeline: Pipeline) -> None:
-        self._graph = pipeline.model.graph
-        self._carry = qann.initial_carry(self._graph)
+        self._model = pipeline.model
+        self._carry = qann.initial_carry(self._model.graph)
 
     def step(self, pixels: NDArray[np.int8], reset: bool) -> Estimate:
         if reset:
-            self._carry = qann.initial_carry(self._graph)
-        out, self._carry = qann.run_frame(self._graph, pixels[None], self._carry)
-        return Estimate(*read_heads(scaled(self._graph, out.heads)))
+            self._carry = qann.initial_carry(self._model.graph)
+        out, self._carry = qann.run_frame(self._model.graph, pixels[None], self._carry)
+        return Estimate(*read_driver(self._model, out.heads))
 
 
 class _Float:

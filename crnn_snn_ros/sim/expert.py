@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from crnn_snn_ros.core.types import Command
-from crnn_snn_ros.core.ways import ANGLES, MOST_RAD, aversions, soft_minimum
+from crnn_snn_ros.core.ways import ANGLES, MOST_RAD, soft_minimum
 from crnn_snn_ros.sim.course import Course
 from crnn_snn_ros.sim.floor import furnished
 from crnn_snn_ros.sim.geometry import Floats
@@ -72,7 +72,7 @@ class Labels(NamedTuple):
     collision: float  # share of the speeds up to its full one that would soon cost it its room
     speed_mps: float  # the expert's
     time_to_contact_s: float  # of the robot as it goes; infinite where there is none in the horizon
-    aversions: tuple[float, ...]  # WAYS of them, what each would cost; see ``core.ways``
+    way_costs: tuple[float, ...]  # WAYS of them, what each would cost; see ``core.ways``
 
     @property
     def contact(self) -> float:
@@ -151,7 +151,7 @@ class Expert:
         contact_s = float(times[hit[0]]) if len(hit) else math.inf
         return Labels(
             steering, 1.0 - speed / self.config.speed_mps, speed, contact_s,
-            tuple(self._aversions(outlook).tolist()),
+            tuple(self._way_costs(outlook).tolist()),
         )  # fmt: skip
 
     def _decide(self, state: RobotState, time_s: float) -> _Decision:
@@ -202,12 +202,12 @@ class Expert:
         cost = self._cost(view, paths).reshape(count, holds).min(axis=1)
         return np.asarray(cost + self.config.straight * np.abs(self._steering))
 
-    def _aversions(self, outlook: _Outlook) -> Floats:
+    def _way_costs(self, outlook: _Outlook) -> Floats:
         """(WAYS,), see ``core.ways``: angles, each at the better of two speeds; best turns."""
         angles = np.minimum(outlook.fast, self.config.slow_cost + outlook.slow)
         turns, costs = outlook.turns
         right, left = costs[turns <= 0.0].min(), costs[turns >= 0.0].min()
-        return aversions(np.concatenate([[right], angles, [left]]))
+        return np.concatenate([[right], angles, [left]])
 
     def _toward(self, turn_rad: float) -> float:
         """Steering of a turn on the spot, gentler near its end."""

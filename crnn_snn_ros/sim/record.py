@@ -5,7 +5,7 @@
 | ``/image/compressed`` | sensor_msgs/CompressedImage | PNG, what the camera saw, nothing lost |
 | ``/steering`` | std_msgs/Float32 | label: what the teacher would steer, rad, left positive |
 | ``/collision`` | std_msgs/Float32 | label: share of its full speed that the teacher would not go |
-| ``/ways`` | std_msgs/Float32MultiArray | label: what each way to steer would cost the teacher |
+| ``/way_costs`` | std_msgs/Float32MultiArray | label: what each way to steer costs the teacher |
 | ``/cmd_vel`` | geometry_msgs/TwistStamped | what drove |
 | ``/camera_mount`` | std_msgs/Float32MultiArray | height m, pitch rad, field of view rad |
 | ``/scan`` | sensor_msgs/LaserScan | a full circle, where it was asked for |
@@ -52,7 +52,7 @@ NOISE_MEMORY_S = 0.7
 MAX_RAYS = 3600
 OTHER_LOOKS = 1_000_000  # added to a seed for each further look of its course
 SCAN = "/scan"
-WAYS_TOPIC = "/ways"
+WAYS_TOPIC = "/way_costs"
 SPLIT = "split"  # what a bag notes of what it is for
 
 
@@ -233,7 +233,7 @@ def _write_data_file(recording: Recording, setup: Setup) -> None:
             "steering": "/steering",
             "collision": "/collision",
             **({"scan": SCAN} if recording.scan_rays else {}),
-            **({"ways": WAYS_TOPIC} if WAYS_TOPIC in info.topics else {}),
+            **({"way_costs": WAYS_TOPIC} if WAYS_TOPIC in info.topics else {}),
             "split": info.about[SPLIT],
         }
         for bag, info in ((bag, read_info(bag)) for bag in finished)
@@ -267,7 +267,7 @@ def _write(writer: BagWriter, seen: Observation, expert: Expert, command: Comman
     labels = expert.labels(seen.state, seen.time_s)
     writer.float32("/steering", stamp_ns, labels.steering_rad)
     writer.float32("/collision", stamp_ns, labels.collision)
-    writer.float32_array(WAYS_TOPIC, stamp_ns, np.array(labels.aversions, np.float32))
+    writer.float32_array(WAYS_TOPIC, stamp_ns, np.array(labels.way_costs, np.float32))
     writer.twist_stamped("/cmd_vel", stamp_ns, command)
 
 

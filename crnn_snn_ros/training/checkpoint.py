@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from crnn_snn_ros.core.errors import CrnnSnnError, DataError
 from crnn_snn_ros.io.atomic import replacing
 from crnn_snn_ros.io.preprocess import InputContract
-from crnn_snn_ros.training.config import NetworkConfig
+from crnn_snn_ros.training.config import WAYS_SCALES, NetworkConfig
 from crnn_snn_ros.training.convert.fold import without_norm
 from crnn_snn_ros.training.network import HEADS, Crnn
 
@@ -150,6 +150,7 @@ def _empty_network(header: dict[str, Any]) -> Crnn:
         name: _tuples(value)
         for name, value in header["network"].items()  # JSON has no tuples
     }
+    typed.setdefault("ways_scale", WAYS_SCALES[-1])  # before it was written down
     with torch.device("meta"), _NoDraws():
         network = Crnn(NetworkConfig(**typed))
     if header["quantized"]:

@@ -11,6 +11,7 @@ from crnn_snn_ros.io.processes import Workers
 
 MAX_SIZE = 65536  # of any one dimension
 MAX_LAYERS = 32  # residual blocks, recurrent layers
+WAYS_SCALES = (2.0, 0.5)  # of ``core.ways``; networks are taught by the first
 MAX_COURSES = 3600  # of the simulator, for the expert and for the network each
 SuiteName = Literal["static", "movers", "rush", "crowd", "narrow"]  # ``looks`` are held out
 KindName = Literal["corridor", "room", "open"]  # of a course
@@ -37,6 +38,7 @@ class NetworkConfig:
     signed_hidden: bool = True  # IndRNN counts in [-L, L], or in [0, L] like ReLU
     layer_bits: tuple[tuple[str, int], ...] = ()  # (layer, bits) where a layer has bits of its own
     ways: bool = False  # steering is what every way would cost (``core.ways``), not one angle
+    ways_scale: float = WAYS_SCALES[0]  # by which it tells of them
 
     def __post_init__(self) -> None:
         _check_bits("bits", self.bits)
@@ -54,6 +56,8 @@ class NetworkConfig:
             raise ConfigError(
                 f"input {self.input_shape} is too small for {len(self.block_channels)} blocks"
             )
+        if self.ways_scale not in WAYS_SCALES:
+            raise ConfigError(f"ways_scale {self.ways_scale!r:.40} is not one of {WAYS_SCALES}")
         for pair in self.layer_bits:
             self._check_layer(*pair)
 

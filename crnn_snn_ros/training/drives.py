@@ -21,15 +21,15 @@ def labelled_heads(drives: Sequence[Drive], split: str, *, ways: bool) -> tuple[
         DataError: there is none.
     """
     heads = []
-    steering = [drive.aversions if ways else drive.steering_rad for drive in drives]
+    steering = [drive.way_costs if ways else drive.steering_rad for drive in drives]
     if any(labels is not None and np.isfinite(labels).any() for labels in steering):
         heads.append("steering")
     if any(np.isfinite(drive.collision).any() for drive in drives):
         heads.append("collision")
     if not heads:
         raise DataError(
-            f"no frame of the {split} split has a {'ways' if ways else 'steering'} or collision "
-            "label; name the label topics in the data file"
+            f"no frame of the {split} split has a {'way_costs' if ways else 'steering'} or "
+            "collision label; name the label topics in the data file"
         )
     return tuple(heads)
 

@@ -38,8 +38,8 @@ def evaluate(network: Network, drives: Sequence[Drive]) -> Figures:
         heads = predict(network, drive)
         steering = torch.from_numpy(np.array(drive.steering_rad))
         collision = torch.from_numpy(np.array(drive.collision))
-        aversions = torch.from_numpy(np.array(whole(drive.aversions, len(drive), WAYS)))
-        loss = loss_of(heads, steering, collision, aversions)
+        way_costs = torch.from_numpy(np.array(whole(drive.way_costs, len(drive), WAYS)))
+        loss = loss_of(heads, steering, collision, way_costs)
         if loss is not None:
             losses.append(loss.item())
         errors.append((_angle(heads["steering"]) - steering)[steering.isfinite()].square())

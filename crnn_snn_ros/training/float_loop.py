@@ -18,6 +18,7 @@ from crnn_snn_ros.io.identity import Identity, identity_if_any
 from crnn_snn_ros.pipeline import FrameLoop, read_heads
 from crnn_snn_ros.training.checkpoint import Checkpoint, load
 from crnn_snn_ros.training.convert.fold import fold_bn
+from crnn_snn_ros.training.model_card import steering_unit
 
 
 class FloatLoop(FrameLoop):
@@ -63,7 +64,7 @@ class FloatLoop(FrameLoop):
     def predict(self, result: FrameResult) -> Prediction:
         """See ``FrameLoop``."""
         values = {name: head.double().reshape(-1).numpy() for name, head in result.heads.items()}
-        return Prediction(*read_heads(values), True, 0, 0)
+        return Prediction(*read_heads(values, steering_unit(self._network.config)), True, 0, 0)
 
 
 def load_float_loop(path: str | Path, config: ControlConfig | None = None) -> FloatLoop:

@@ -55,7 +55,7 @@ class Gallery:
                 [drive.steering_rad for drive in drives],
                 [drive.collision for drive in drives],
                 [whole(drive.ranges_m, len(drive), BEARINGS) for drive in drives],
-                [whole(drive.aversions, len(drive), WAYS) for drive in drives],
+                [whole(drive.way_costs, len(drive), WAYS) for drive in drives],
             )
         ]
 
@@ -75,7 +75,7 @@ class Gallery:
 
         Returns:
             Pixels (N, T, C, H, W), steering and collision (N, T), ranges (N, T, BEARINGS),
-            aversions (N, T, WAYS).
+            way_costs (N, T, WAYS).
         """
         drives, starts, stops, looks = zip(*views, strict=True)
         wanted = np.array(starts)[:, None] + np.arange(frames)

@@ -103,7 +103,7 @@ class Loop(Generic[AnyNetwork]):
         """One step: a window of all streams."""
         self._network.train()
         chunk = next(self._streams)
-        pixels, steering, collision, ranges, aversions, fresh = (
+        pixels, steering, collision, ranges, way_costs, fresh = (
             part.to(self._device) for part in chunk
         )
         kept = {
@@ -114,7 +114,7 @@ class Loop(Generic[AnyNetwork]):
             output = self._network(pixels, kept)
         self._carry = {name: state.detach().float() for name, state in output.carry.items()}
         heads = {name: values.float() for name, values in output.heads.items()}
-        loss = self._loss(heads, steering, collision, aversions)
+        loss = self._loss(heads, steering, collision, way_costs)
         if self._probe is not None:
             scales = self._network.scales() if self._network.quantized else {}
             beside = self._probe(output.activations, scales, ranges)

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from crnn_snn_ros.core.ways import SCALE
 from crnn_snn_ros.data.dataset import Sequence as Drive
 from crnn_snn_ros.training.ranks import ALONE, Ranks
 
 STEERING_WEIGHT = 8.0  # per rad^2: errors of 0.2 rad weigh like the entropy of collision
-WAYS_WEIGHT = 20.0  # of a mean squared error of the aversions, which are 0 to 1
+WAYS_WEIGHT = 60.0  # of a mean squared error of aversions, 0 to 1
 RAREST = 0.01  # a class that is rarer weighs as if it were not, or few frames would be everything
 
 
@@ -44,7 +45,7 @@ class Loss:
         heads: dict[str, Tensor],
         steering_rad: Tensor,
         collision: Tensor,
-        aversions: Tensor | None = None,
+        way_costs: Tensor | None = None,
     ) -> Tensor | None:
         """Loss of heads, NaN labels left out; None where no process has a label.
 
@@ -52,12 +53,12 @@ class Loss:
             heads: (N, T), or steering (N, T, WAYS).
             steering_rad: (N, T).
             collision: (N, T).
-            aversions: (N, T, WAYS); needed where the head has them.
+            way_costs: (N, T, WAYS); needed where the head says what they are like.
         """
         wanted, weight = steering_rad, STEERING_WEIGHT
         if heads["steering"].ndim > steering_rad.ndim:
-            assert aversions is not None
-            wanted, weight = aversions, WAYS_WEIGHT
+            assert way_costs is not None
+            wanted, weight = -torch.expm1(-way_costs / SCALE), WAYS_WEIGHT
         steered, judged = wanted.isfinite(), collision.isfinite()
         counts = self._ranks.add_up(torch.stack([steered.sum(), judged.sum()]).double())
         total: Tensor | None = None

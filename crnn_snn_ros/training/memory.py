@@ -101,8 +101,8 @@ def features(
                     np.save(file, _see_all(front, tail.source, frames, mirrored))
             seen_so = drive
             if mirrored:
-                ways = None if drive.aversions is None else drive.aversions[:, ::-1]
-                seen_so = replace(drive, steering_rad=-drive.steering_rad, aversions=ways)
+                ways = None if drive.way_costs is None else drive.way_costs[:, ::-1]
+                seen_so = replace(drive, steering_rad=-drive.steering_rad, way_costs=ways)
             kept = np.load(path, mmap_mode="r")
             found.append(replace(seen_so, frames=kept, ranges_m=None))
     return found

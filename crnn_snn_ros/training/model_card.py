@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from crnn_snn_ros import __version__
+from crnn_snn_ros.core.ways import SCALES
 from crnn_snn_ros.io.model_file import HeadInfo, Model
 from crnn_snn_ros.training.checkpoint import Checkpoint
+from crnn_snn_ros.training.config import NetworkConfig
 from crnn_snn_ros.training.convert import Conversion
 
-UNITS = {"steering": "rad", "collision": "probability"}
-AVERSION = "aversion"  # unit of a steering head that says what every way would cost
+
+def steering_unit(config: NetworkConfig) -> str:
+    """Of what a network's steering head says."""
+    by_scale = {scale: unit for unit, scale in SCALES.items()}
+    return by_scale[config.ways_scale] if config.ways else "rad"
 
 
 def to_model(trained: Checkpoint, conversion: Conversion) -> Model:
@@ -20,7 +25,7 @@ def to_model(trained: Checkpoint, conversion: Conversion) -> Model:
         name: list(value) if isinstance(value, tuple) else value
         for name, value in asdict(config).items()
     }
-    units = UNITS | ({"steering": AVERSION} if config.ways else {})
+    units = {"steering": steering_unit(config), "collision": "probability"}
     heads = {
         head.name: HeadInfo(units[head.name], head.name in trained.trained_heads)
         for head in conversion.graph.heads()

@@ -199,12 +199,13 @@ class Crnn(Network):
         A channel of the input that the other one had not (of motion, of the mount) begins
         with weights of 0. Scales of activations belong to the number of bits: those of layers on
         integers come with them, the others are chosen anew. A steering head begins anew where the
-        other one answers in another form (``ways``).
+        other one answers in another form (``ways``, ``ways_scale``).
 
         Raises:
             ConfigError: it is no float network of this size, or has integers of other bits.
         """
-        anew = ("steering",) if start.config.ways != self.config.ways else ()
+        forms = {(config.ways, config.ways_scale) for config in (start.config, self.config)}
+        anew = ("steering",) if len(forms) > 1 else ()
         self._take(
             start, {*self.nodes, *start.nodes}.difference(anew),
             "the checkpoint to go on from is not a float network of this size; give "

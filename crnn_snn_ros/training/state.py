@@ -89,7 +89,7 @@ def described(
         for drive in parts:
             for labels in (
                 drive.stamps_ns, drive.steering_rad, drive.collision, drive.ranges_m,
-                drive.aversions,
+                drive.way_costs,
             ):  # fmt: skip
                 labels_of.update(b"" if labels is None else np.ascontiguousarray(labels).tobytes())
         asked[f"the labels of {split}"] = labels_of.hexdigest()

@@ -38,7 +38,7 @@ class Chunk(NamedTuple):
     steering_rad: Tensor  # (N, T), NaN where there is no label
     collision: Tensor  # (N, T), NaN where there is no label
     ranges_m: Tensor  # (N, T, BEARINGS), NaN where there is no scan
-    aversions: Tensor  # (N, T, WAYS), NaN where there is no such label
+    way_costs: Tensor  # (N, T, WAYS), NaN where there is no such label
     fresh: Tensor  # bool (N,): a new piece begins here, so nothing is remembered
 
 
@@ -75,7 +75,7 @@ class _Stream:
         )
         rows = [
             _rows(table, columns, index, labelled)
-            for table, columns in ((drive.ranges_m, BEARINGS), (drive.aversions, WAYS))
+            for table, columns in ((drive.ranges_m, BEARINGS), (drive.way_costs, WAYS))
         ]
         seen = drive.frames[index]
         if self.look is not None:
@@ -168,12 +168,12 @@ class Streams:
                 stream.skip(number % windows * self._window)
         self._streams = [self._begin() if old.finished else old for old in self._streams]
         fresh = torch.tensor([not self._streams[number].under_way for number in self.seen])
-        pixels, steering, collision, ranges, aversions = self._look()
+        pixels, steering, collision, ranges, way_costs = self._look()
         if self._hidden > 0.0:
             pixels = self._hide(pixels)
         for stream in self._streams:
             stream.advance(self._window)
-        return Chunk(pixels, steering, collision, ranges, aversions, fresh)
+        return Chunk(pixels, steering, collision, ranges, way_costs, fresh)
 
     def state(self) -> dict[str, Any]:
         """Where all streams are, and what will be drawn: JSON."""
