@@ -19,6 +19,7 @@ from training_samples import (
 )
 
 from crnn_snn_ros.core.errors import ConfigError, DataError
+from crnn_snn_ros.core.ways import WAYS
 from crnn_snn_ros.data.dataset import Sequence
 from crnn_snn_ros.training import checkpoint
 from crnn_snn_ros.training.checkpoint import Checkpoint, Origin
@@ -176,3 +177,29 @@ def test_state_crosses_from_window_to_window(tmp_path, monkeypatch):
 def test_unknown_device_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="device 'tpu'"):
         run(tmp_path, [bar_drive(40)], [bar_drive(40)], device="tpu")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [({"ways": True}, {}), ({"ways": True, "ways_scale": 0.5}, {"ways": True})]
+)
+def test_a_head_that_begins_anew_is_not_quantized_untaught(tmp_path, before, after):
+    costs = np.full((40, WAYS), 0.5, np.float32)
+    drives = [dataclasses.replace(bar_drive(40, seed=1), way_costs=costs)]
+    start = random_network(small_config(**before))
+
+    def learn(out: str, **epochs: int) -> Checkpoint:
+        config = TrainConfig(**({"float_epochs": 0} | epochs), qat_epochs=1, streams=2)
+        network = small_config(**after)
+        return train(drives, drives, network, config, ORIGIN, tmp_path / out, str, start)
+
+    with pytest.raises(ConfigError, match="give --float-epochs or --memory-epochs"):
+        learn("untaught")
+    learn("memory", memory_epochs=1)
+    learn("all", float_epochs=1)
+
+
+def test_a_head_of_one_angle_is_gone_on_with_whatever_scale_ways_had_before():
+    start = random_network(small_config(ways_scale=0.5))
+    network = Crnn(small_config())
+    network.take_over(start)
+    assert torch.equal(network.nodes["steering"].weight, start.nodes["steering"].weight)

@@ -204,13 +204,18 @@ class Crnn(Network):
         Raises:
             ConfigError: it is no float network of this size, or has integers of other bits.
         """
-        forms = {(config.ways, config.ways_scale) for config in (start.config, self.config)}
-        anew = ("steering",) if len(forms) > 1 else ()
+        anew = () if self.answers_as(start) else ("steering",)
         self._take(
             start, {*self.nodes, *start.nodes}.difference(anew),
             "the checkpoint to go on from is not a float network of this size; give "
             "float.safetensors of a run with the same input and layers",
         )  # fmt: skip
+
+    def answers_as(self, other: Crnn) -> bool:
+        """Whether the steering heads of both say the same, in the same form."""
+        mine, its = self.config, other.config
+        alike = mine.ways_scale == its.ways_scale or not mine.ways
+        return mine.ways == its.ways and alike
 
     def take_eye(self, start: Crnn) -> None:
         """Go on from what another one's eye learned, as ``take_over``; what is after it stays.

@@ -160,6 +160,13 @@ class Trainer:
         torch.manual_seed(self._config.seed)
         network = Crnn(self._network)
         if self._start is not None:
+            taught = self._config.phases["float"] or self._config.phases["float_memory"]
+            if not taught and not network.answers_as(self._start):
+                raise ConfigError(
+                    "the checkpoint to go on from has a steering head of another form (ways or one "
+                    "angle, or ways of before), so this one must be taught; give --float-epochs or "
+                    "--memory-epochs"
+                )
             network.take_over(self._start)
         return self._phase(network.to(self._device), "float")
 
