@@ -36,6 +36,7 @@ def configs(draw) -> NetworkConfig:
         stem_channels=draw(st.integers(1, 7)),
         block_channels=tuple(blocks),
         hidden=tuple(draw(st.lists(st.integers(1, 9), min_size=1, max_size=2))),
+        dense=tuple(draw(st.lists(st.integers(1, 9), max_size=2))),
         bits=draw(st.sampled_from([1, 2, 3, 4, 8])),
         signed_hidden=draw(st.booleans()),
     )

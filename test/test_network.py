@@ -121,6 +121,19 @@ def test_layers_on_integers_keep_their_scales_and_take_them_along():
         Crnn(small_config(layer_bits=(("stem", 2),))).take_over(network)
 
 
+def test_dense_layers_come_after_the_first_that_remembers():
+    network = quantized_network(small_config(hidden=(9, 7), dense=(5, 6)), seed=1)
+    assert list(network.nodes)[-6:] == [
+        "rnn1", "dense1", "dense2", "rnn2", "steering", "collision"
+    ]  # fmt: skip
+    assert "dense1" not in network.eye
+    remembered = network.eval()(video((1, 8, 12), 5)).carry
+    assert {name: state.shape[1] for name, state in remembered.items()} == {"rnn1": 9, "rnn2": 7}
+    counts = network(video((1, 8, 12), 5)).activations["dense1"]
+    assert counts.min() >= 0  # a count, not a signed one
+    assert counts.max() <= 7
+
+
 def test_channels_more_begin_with_weights_of_0():
     start = random_network(small_config(input_shape=(4, 8, 12)))
     told = Crnn(small_config(input_shape=(7, 8, 12)))
@@ -170,6 +183,8 @@ def test_calibration_leaves_weights_alone():
         {"hidden": ()},
         {"hidden": (0,)},
         {"hidden": (math.nan,)},
+        {"dense": (0,)},
+        {"dense": (1,) * 33},
         {"input_shape": (1, 8)},
         {"input_shape": (1, 3, 12)},
         {"input_shape": (1, 8, 12), "block_channels": (4, 4, 4)},

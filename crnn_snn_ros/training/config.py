@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from crnn_snn_ros.core.errors import ConfigError, closest
 from crnn_snn_ros.io.processes import Workers
 
 MAX_SIZE = 65536  # of any one dimension
-MAX_LAYERS = 32  # residual blocks, recurrent layers
+MAX_LAYERS = 32  # residual blocks, recurrent layers, dense ones
 WAYS_SCALES = (2.0, 0.5)  # of ``core.ways``; networks are taught by the first
 MAX_COURSES = 3600  # of the simulator, for the expert and for the network each
 SuiteName = Literal["static", "movers", "rush", "crowd", "narrow"]  # ``looks`` are held out
 KindName = Literal["corridor", "room", "open"]  # of a course
 MIXTURE: tuple[SuiteName, ...] = ("movers", "rush", "movers", "narrow")
+
+
+class HiddenLayer(NamedTuple):
+    """A layer between the eye and the heads."""
+
+    name: str
+    neurons: int
+    recurrent: bool
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,7 @@ class NetworkConfig:
         64,
     )  # the first block keeps the size, others halve it
     hidden: tuple[int, ...] = (64, 32)  # IndRNN layers
+    dense: tuple[int, ...] = ()  # layers without memory, between the first of these and the others
     bits: int = 3  # a layer counts to 2^bits - 1
     signed_hidden: bool = True  # IndRNN counts in [-L, L], or in [0, L] like ReLU
     layer_bits: tuple[tuple[str, int], ...] = ()  # (layer, bits) where a layer has bits of its own
@@ -44,9 +53,11 @@ class NetworkConfig:
         _check_bits("bits", self.bits)
         if len(self.input_shape) != 3:
             raise ConfigError(f"input {self.input_shape} is not (channels, height, width)")
-        if max(len(self.block_channels), len(self.hidden)) > MAX_LAYERS:
-            raise ConfigError(f"more than {MAX_LAYERS} blocks or recurrent layers")
-        sizes = (*self.input_shape, self.stem_channels, *self.block_channels, *self.hidden)
+        if max(len(self.block_channels), len(self.hidden), len(self.dense)) > MAX_LAYERS:
+            raise ConfigError(f"more than {MAX_LAYERS} blocks, recurrent or dense layers")
+        sizes = (
+            *self.input_shape, self.stem_channels, *self.block_channels, *self.hidden, *self.dense
+        )  # fmt: skip
         if not self.block_channels or not self.hidden:
             raise ConfigError("a network needs at least one block and one recurrent layer")
         for size in sizes:
@@ -65,9 +76,21 @@ class NetworkConfig:
     def layers(self) -> tuple[str, ...]:
         """Names of the layers that spike."""
         blocks = range(1, len(self.block_channels) + 1)
-        recurrent = range(1, len(self.hidden) + 1)
         return ("stem", *(f"block{n}{part}" for n in blocks for part in "ab"),
-                *(f"rnn{n}" for n in recurrent))  # fmt: skip
+                *(layer.name for layer in self.after_the_eye))  # fmt: skip
+
+    @property
+    def after_the_eye(self) -> tuple[HiddenLayer, ...]:
+        """The layers between the eye and the heads, in order."""
+        first, *others = (
+            HiddenLayer(f"rnn{n}", size, recurrent=True)
+            for n, size in enumerate(self.hidden, start=1)
+        )
+        dense = (
+            HiddenLayer(f"dense{n}", size, recurrent=False)
+            for n, size in enumerate(self.dense, start=1)
+        )
+        return first, *dense, *others
 
     def n_max(self, layer: str) -> int:
         """Largest spike count L of a layer."""
@@ -89,6 +112,7 @@ class SizeConfig:
     stem_channels: int = NetworkConfig.stem_channels
     block_channels: tuple[int, ...] = NetworkConfig.block_channels  # each but the first halves
     hidden: tuple[int, ...] = NetworkConfig.hidden  # IndRNN layers
+    dense: tuple[int, ...] = NetworkConfig.dense  # layers between the first of these and the others
 
 
 def _check_bits(what: str, bits: object) -> None:

@@ -1,8 +1,11 @@
 """The convolutional recurrent network (CRNN): residual blocks as in DroNet, IndRNNs, two heads.
 
-pixels - conv - max-pool - residual block x n - average pool - IndRNN x m -+- steering (rad)
-                                                                           +- collision (logit)
-Steering is an angle, or what every way to steer would cost: see ``core.ways``.
+pixels - conv - max-pool - residual block x n - average pool - IndRNN [- dense x k] [- IndRNN x m]
+       -+- steering (rad)
+        +- collision (logit)
+
+Dense layers work out what follows from what the first IndRNN layer remembers. Steering is an angle,
+or what every way to steer would cost: see ``core.ways``.
 """
 
 from __future__ import annotations
@@ -296,20 +299,29 @@ def _build(config: NetworkConfig) -> dict[str, nn.Module]:
         nodes["pool"] = SumPoolLayer(source, (2, 2))
         source, height, width = "pool", height // 2, width // 2
     size = inputs * height * width
-    for number, hidden in enumerate(config.hidden, start=1):
-        name = f"rnn{number}"
-        recurrent = MOST_MEMORY * torch.rand(hidden)
-        weight = nn.init.xavier_uniform_(torch.empty(hidden, size))
-        # What is added up over many frames comes in small, or it begins clipped and learns slowly.
-        dense = LinearBranch(source, weight, 0.5 * (1.0 - recurrent))
-        nodes[name] = NeuronLayer(
-            [dense], hidden, n_max(name), signed=config.signed_hidden, recurrent=recurrent
-        )
-        source, size = name, hidden
+    for name, neurons, recurrent in config.after_the_eye:
+        if recurrent:
+            layer = _recurrent(source, size, neurons, n_max(name), config.signed_hidden)
+        else:
+            layer = _dense(source, size, neurons, n_max(name))
+        nodes[name], source, size = layer, name, neurons
     for name, kind in HEADS.items():
         outputs = WAYS if config.ways and name == "steering" else 1
         nodes[name] = HeadLayer(source, size, kind, outputs)
     return nodes
+
+
+def _recurrent(source: str, inputs: int, outputs: int, n_max: int, signed: bool) -> NeuronLayer:
+    recurrent = MOST_MEMORY * torch.rand(outputs)
+    weight = nn.init.xavier_uniform_(torch.empty(outputs, inputs))
+    # What is added up over many frames comes in small, or it begins clipped and learns slowly.
+    branch = LinearBranch(source, weight, 0.5 * (1.0 - recurrent))
+    return NeuronLayer([branch], outputs, n_max, signed=signed, recurrent=recurrent)
+
+
+def _dense(source: str, inputs: int, outputs: int, n_max: int) -> NeuronLayer:
+    weight = nn.init.kaiming_normal_(torch.empty(outputs, inputs))
+    return NeuronLayer([LinearBranch(source, weight)], outputs, n_max)
 
 
 def _conv(source: str, inputs: int, outputs: int, kernel: int, stride: int) -> ConvBranch:
