@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from crnn_snn_ros.core.ways import (
     MOST_RAD,
+    NEIGHBOURS,
     SCALE,
     SCALES,
     STEERING_RAD,
@@ -80,7 +81,7 @@ def test_what_is_not_a_number_gives_none(way: int) -> None:
 def test_a_soft_minimum_goes_smoothly_with_its_costs() -> None:
     for best in np.linspace(-0.4, 0.4, 33):
         costs = 3.0 * (STEERING_RAD - best) ** 2
-        assert soft_minimum(costs, STEERING_RAD) == pytest.approx(best, abs=0.01)
+        assert soft_minimum(costs, STEERING_RAD, 0.04) == pytest.approx(best, abs=0.01)
 
 
 def test_networks_are_taught_by_a_scale_that_models_can_tell_of() -> None:
@@ -89,6 +90,17 @@ def test_networks_are_taught_by_a_scale_that_models_can_tell_of() -> None:
 
 
 @given(COSTS)
-def test_by_whatever_scale_costs_are_told_the_choice_is_the_same(costs: np.ndarray) -> None:
-    chosen = [choose(told(costs, scale), scale) for scale in SCALES.values()]
-    assert chosen == pytest.approx(chosen[:1] * len(chosen), abs=1e-6)
+def test_cold_it_is_the_best_angle_and_warm_the_mean_around_it(costs: np.ndarray) -> None:
+    angles = costs[1:-1].copy()
+    angles[7] = -1.0
+    assert soft_minimum(angles, STEERING_RAD, 1e-3) == pytest.approx(STEERING_RAD[7])
+    near = np.exp(-0.5 * ((np.arange(len(angles)) - 7) / NEIGHBOURS) ** 2)
+    mean = (near * STEERING_RAD).sum() / near.sum()
+    assert soft_minimum(angles, STEERING_RAD, 1e9) == pytest.approx(mean)
+
+
+@given(COSTS)
+def test_by_a_scale_four_times_as_large_costs_count_as_a_fourth(costs: np.ndarray) -> None:
+    """An error of what a network says is one of costs, the larger the scale is."""
+    by_scale = choose(told(costs, 2.0), 2.0)
+    assert by_scale == pytest.approx(choose(told(costs / 4.0, 0.5), 0.5), abs=1e-6)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 ANGLES = 25
 WAYS = ANGLES + 2
 MOST_RAD = 0.6  # of the angles, either way
-TEMPERATURE = 0.04  # of the soft minimum, in costs
+SOFTNESS = 0.08  # of the soft minimum of what a network says, in scales
 NEIGHBOURS = 3.0  # width of the soft minimum, in angles
 SCALE = 2.0  # the cost at which an aversion is 1 - 1 / e
 SCALES = {"aversion": 0.5, "aversion-2": SCALE}  # by the unit of a head; the first is of before
@@ -57,17 +57,19 @@ def choose(aversions: Floats, scale: float = SCALE) -> float:
     right, left, angles = costs[0], costs[-1], costs[1:-1]
     if min(right, left) < angles.min():
         return MOST_RAD if left < right else -MOST_RAD
-    return soft_minimum(angles, STEERING_RAD)
+    return soft_minimum(angles, STEERING_RAD, SOFTNESS * scale)
 
 
-def soft_minimum(costs: Floats, steering_rad: Floats) -> float:
+def soft_minimum(costs: Floats, steering_rad: Floats, temperature: float) -> float:
     """The mean of the angles around the best of them, the less a cost the more it weighs.
 
     Args:
         costs: (n,).
         steering_rad: (n,), the angles, evenly.
+        temperature: by how much a cost must be higher to weigh 1 / e: the less surely costs are
+            known, the more.
     """
     best = int(costs.argmin())
     near = np.exp(-0.5 * ((np.arange(len(costs)) - best) / NEIGHBOURS) ** 2)
-    weights = near * np.exp(-(costs - costs[best]) / TEMPERATURE)
+    weights = near * np.exp(-(costs - costs[best]) / temperature)
     return float((weights * steering_rad).sum() / weights.sum())

@@ -28,6 +28,7 @@ from crnn_snn_ros.sim.sight import Sight
 from crnn_snn_ros.sim.simulator import Observation
 
 _WAY_MARGIN_M = 0.08  # beside the robot, on the way to a corridor's goal
+_TEMPERATURE = 0.04  # of the soft minimum of its costs, which it knows
 _TURNS = np.linspace(-np.pi, np.pi, 49)  # on the spot, rad
 _STOPPING_S = np.linspace(0.1, 1.3, 9)  # when a speed must have kept its room
 _HELD_S = np.array([0.4, 0.8, 1.3])  # it will not hold a steering for all that time
@@ -191,7 +192,7 @@ class Expert:
             turn, spot_cost = _best(*outlook.turns)
             if spot_cost < cost[best]:
                 return self._toward(turn), True
-        return soft_minimum(cost, self._steering), False
+        return soft_minimum(cost, self._steering, _TEMPERATURE), False
 
     def arcs_cost(self, view: View, state: RobotState, speed_mps: float) -> Floats:
         """(C,) cost of the best path that begins with each steering."""
