@@ -22,8 +22,10 @@ from training_samples import bar_image, bar_path
 
 from crnn_snn_ros.cli import main
 from crnn_snn_ros.core.engines import ENGINES
+from crnn_snn_ros.data.bag_writer import BagWriter
 from crnn_snn_ros.data.bags import read_info
 from crnn_snn_ros.io.model_file import header
+from crnn_snn_ros.training.checkpoint import load
 
 VERBS = (
     "import", "label", "train", "eye", "dagger", "convert", "verify", "replay", "simulate", "bench",
@@ -357,6 +359,24 @@ def test_info(chain):
     assert card["provenance"]["training"]["seed"] == 0
     assert card["heads"]["steering"] == {"unit": "rad", "trained": True}
     assert card["heads"]["collision"]["trained"] is False
+
+
+def test_of_many_bags_a_card_says_what_they_have_in_common(monkeypatch, tmp_path):
+    monkeypatch.setattr("crnn_snn_ros.cli.train_verb.NAMED", 1)
+    for number in range(3):
+        about = {"source": "a bar", "seed": str(number)}
+        with BagWriter(tmp_path / f"bag{number}", about) as writer:
+            for frame in range(20):
+                picture = np.full((16, 24, 3), 10 * frame, np.uint8)
+                png = cv2.imencode(".png", picture)[1].tobytes()
+                writer.compressed_image("/image", frame * 50_000_000, "png", png)
+                writer.float32("/steering", frame * 50_000_000, 0.1)
+    bags = [{"path": f"bag{number}", "steering": "/steering"} for number in range(3)]
+    data = data_file(tmp_path, bags=bags)
+    options = ["--out", str(tmp_path / "out"), "--float-epochs", "1", "--qat-epochs", "0"]
+    assert main(["train", str(data), *options]) == 0
+    (told,) = load(tmp_path / "out" / "qat.safetensors").origin.provenance["data"]["bags"]
+    assert told == {"name": "3 bags", "about": {"source": "a bar", "seed": "3 different"}}
 
 
 @pytest.mark.usefixtures("unchanged")

@@ -15,9 +15,12 @@ from training_samples import small_config
 
 from crnn_snn_ros.cli import main
 from crnn_snn_ros.core.errors import ConfigError, DataError
+from crnn_snn_ros.data.dataset import load_data_config, load_sequences
 from crnn_snn_ros.data.scans import BEARINGS
 from crnn_snn_ros.io.preprocess import InputContract
 from crnn_snn_ros.io.resources import resource_path
+from crnn_snn_ros.sim.record import Recording, record_suite
+from crnn_snn_ros.sim.suites import Setup
 from crnn_snn_ros.training.album import TARGETS, Album, Page, Pages, Photographer, altered
 from crnn_snn_ros.training.checkpoint import Origin, load
 from crnn_snn_ros.training.config import DaggerConfig, EyeConfig, TrainConfig
@@ -25,6 +28,8 @@ from crnn_snn_ros.training.convert import convert
 from crnn_snn_ros.training.dagger import dagger
 from crnn_snn_ros.training.eye import Pupil, teach, with_eye_on_integers
 from crnn_snn_ros.training.network import Crnn
+from crnn_snn_ros.training.seen import begin_with_eye
+from crnn_snn_ros.training.train import train
 
 SHAPE = (4, 16, 24)
 
@@ -301,7 +306,9 @@ def test_dagger_keeps_the_eye_until_quantization(taught: Path, tmp_path: Path) -
     memories = [load(tmp_path / f"round{k}" / "float.safetensors").network for k in range(2)]
     weights = [network.state_dict()["nodes.rnn1.branches.0.weight"] for network in memories]
     assert not torch.equal(*weights)
-    assert len(list((tmp_path / "cache" / "features").glob("*.npy"))) == 2 * 2 + 2  # two mirrored
+    kept = [np.load(path, mmap_mode="r") for path in (tmp_path / "cache").glob("*/frames.npy")]
+    seen = [len(frames[0]) for frames in kept if frames.dtype == np.float16]
+    assert sorted(seen) == [1, 1, 2, 2], "with their mirror images those to train on, once each"
 
 
 @needs_pictures
@@ -326,6 +333,8 @@ def test_an_eye_on_integers_is_deployed_as_it_was_taught(
     result = dagger(network, training, driven, origin, tmp_path / "out", lambda _: None,
                     lambda epoch: phases.append(epoch.phase))  # fmt: skip
     assert set(phases) == {"float_memory", "qat_memory"}
+    kept = (tmp_path / "out" / "cache").glob("*/frames.npy")
+    assert {np.load(path, mmap_mode="r").dtype for path in kept} == {np.dtype(np.float16)}
     last = load(tmp_path / "out" / "round1" / "float.safetensors").network
     assert last.on_integers == start.network.on_integers
     frames = np.random.default_rng(0).integers(-128, 128, (1, 4, *network.input_shape))
@@ -339,6 +348,60 @@ def test_an_eye_on_integers_is_deployed_as_it_was_taught(
     assert sum(convert(result.network).mismatches.values()) == 0
     with pytest.raises(ConfigError, match="--bits"):
         dagger(replace(network, bits=3), training, driven, origin, tmp_path / "b", print, print)
+
+
+@needs_pictures
+def test_train_beside_an_eye_on_integers_keeps_no_frames(
+    taught: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before quantization it has the very weights of a training that keeps them.
+
+    Then it calibrates on mirrored drives too, so that scales differ a little.
+    """
+    monkeypatch.setattr("crnn_snn_ros.training.eye.HELD_OUT", 1)
+    eye, drives = tmp_path / "integers.safetensors", tmp_path / "drives"
+    assert main([*arguments(eye), "--from", str(taught), "--on-integers"]) == 0
+    contract = load(eye).origin.contract
+    for split, seeds in (("train", (1000, 1001)), ("validation", (2000,))):
+        recording = Recording(drives, split, motion=contract.motion)
+        setup = Setup(camera=(contract.width, contract.height), rate_hz=5.0)
+        record_suite(None, "crowd", seeds, setup, recording)
+    common = [
+        "train", str(drives / "data.yaml"), "--ways", "--stem-channels", "6",
+        "--block-channels", "8", "--hidden", "9", "5", "--dense", "7", "--memory-window", "8",
+        "--memory-streams", "2", "--qat-epochs", "0", "--seed", "3", "--device", "cpu",
+    ]  # fmt: skip
+    out = tmp_path / "seen"
+    options = ["--memory-epochs", "2", "--jobs", "2", "--out", str(out)]
+    assert main([*common, "--eye", str(eye), *options]) == 0
+    kept = (out / "cache").glob("*/frames.npy")
+    assert {np.load(path, mmap_mode="r").dtype for path in kept} == {np.dtype(np.float16)}
+    result = load(out / "qat.safetensors")
+    assert sum(convert(result.network).mismatches.values()) == 0
+    assert "start" in result.origin.provenance
+
+    config = TrainConfig(
+        float_epochs=0, qat_epochs=0, memory_epochs=2, memory_window=8, memory_streams=2, seed=3,
+        device="cpu",
+    )  # fmt: skip
+    data = load_data_config(drives / "data.yaml")
+    frames, held_out = (
+        load_sequences(data, split, tmp_path / "cache") for split in ("train", "validation")
+    )
+    start = begin_with_eye(load(eye), result.network.config, contract, seed=3)
+    train(frames, held_out, result.network.config, config, result.origin, tmp_path / "frames",
+          lambda _: None, start)  # fmt: skip
+    expected, found = (
+        load(folder / "float.safetensors").network.state_dict()
+        for folder in (tmp_path / "frames", out)
+    )
+    for name, value in expected.items():
+        assert torch.equal(value, found[name]), name
+
+    assert main([*common, "--eye", str(eye), "--from", str(eye)]) == 2
+    assert main([*common, "--eye", str(eye), "--out", str(tmp_path / "a")]) == 2  # learns nothing
+    assert main([*common, "--eye", str(taught), "--out", str(tmp_path / "b"),
+                 "--memory-epochs", "1", "--bits", "2"]) == 0  # fmt: skip
 
 
 def test_the_eye_of_the_shipped_network_is_what_its_readme_says() -> None:

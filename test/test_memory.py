@@ -19,8 +19,9 @@ from crnn_snn_ros.training.config import AugmentConfig, TrainConfig
 from crnn_snn_ros.training.convert import convert
 from crnn_snn_ros.training.evaluate import evaluate, predict
 from crnn_snn_ros.training.eye import with_eye_on_integers
-from crnn_snn_ros.training.memory import Tail, features
+from crnn_snn_ros.training.memory import Tail
 from crnn_snn_ros.training.random_network import quantized
+from crnn_snn_ros.training.seen import look_at
 from crnn_snn_ros.training.train import train
 
 ORIGIN = Origin(CONTRACT, RATE_HZ, {"seed": 0})
@@ -63,7 +64,7 @@ def test_the_tail_says_of_features_what_the_whole_says_of_frames(integers, tmp_p
         pixels = torch.from_numpy(bar_drive(64, seed=3).frames)
         network = with_eye_on_integers(network, pixels[None]).eval()
     drives = [bar_drive(300, seed=1), bar_drive(40, seed=2)]  # more than is seen at once
-    found = features(network, drives, tmp_path / "features.npy", mirror=True)
+    found = look_at(network, drives, tmp_path / "features", mirror=True)
     expected = [view for drive in drives for view in (drive, mirrored(drive))]
     tail = Tail(network)
     for seen, drive in zip(found, expected, strict=True):

@@ -13,11 +13,14 @@ import tyro
 from tyro.conf import Positional
 
 from crnn_snn_ros.cli.output import print_json, print_table, progress_bar
+from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.training.config import NetworkConfig, SizeConfig, TrainConfig
 
 if TYPE_CHECKING:
     from crnn_snn_ros.data.data_config import DataConfig
     from crnn_snn_ros.training.log import Epoch
+
+NAMED = 16  # bags that a model card names one by one
 
 
 def train_verb(
@@ -28,6 +31,7 @@ def train_verb(
     layer_bits: tuple[tuple[str, int], ...] = (),
     ways: bool = False,
     start: Annotated[Path | None, tyro.conf.arg(name="from")] = None,
+    eye: Path | None = None,
     resume: bool = False,
     size: Annotated[SizeConfig, tyro.conf.arg(name="")] = SizeConfig(),  # noqa: B008
     training: Annotated[TrainConfig, tyro.conf.arg(name="")] = TrainConfig(),  # noqa: B008
@@ -53,6 +57,8 @@ def train_verb(
         ways: Learn what every way to steer would cost (key way_costs of the data), not one angle.
         start: float.safetensors to go on from; with --float-epochs 0 it is only quantized, to any
             number of bits.
+        eye: Checkpoint of ``eye``, whose convolutions stay until quantization, and for good where
+            they are on integers and --qat-epochs is 0: then no frame is kept.
         resume: Go on where the same command was cut off; from the beginning where it was not.
         size: Layers, and how wide they are.
         training: How to train.
@@ -65,11 +71,15 @@ def train_verb(
     from crnn_snn_ros.io.processes import Workers
     from crnn_snn_ros.training.checkpoint import Origin, beginnings, load
     from crnn_snn_ros.training.ranks import joined
+    from crnn_snn_ros.training.seen import begin_with_eye, load_seen, stays, training_beside_eye
     from crnn_snn_ros.training.train import train
 
+    if start is not None and eye is not None:
+        raise ConfigError("--from brings an eye of its own: leave out --eye")
     workers = Workers(jobs, scheduler)
     choose_device(training.device)  # refused before the drives are decoded, not after
-    begun = None if start is None else load(start)
+    given = start or eye
+    begun = None if given is None else load(given)
     config = load_data_config(data)
     contract = config.contract
     network = NetworkConfig(
@@ -80,12 +90,24 @@ def train_verb(
         ways=ways,
         **asdict(size),
     )
+    first = None if begun is None else begun.network
+    seen = False
+    if eye is not None:
+        assert begun is not None
+        training = training_beside_eye(training)
+        first = begin_with_eye(begun, network, contract, training.seed)
+        seen = stays(first, training)
     with joined() as ranks:
         with ranks.one_before_others():  # the first one decodes
-            drives, validation = (
-                load_sequences(config, name, out / "cache", workers)
-                for name in ("train", "validation")
-            )
+            cache = out / "cache"
+            if eye is not None and seen:
+                mirror = training.augment.mirror
+                drives, validation = load_seen(config, cache, eye, workers, mirror=mirror)
+            else:
+                drives, validation = (
+                    load_sequences(config, split, cache, workers)
+                    for split in ("train", "validation")
+                )
         quiet = json or not ranks.first
         epochs = training.phases
         with progress_bar(sum(epochs.values()), quiet=quiet) as bar:
@@ -99,7 +121,7 @@ def train_verb(
             origin = Origin(contract, config.frame_rate_hz, provenance)
             result = train(
                 drives, validation, network, training, origin, out, on_epoch,
-                None if begun is None else begun.network, resume=resume, ranks=ranks,
+                first, resume=resume, ranks=ranks, seen=seen,
             )  # fmt: skip
     checkpoint = out / "qat.safetensors"
     if not ranks.first:
@@ -119,20 +141,34 @@ def _note(epoch: Epoch) -> str:
     return f"{epoch.phase}{learned}{steering}{collision}"
 
 
+def _bags(config: DataConfig) -> list[dict[str, Any]]:
+    """Names of the bags and what they note of themselves; of many, what they have in common."""
+    from crnn_snn_ros.data.bags import read_info
+
+    bags = [(bag.path.name, read_info(bag.path).about) for bag in config.bags]
+    if len(bags) <= NAMED:
+        return [{"name": name, "about": about} for name, about in bags]
+    notes: dict[str, set[str]] = {}
+    for _, noted in bags:
+        for name, value in noted.items():
+            notes.setdefault(name, set()).add(value)
+    about = {
+        name: ", ".join(sorted(found)) if len(found) <= NAMED else f"{len(found)} different"
+        for name, found in notes.items()
+    }
+    return [{"name": f"{len(bags)} bags", "about": about}]
+
+
 def _provenance(config: DataConfig, training: TrainConfig) -> dict[str, Any]:
     """What goes into the checkpoints, whether the run was cut off in between or not."""
     import torch
-
-    from crnn_snn_ros.data.bags import read_info
 
     given = [argument for argument in sys.argv[1:] if argument not in ("--resume", "--no-resume")]
     plain: dict[str, Any] = as_json.loads(as_json.dumps({"training": asdict(training)}))
     return {
         "command": shlex.join(["crnn-snn", *given]),
         "data": {
-            "bags": [
-                {"name": bag.path.name, "about": read_info(bag.path).about} for bag in config.bags
-            ],
+            "bags": _bags(config),
             "splits": {name: list(span) for name, span in config.splits.items()},
         },
         **plain,

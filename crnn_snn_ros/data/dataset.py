@@ -13,9 +13,9 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -38,6 +38,7 @@ __all__ = ["DataConfig", "Sequence", "load_data_config", "load_sequences", "sync
 
 CACHE_VERSION = 2  # raise it whenever decoding or preprocessing changes
 RATE_TOLERANCE = 0.2  # of the median frame period
+SEEN_AT_ONCE = 64  # frames that features are made of; more do not fit into the cache of a CPU
 
 Floats = NDArray[np.float32]
 Stamps = NDArray[np.int64]
@@ -48,7 +49,7 @@ class Sequence:
     """A contiguous stretch of one drive."""
 
     name: str  # bag and split
-    frames: NDArray[np.int8]  # (N, C, H, W), memory-mapped, read-only
+    frames: NDArray[Any]  # int8 (N, C, H, W), or features of them; memory-mapped, read-only
     stamps_ns: Stamps  # (N,), never running back
     steering_rad: Floats  # (N,), positive to the left, NaN where absent
     collision: Floats  # (N,), 0..1, NaN where absent
@@ -72,8 +73,27 @@ class Sequence:
         )
 
 
+class Features(Protocol):
+    """What is kept of frames instead of them; picklable, to be made in other processes."""
+
+    @property
+    def key(self) -> str:
+        """Tells it from all others that make something else of the same frames."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of what it makes of one frame, float16."""
+
+    def __call__(self, frames: NDArray[np.int8]) -> NDArray[np.float16]:
+        """Of frames (N, C, H, W), (N, *shape)."""
+
+
 def load_sequences(
-    config: DataConfig, split: str, cache_dir: Path, workers: Workers = HERE
+    config: DataConfig,
+    split: str,
+    cache_dir: Path,
+    workers: Workers = HERE,
+    features: Features | None = None,
 ) -> list[Sequence]:
     """The parts of all bags that belong to ``split``: one sequence for each contiguous stretch.
 
@@ -87,6 +107,7 @@ def load_sequences(
         split: a key of ``config.splits``.
         cache_dir: where decoded frames are kept; made when missing.
         workers: who decodes the bags that are not there yet.
+        features: what the sequences are to hold instead of frames, which are then not kept.
 
     Raises:
         ConfigError: the split is not in the configuration.
@@ -98,8 +119,10 @@ def load_sequences(
         raise ConfigError(f"split '{split}' is not in the data set: {', '.join(config.splits)}")
     bags = [bag for bag in config.bags if bag.split in (None, split)]
     if workers.elsewhere:
-        spread(partial(_decode, config.contract, cache_dir), bags, workers)
-    return [part for bag in bags for part in _load_sequences(config, bag, split, cache_dir)]
+        spread(partial(_decode, config.contract, cache_dir, features), bags, workers)
+    return [
+        part for bag in bags for part in _load_sequences(config, bag, split, cache_dir, features)
+    ]
 
 
 def synchronise(signal: Signal, stamps_ns: Stamps, tolerance_ns: int) -> Floats:
@@ -134,9 +157,11 @@ def _nearest(
     return nearest, np.minimum(to_before, to_after) <= tolerance_ns
 
 
-def _decode(contract: InputContract, cache_dir: Path, bag: BagConfig) -> None:
+def _decode(
+    contract: InputContract, cache_dir: Path, features: Features | None, bag: BagConfig
+) -> None:
     """Fill the cache with all of a bag that is not there yet."""
-    _frames(bag, contract, cache_dir)
+    _frames(bag, contract, cache_dir, features)
     _steering(bag, cache_dir)
     _collision(bag, cache_dir)
     _scans(bag, cache_dir)
@@ -144,9 +169,9 @@ def _decode(contract: InputContract, cache_dir: Path, bag: BagConfig) -> None:
 
 
 def _load_sequences(
-    config: DataConfig, bag: BagConfig, split: str, cache_dir: Path
+    config: DataConfig, bag: BagConfig, split: str, cache_dir: Path, features: Features | None
 ) -> Iterator[Sequence]:
-    frames, stamps = _frames(bag, config.contract, cache_dir)
+    frames, stamps = _frames(bag, config.contract, cache_dir, features)
     _require_rate(bag.path, stamps, config.frame_rate_hz)
     # Rounded once per boundary, so that splits which touch neither share nor lose a frame.
     span = config.splits[split] if bag.split is None else (0.0, 1.0)
@@ -176,10 +201,11 @@ def _load_sequences(
 
 
 def _frames(
-    bag: BagConfig, contract: InputContract, cache_dir: Path
-) -> tuple[NDArray[np.int8], Stamps]:
+    bag: BagConfig, contract: InputContract, cache_dir: Path, features: Features | None
+) -> tuple[NDArray[Any], Stamps]:
     topic = find_image_topic(bag.path, bag.image)
-    shape = (contract.channels, contract.height, contract.width)
+    shape: tuple[int, ...] = (contract.channels, contract.height, contract.width)
+    kind: type = np.int8
     key = {
         "version": CACHE_VERSION,
         "opencv": cv2.__version__,
@@ -188,6 +214,9 @@ def _frames(
         "contract": dataclasses.asdict(contract),
         "mount": bag.mount,
     }
+    if features is not None:
+        shape, kind = features.shape, np.float16
+        key["features"] = features.key
 
     def build(folder: Path) -> None:
         stamps: list[int] = []
@@ -218,15 +247,21 @@ def _frames(
                     raise DataError(f"bag {bag.path}, {topic}: {error}") from None
                 yield pixels
 
-        cache.write(folder, "frames", seen(), shape, np.int8)
+        rows = seen() if features is None else _made(features, seen())
+        cache.write(folder, "frames", rows, shape, kind)
         np.save(folder / "stamps_ns.npy", np.array(stamps, np.int64))
 
     folder = cache.entry(cache_dir, key, build)
-    frames = cache.load(folder, "frames", shape, np.int8)
+    frames = cache.load(folder, "frames", shape, kind)
     stamps = np.array(cache.load(folder, "stamps_ns", (), np.int64))
     if len(frames) != len(stamps):
         raise DataError(f"{folder} holds {len(frames)} frames, {len(stamps)} stamps: remove it")
     return frames, stamps
+
+
+def _made(features: Features, frames: Iterator[NDArray[np.int8]]) -> Iterator[NDArray[np.float16]]:
+    while some := list(islice(frames, SEEN_AT_ONCE)):
+        yield from features(np.stack(some))
 
 
 def _require_one(sizes: set[tuple[int, int]], where: str) -> None:

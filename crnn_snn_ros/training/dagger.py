@@ -14,10 +14,8 @@ training to the step.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-import torch
 
 from crnn_snn_ros.core.command import ControlConfig
 from crnn_snn_ros.core.errors import ConfigError
@@ -40,6 +38,7 @@ from crnn_snn_ros.training.config import DaggerConfig, NetworkConfig, SuiteName,
 from crnn_snn_ros.training.float_loop import kept_float_loop
 from crnn_snn_ros.training.log import Epoch
 from crnn_snn_ros.training.network import Crnn
+from crnn_snn_ros.training.seen import begin_with_eye, load_seen, stays, training_beside_eye
 from crnn_snn_ros.training.train import Trainer
 
 Told = Callable[[str], object]
@@ -118,16 +117,13 @@ def dagger(
             beside an eye.
         DataError: a file cannot be written or read, or training diverged.
     """
-    if config.eye is not None and training.memory_epochs == 0:
-        raise ConfigError(
-            "beside an eye only the recurrent layers learn before quantization: give "
-            "--memory-epochs of at least 1"
-        )
+    if config.eye is not None:
+        training = training_beside_eye(training)
     for number in range(1, config.rounds + 1):
         round_seeds(config, number)  # refused at once, not after hours
     run = _Run(network, training, config, origin, out, told, on_epoch)
     driver: PolicyFactory | None = None  # the teacher
-    best = None if config.eye is None else run.begin_with(load(Path(config.eye)))
+    best = run.begin()
     for number in range(config.rounds + 1):
         checkpoint = out / f"round{number}" / "float.safetensors"
         if number == 0 and config.start is not None:
@@ -136,7 +132,7 @@ def dagger(
         if not checkpoint.exists():
             run.drive(driver, number)
             run.train(number, best)
-        best = load(checkpoint)
+        best = load(checkpoint).network
         driver = CheckpointDriver(str(checkpoint), driving())
     assert best is not None
     result = out / "qat.safetensors"
@@ -155,25 +151,21 @@ class _Run:
     told: Told
     on_epoch: Callable[[Epoch], object]
 
-    def begin_with(self, taught: Checkpoint) -> Checkpoint:
-        """A network with the eye of another one, that knows nothing else.
+    @property
+    def eye(self) -> Path | None:
+        """Checkpoint with the eye that stays in all rounds."""
+        return None if self.config.eye is None else Path(self.config.eye)
+
+    def begin(self) -> Crnn | None:
+        """A network that has the eye and knows nothing else; None where there is no eye.
 
         Raises:
             ConfigError: the eye was taught to see otherwise than this network is to.
         """
-        its, ours = (asdict(origin.contract) for origin in (taught.origin, self.origin))
-        others = [
-            f"{name} {its[name]} for {what}" for name, what in ours.items() if its[name] != what
-        ]
-        if others:
-            raise ConfigError(
-                f"the eye to begin with was taught to see otherwise ({', '.join(others)}): give "
-                "the same --motion, --mount, --steady and --floor"
-            )
-        torch.manual_seed(self.training.seed)
-        network = Crnn(self.network)
-        network.take_eye(taught.network)
-        return replace(taught, network=network)
+        if self.eye is None:
+            return None
+        taught = load(self.eye)
+        return begin_with_eye(taught, self.network, self.origin.contract, self.training.seed)
 
     def drive(self, driver: PolicyFactory | None, number: int) -> None:
         """Record the courses of a round, and a few to validate on."""
@@ -190,7 +182,7 @@ class _Run:
         drives += self._courses(judged, "validation", 0.0)
         self._record(driver, drives)
 
-    def train(self, number: int, start: Checkpoint | None) -> None:
+    def train(self, number: int, start: Crnn | None) -> None:
         """Train on all drives so far, from the network of the round before.
 
         The last epoch of a round is kept, not the one with the least error on other courses. Most
@@ -205,19 +197,18 @@ class _Run:
                 training, float_epochs=self.config.round_epochs, learning_rate=rate,
                 seed=training.seed + number, metric="number", patience=0,
             )  # fmt: skip
-        if self.config.eye is not None:
+        if self.eye is not None:
             training = replace(training, float_epochs=0)
-        learned = None if start is None else start.network
-        trainer = self._trainer(training, self.out / f"round{number}", learned)
+        trainer = self._trainer(training, self.out / f"round{number}", start, self.eye)
         trainer.float_phase()
         trainer.close()
 
-    def quantize(self, trained: Checkpoint) -> None:
+    def quantize(self, trained: Crnn) -> None:
         """The quantized phase, on all drives."""
         self.told("quantization-aware training")
-        same_eye = self.training.qat_epochs == 0
-        trainer = self._trainer(self.training, self.out, trained.network, same_eye=same_eye)
-        trainer.quantized_phase(trained.network)
+        eye = self.eye if stays(trained, self.training) else None
+        trainer = self._trainer(self.training, self.out, trained, eye)
+        trainer.quantized_phase(trained)
         trainer.close()
 
     @property
@@ -245,17 +236,18 @@ class _Run:
             )
 
     def _trainer(
-        self, training: TrainConfig, out: Path, start: Crnn | None, *, same_eye: bool = True
+        self, training: TrainConfig, out: Path, start: Crnn | None, eye: Path | None
     ) -> Trainer:
-        # What an eye that stays makes of a drive is of use in every round.
-        kept = self.config.eye is not None and same_eye
-        features = self.out / "cache" / "features" if kept else None
-        data = load_data_config(self._drives / "data.yaml")
-        drives, validation = (
-            load_sequences(data, split, self.out / "cache", self.config.workers)
-            for split in ("train", "validation")
-        )
+        data, cache = load_data_config(self._drives / "data.yaml"), self.out / "cache"
+        workers = self.config.workers
+        if eye is None:
+            drives, validation = (
+                load_sequences(data, split, cache, workers) for split in ("train", "validation")
+            )
+        else:
+            mirror = training.augment.mirror
+            drives, validation = load_seen(data, cache, eye, workers, mirror=mirror)
         return Trainer(
             drives, validation, self.network, training, self.origin, out, self.on_epoch, start,
-            resume=True, features=features,
+            resume=True, seen=eye is not None,
         )  # fmt: skip

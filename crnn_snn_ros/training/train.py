@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from shutil import rmtree
@@ -38,6 +38,7 @@ from crnn_snn_ros.training.loop import Loop
 from crnn_snn_ros.training.loss import Loss, share_of_collisions
 from crnn_snn_ros.training.network import AnyNetwork, Crnn
 from crnn_snn_ros.training.ranks import ALONE, Ranks, own_device, share_statistics
+from crnn_snn_ros.training.seen import look_at
 from crnn_snn_ros.training.streams import Streams
 
 FEATURES = "features_"  # folder of what the recurrent layers learn from, while they do
@@ -56,6 +57,7 @@ def train(
     *,
     resume: bool = False,
     ranks: Ranks = ALONE,
+    seen: bool = False,
 ) -> Checkpoint:
     """Train a network in both phases; write ``float.safetensors``, ``qat.safetensors``, a CSV log.
 
@@ -70,6 +72,7 @@ def train(
         start: A float network of the same size to go on from; None: a fresh one.
         resume: Go on where a run with the same arguments was cut off, if it was.
         ranks: The processes that train together; the first one writes.
+        seen: As for ``Trainer``.
 
     Returns:
         The quantized checkpoint.
@@ -84,7 +87,7 @@ def train(
         return _same_run(load(finished), finished, network, origin)
     trainer = Trainer(
         drives, validation, network, config, origin, out, on_epoch, start,
-        resume=resume, ranks=ranks,
+        resume=resume, ranks=ranks, seen=seen,
     )  # fmt: skip
     result = trainer.quantized_phase(trainer.float_phase().network)
     trainer.close()
@@ -106,8 +109,8 @@ class Trainer:
     """The phases of training on one data set; arguments and errors as for ``train``.
 
     Args:
-        features: Folder to keep in what recurrent layers that learn alone learn from, for other
-            trainings; None: it is not kept.
+        seen: The drives are what the eye hands on (``seen.load_seen``), which then never learns:
+            no phase of the whole network may have epochs.
     """
 
     def __init__(
@@ -123,8 +126,9 @@ class Trainer:
         *,
         resume: bool = False,
         ranks: Ranks = ALONE,
-        features: Path | None = None,
+        seen: bool = False,
     ) -> None:
+        assert not seen or config.float_epochs == 0
         self._device = own_device(choose_device(config.device))
         self._heads = labelled_heads(drives, "train", ways=network.ways)
         require_judge(config.metric, validation, ways=network.ways)
@@ -134,7 +138,7 @@ class Trainer:
         self._of = state.described(
             asdict(network), asdict(config), {"train": drives, "validation": validation}, start
         )
-        self._features = features
+        self._seen = seen
         self._path = out / state.NAME
         self._saved = self._cut_off(resume)
         torch.set_num_threads(config.threads)
@@ -173,8 +177,8 @@ class Trainer:
     def quantized_phase(self, network: Crnn) -> Checkpoint:
         """Fold, calibrate and train on integers, and write ``qat.safetensors``."""
         quantized = fold_bn(network.eval()).to(self._device)
-        pixels = torch.from_numpy(calibration_frames(self._drives))
-        quantized.calibrate(pixels.to(self._device))
+        frames = torch.from_numpy(calibration_frames(self._drives)).to(self._device)
+        (memory.Tail(quantized) if self._seen else quantized).calibrate(frames)
         quantized.quantized = True
         return self._phase(quantized, "qat")
 
@@ -199,23 +203,25 @@ class Trainer:
 
     def _remember(self, network: Crnn, phase: str) -> Crnn:
         config = memory.long_windows(self._config)
-        with self._features_folder() as folder:
-            learned, judged = (
-                memory.features(network.eval(), drives, Path(folder), mirror=mirror)
-                for drives, mirror in (
-                    (self._drives, config.augment.mirror), (self._validation, False),
-                )
-            )  # fmt: skip
+        with self._seen_by(network.eval()) as (learned, judged):
             hidden = 0.0 if network.quantized else config.memory_dropout  # counts stay whole
             task = _Task(phase, learned, judged, config, None, hidden)
             tail = self._fit(memory.Tail(network), task)
         network.load_state_dict(tail.state_dict(), strict=False)
         return network
 
-    def _features_folder(self) -> AbstractContextManager[str | Path]:
-        if self._features is not None:
-            return nullcontext(self._features)
-        return TemporaryDirectory(prefix=FEATURES, dir=self._out)
+    @contextmanager
+    def _seen_by(self, network: Crnn) -> Iterator[tuple[Sequence[Drive], Sequence[Drive]]]:
+        """What the eye of a network hands on of the drives of both splits."""
+        if self._seen:
+            yield self._drives, self._validation
+            return
+        with TemporaryDirectory(prefix=FEATURES, dir=self._out) as folder:
+            mirror = self._config.augment.mirror
+            yield (
+                look_at(network, self._drives, Path(folder, "train"), mirror=mirror),
+                look_at(network, self._validation, Path(folder, "validation"), mirror=False),
+            )
 
     def _trained_before(self, phase: str) -> bool:
         """Whether a phase begins with a network that may be better than all it makes of it."""
