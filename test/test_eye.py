@@ -17,8 +17,9 @@ from crnn_snn_ros.cli import main
 from crnn_snn_ros.core.errors import ConfigError, DataError
 from crnn_snn_ros.data.dataset import load_data_config, load_sequences
 from crnn_snn_ros.data.scans import BEARINGS
-from crnn_snn_ros.io.preprocess import InputContract
+from crnn_snn_ros.io.preprocess import InputContract, rolled
 from crnn_snn_ros.io.resources import resource_path
+from crnn_snn_ros.sim.glimpses import take_glimpses
 from crnn_snn_ros.sim.record import Recording, record_suite
 from crnn_snn_ros.sim.suites import Setup
 from crnn_snn_ros.training.album import TARGETS, Album, Page, Pages, Photographer, altered
@@ -78,6 +79,41 @@ def test_a_readout_is_first_fitted_to_the_eye_as_it_is() -> None:
     fitted = pupil.judge(bars(64, 1))["now"]
     pupil.learn(bars(64, 1))
     assert pupil.judge(bars(64, 1))["now"] < 2.0 * fitted, "it goes on from there"
+
+
+def test_where_the_robots_own_way_is_told_an_eye_hands_it_on() -> None:
+    torch.manual_seed(0)
+    network = Crnn(small_config(input_shape=(8, 16, 24)))
+    pupil = Pupil(network, EyeConfig(steps=150, learning_rate=1e-2, ema=0.9), wheels=True)
+    random = np.random.default_rng(0)
+
+    def told(seed: int) -> Page:
+        page = bars(32, seed)
+        ways = torch.from_numpy(np.random.default_rng(seed).integers(-100, 101, (32, 2)))
+        channels = torch.zeros((32, 4, *SHAPE[1:]), dtype=torch.int8)
+        channels[:, -1, :, :12], channels[:, -1, :, 12:] = (
+            side[:, None, None].to(torch.int8) for side in ways.T
+        )
+        return page._replace(pixels=torch.cat([page.pixels, channels], dim=1))
+
+    start = pupil.judge(told(1000))["wheels"]
+    for k in range(150):
+        pupil.learn(altered(told(k), random, 1.0))
+    assert pupil.judge(told(1000))["wheels"] < 0.5 * start
+    assert "wheels" not in Pupil(network, EyeConfig(steps=1)).judge(told(0))
+
+
+@needs_pictures
+def test_a_glimpse_tells_the_way_of_its_last_period() -> None:
+    contract = InputContract(24, 16, "rgb", motion=4, mount=True, steady=True, wheels=True)
+    pixels, _ = Photographer(contract, 20.0, 6)(("movers", 1000))
+    plain, _ = Photographer(replace(contract, wheels=False), 20.0, 6)(("movers", 1000))
+    assert np.array_equal(pixels[:, :7], plain)
+    taken = take_glimpses("movers", 1000, 6, Setup(camera=(24, 16), rate_hz=20.0), 4)
+    for seen, lately, moved in zip(pixels, taken.lately, taken.moved, strict=True):
+        assert np.array_equal(seen[7:], rolled(lately, contract))
+        assert lately.turned_rad == pytest.approx(moved.turned_rad / 4)
+    assert pixels[:, 7].any()
 
 
 def test_an_eye_that_tells_contact_everywhere_has_an_error() -> None:
@@ -363,7 +399,7 @@ def test_train_beside_an_eye_on_integers_keeps_no_frames(
     assert main([*arguments(eye), "--from", str(taught), "--on-integers"]) == 0
     contract = load(eye).origin.contract
     for split, seeds in (("train", (1000, 1001)), ("validation", (2000,))):
-        recording = Recording(drives, split, motion=contract.motion)
+        recording = Recording(drives, split, contract=contract)
         setup = Setup(camera=(contract.width, contract.height), rate_hz=5.0)
         record_suite(None, "crowd", seeds, setup, recording)
     common = [

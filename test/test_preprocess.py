@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from crnn_snn_ros.core.errors import ConfigError, DataError
 from crnn_snn_ros.core.mount import CameraMount
 from crnn_snn_ros.core.types import Moved
-from crnn_snn_ros.io.preprocess import InputContract, preprocess, see, see_all
+from crnn_snn_ros.io.preprocess import InputContract, preprocess, rolled, see, see_all
 from crnn_snn_ros.io.steady import AHEAD_M
 
 
@@ -273,6 +273,32 @@ def test_what_is_left_out_of_the_floor_is_true_or_false_and_needs_steady():
         whole = {"motion": 2, "mount": True, "steady": True, "floor": True}
         with pytest.raises(ConfigError, match="floor"):
             InputContract(6, 4, "rgb", **whole | fields)
+
+
+WHEELS = InputContract(7, 4, "rgb", motion=2, mount=True, steady=True, wheels=True)
+
+
+def test_each_half_tells_how_far_a_wheel_on_its_side_has_gone():
+    assert WHEELS.channels == 8
+    image = np.zeros((4, 7, 3), np.uint8)
+    pixels, _ = see(image, WHEELS, (), mount(), Moved(turned_rad=0.04, ahead_m=0.05))
+    assert pixels[7].tolist() == [[30, 30, 30, 0, 70, 70, 70]] * 4
+    pixels, _ = see(image, WHEELS, (), mount(), Moved(turned_rad=-9.0, ahead_m=0.05))
+    assert pixels[7, 0].tolist() == [127] * 3 + [0] + [-127] * 3, "cut, to what has a mirror image"
+
+
+@given(turned=st.floats(-0.3, 0.3), ahead=st.floats(-0.3, 0.3))
+def test_the_mirror_image_tells_of_the_mirrored_way(turned, ahead):
+    told, mirrored = (rolled(Moved(sign * turned, ahead), WHEELS) for sign in (1.0, -1.0))
+    assert np.array_equal(told[..., ::-1], mirrored)
+
+
+def test_wheels_are_true_or_false_need_steady_and_must_be_told():
+    for fields in ({"wheels": 1}, {"steady": False}):
+        with pytest.raises(ConfigError, match="wheels"):
+            dataclasses.replace(WHEELS, **fields)
+    with pytest.raises(DataError, match="how the robot moves"):
+        see(np.zeros((4, 7, 3), np.uint8), WHEELS, (), mount())
 
 
 @st.composite

@@ -68,10 +68,11 @@ def test_a_drive_and_its_labels_come_back_from_the_bag(tmp_path) -> None:
 
 
 @needs_pictures
-@pytest.mark.parametrize("floor", [False, True])
-def test_what_a_network_drove_by_is_what_is_learned_from_it(tmp_path, floor) -> None:
-    contract = InputContract(24, 16, "rgb", motion=4, mount=True, steady=True, floor=floor)
-    network = random_network(small_config(input_shape=(7, 16, 24), block_channels=(8,)), gain=9.0)
+@pytest.mark.parametrize("more", [{}, {"floor": True}, {"wheels": True}], ids=str)
+def test_what_a_network_drove_by_is_what_is_learned_from_it(tmp_path, more) -> None:
+    contract = InputContract(24, 16, "rgb", motion=4, mount=True, steady=True, **more)
+    shape = contract.channels, 16, 24
+    network = random_network(small_config(input_shape=shape, block_channels=(8,)), gain=9.0)
     loop = FloatLoop(
         Checkpoint(network, Origin(contract, 20.0, {}), ("steering", "collision"), {}), driving()
     )
@@ -84,7 +85,7 @@ def test_what_a_network_drove_by_is_what_is_learned_from_it(tmp_path, floor) -> 
             return answer.command
 
     setup = Setup(camera=(24, 16), rate_hz=20.0)
-    recording = Recording(tmp_path, motion=4, mount=True, steady=True, floor=floor)
+    recording = Recording(tmp_path, contract=contract)
     record_suite(lambda _: Watched(loop), "static", [SEED], setup, recording)
     data = load_data_config(tmp_path / "data.yaml")
     drive = load_sequences(data, "train", tmp_path / "cache")[0]

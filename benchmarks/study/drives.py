@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from crnn_snn_ros.data.bags import read_messages
 from crnn_snn_ros.data.dataset import Sequence, load_data_config, load_sequences
 from crnn_snn_ros.data.messages import LASER_SCAN
+from crnn_snn_ros.io.preprocess import InputContract
 from crnn_snn_ros.sim.record import Recording, record_suite
 from crnn_snn_ros.sim.suites import TRAIN_SEEDS, VALIDATION_SEEDS, Setup
 
@@ -44,6 +45,7 @@ def record(folder: Path, courses: Courses) -> None:
         ConfigError: nothing can be drawn on this machine.
     """
     setup = Setup(camera=courses.camera, rate_hz=RATE_HZ)
+    contract = InputContract(*courses.camera, "rgb", motion=courses.motion)
     held_out = VALIDATION_SEEDS[200:]  # no model of this project was chosen or judged on these
     seeds = {
         "train": TRAIN_SEEDS[: courses.train],
@@ -52,7 +54,7 @@ def record(folder: Path, courses: Courses) -> None:
     }
     for split in SPLITS:
         noise = NOISE_RADPS if split == "train" else 0.0
-        recording = Recording(folder / split, "train", noise, scan_rays=RAYS, motion=courses.motion)
+        recording = Recording(folder / split, "train", noise, scan_rays=RAYS, contract=contract)
         record_suite(None, SUITE, seeds[split], setup, recording)
 
 

@@ -12,18 +12,21 @@ import tyro
 
 from crnn_snn_ros.cli.output import STDERR, print_json, print_table
 from crnn_snn_ros.core.errors import ConfigError
-from crnn_snn_ros.training.config import DaggerConfig, NetworkConfig, SizeConfig, TrainConfig
+from crnn_snn_ros.training.config import (
+    DaggerConfig,
+    NetworkConfig,
+    SightConfig,
+    SizeConfig,
+    TrainConfig,
+)
 
 
 def dagger_verb(
     out: Path = Path("out/dagger"),
     bits: int = 3,
     relu_hidden: bool = False,
-    motion: int = 2,
-    mount: bool = False,
-    steady: bool = False,
-    floor: bool = False,
     ways: bool = False,
+    sight: Annotated[SightConfig, tyro.conf.arg(name="")] = SightConfig(),  # noqa: B008
     size: Annotated[SizeConfig, tyro.conf.arg(name="")] = SizeConfig(),  # noqa: B008
     driving: Annotated[DaggerConfig, tyro.conf.arg(name="")] = DaggerConfig(),  # noqa: B008
     training: Annotated[TrainConfig, tyro.conf.arg(name="")] = TrainConfig(  # noqa: B008
@@ -41,11 +44,8 @@ def dagger_verb(
         out: Folder for the drives, the float network of every round, and qat.safetensors.
         bits: Activation bits: a layer counts to 2^bits - 1 spikes.
         relu_hidden: Recurrent layers count in [0, L] instead of [-L, L].
-        motion: Frames over which a channel of its own tells the network what has changed; 0: none.
-        mount: Tell the network in three more channels how its camera is mounted.
-        steady: Leave out of the motion what the robot's own turning moves; needs mount.
-        floor: And what its driving does to the floor; needs steady.
         ways: Learn what every way to steer would cost, not one angle.
+        sight: What the network sees beside the colours.
         size: Layers, and how wide they are.
         driving: How much is driven.
         training: How to train: epochs of the first round (float) and of the last phase (qat).
@@ -67,9 +67,7 @@ def dagger_verb(
         raise ConfigError("dagger runs in one process; give it --processes instead of torchrun")
     setup = Setup()
     width, height = setup.camera
-    contract = InputContract(
-        width, height, "rgb", motion=motion, mount=mount, steady=steady, floor=floor
-    )
+    contract = InputContract(width, height, "rgb", **asdict(sight))
     network = NetworkConfig(
         (contract.channels, height, width), bits=bits, signed_hidden=not relu_hidden, ways=ways,
         **asdict(size),

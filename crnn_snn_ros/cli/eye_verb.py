@@ -12,18 +12,15 @@ import tyro
 
 from crnn_snn_ros.cli.output import STDERR, print_json, print_table
 from crnn_snn_ros.core.errors import ConfigError
-from crnn_snn_ros.training.config import EyeConfig, NetworkConfig, SizeConfig
+from crnn_snn_ros.training.config import EyeConfig, NetworkConfig, SightConfig, SizeConfig
 
 
 def eye_verb(
     out: Path = Path("out/eye.safetensors"),
-    motion: int = 2,
-    mount: bool = False,
-    steady: bool = False,
-    floor: bool = False,
     bits: int = 3,
     start: Annotated[Path | None, tyro.conf.arg(name="from")] = None,
     album: Path | None = None,
+    sight: Annotated[SightConfig, tyro.conf.arg(name="")] = SightConfig(),  # noqa: B008
     size: Annotated[SizeConfig, tyro.conf.arg(name="")] = SizeConfig(),  # noqa: B008
     teaching: Annotated[EyeConfig, tyro.conf.arg(name="")] = EyeConfig(),  # noqa: B008
     json: bool = False,
@@ -40,14 +37,11 @@ def eye_verb(
 
     Args:
         out: The checkpoint, for the option --eye of dagger.
-        motion: Frames over which a channel of its own tells the network what has changed; 0: none.
-        mount: Tell the network in three more channels how its camera is mounted.
-        steady: Leave out of the motion what the robot's own turning moves; needs mount.
-        floor: And what its driving does to the floor; needs steady.
         bits: Activation bits of an eye on integers: a layer counts to 2^bits - 1 spikes.
         start: Checkpoint whose eye to go on from.
         album: Folder in which glimpses are kept: a later run with it does not take them again.
             Empty it when the simulator has changed.
+        sight: What the network sees beside the colours.
         size: Layers, and how wide they are.
         teaching: How much is seen, and how it is learned.
         json: One JSON object on stdout.
@@ -67,9 +61,7 @@ def eye_verb(
     torch.manual_seed(teaching.seed)
     setup = Setup()
     width, height = setup.camera
-    contract = InputContract(
-        width, height, "rgb", motion=motion, mount=mount, steady=steady, floor=floor
-    )
+    contract = InputContract(width, height, "rgb", **asdict(sight))
     network = Crnn(NetworkConfig((contract.channels, height, width), bits=bits, **asdict(size)))
     begun = None if start is None else load(start)
     if begun is not None:

@@ -127,7 +127,7 @@ def _data_config(content: object, folder: Path) -> DataConfig:
                 top["input"],
                 "input",
                 ("width", "height", "colour"),
-                ("crop_top", "crop_bottom", "motion", "mount", "steady", "floor"),
+                ("crop_top", "crop_bottom", "motion", "mount", "steady", "floor", "wheels"),
             )
         ),
     )

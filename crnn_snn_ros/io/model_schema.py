@@ -45,7 +45,7 @@ _INPUT = {
     "normalisation": str,
 }
 # Where there are channels beside colour.
-_CHANNELS = {"motion": int, "mount": bool, "steady": bool, "floor": bool}
+_CHANNELS = {"motion": int, "mount": bool, "steady": bool, "floor": bool, "wheels": bool}
 _NODE: dict[str, dict[str, type]] = {
     "neurons": {"synapses": list, "n_min": int, "n_max": int, "recurrent": bool},
     "sum_pool": {"source": str, "kernel": list},

@@ -4,7 +4,8 @@ A network may be given a channel of motion besides the colours: what has changed
 ago; steadied, what has changed but for the robot's own turning, or for all that its moving does to
 the floor (``steady``). And three more that say how the
 camera is mounted: a picture alone does not tell how near something is, as the world twice as large
-seen from twice as high looks the same.
+seen from twice as high looks the same. And one that says how the robot moves, without which nobody
+can remember where that is which is out of view.
 
 Integer arithmetic throughout (``INTER_LINEAR_EXACT`` is OpenCV's fixed-point resize), so the same
 image gives the same input on every machine: what was trained on is what the robot computes with.
@@ -32,6 +33,8 @@ COLOURS = ("rgb", "grey")
 MAX_INPUT_SIDE = 4096
 MAX_MOTION = 32  # frames
 MOUNTED = 3  # channels that tell of the mount
+TRACK_M = 1.0  # between the wheels of the channel that tells of them, whatever the robot's own
+WAY = 1000  # counts of it to a metre
 
 
 class Before(NamedTuple):
@@ -62,9 +65,10 @@ class InputContract:
     crop_top: float = 0.0  # fraction of the image's height cut away above
     crop_bottom: float = 0.0  # and below
     motion: int = 0  # frames, over which a channel tells the change; 0: there is none
-    mount: bool = False  # whether the last three channels tell how the camera is mounted
+    mount: bool = False  # whether three channels tell how the camera is mounted
     steady: bool = False  # whether what the robot's turning moves is left out of the motion
     floor: bool = False  # and what its driving does to the floor
+    wheels: bool = False  # whether the last channel tells how far each side of the robot went
 
     def __post_init__(self) -> None:
         """Validate."""
@@ -94,6 +98,10 @@ class InputContract:
             raise ConfigError(f"input floor {self.floor!r:.60} is not true or false")
         if self.floor and not self.steady:
             raise ConfigError("input floor needs steady")
+        if type(self.wheels) is not bool:
+            raise ConfigError(f"input wheels {self.wheels!r:.60} is not true or false")
+        if self.wheels and not self.steady:
+            raise ConfigError("input wheels needs steady")
         if self.mount and self.colour != "rgb":
             raise ConfigError("input mount needs colour rgb")
         if self.crop_top + self.crop_bottom >= 1.0:
@@ -108,8 +116,8 @@ class InputContract:
 
     @property
     def channels(self) -> int:
-        """Those of the colours, one of motion and three of the mount if there are such."""
-        return self.colours + (self.motion > 0) + MOUNTED * self.mount
+        """Those of the colours, one of motion, three of the mount, one of wheels if there are."""
+        return self.colours + (self.motion > 0) + MOUNTED * self.mount + self.wheels
 
 
 def see(
@@ -125,7 +133,8 @@ def see(
     or of the first frame of the stream while it is not so long, cut to what int8 holds. Where it is
     steadied, the frame before is one that a camera turned as now would have seen, or with ``floor``
     one that is where it is now would have seen of the floor, and 0 is what was not in view: see
-    ``io.steady``. The channels of the mount are the same everywhere: see ``told``.
+    ``io.steady``. The channels of the mount are the same everywhere: see ``told``; that of the
+    wheels has two halves: see ``rolled``.
 
     Args:
         image: as for ``preprocess``.
@@ -152,6 +161,8 @@ def see(
     if contract.mount:
         size = (1, contract.height, contract.width)
         channels += [np.full(size, number, np.int8) for number in told(mount)]
+    if contract.wheels:
+        channels.append(rolled(_moved(moved, contract), contract))
     return np.concatenate(channels) if len(channels) > 1 else pixels, past
 
 
@@ -215,6 +226,24 @@ def told(mount: CameraMount | None) -> tuple[int, int, int]:
     )
     height, pitch, focal = (min(max(math.floor(number + 0.5), -127), 127) for number in numbers)
     return height, pitch, focal
+
+
+def rolled(moved: Moved, contract: InputContract) -> NDArray[np.int8]:
+    """What a network is told of the robot's own way since the frame before: (1, height, width).
+
+    The left half of the picture says how far a wheel on its left would have gone, the right half
+    one on its right, ``TRACK_M`` apart, in 1/``WAY`` m, cut to -127..127: so the mirror image tells
+    of the mirrored way.
+    """
+    turn_m = 0.5 * TRACK_M * moved.turned_rad
+    left, right = (
+        min(max(math.floor(WAY * way_m + 0.5), -127), 127)
+        for way_m in (moved.ahead_m - turn_m, moved.ahead_m + turn_m)
+    )
+    channel = np.zeros((1, contract.height, contract.width), np.int8)
+    half = contract.width // 2
+    channel[..., :half], channel[..., contract.width - half :] = left, right
+    return channel
 
 
 def _known(mount: CameraMount | None) -> CameraMount:

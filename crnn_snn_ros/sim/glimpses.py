@@ -40,6 +40,7 @@ class Glimpses(NamedTuple):
     soon_m: NDArray[np.float32]  # the same SOON_S later, had the robot not moved
     mounts: tuple[CameraMount, ...]  # N of them
     moved: tuple[Moved, ...]  # N of them, from the first frame to the last
+    lately: tuple[Moved, ...]  # N of them, in the last period of the camera
 
 
 def take_glimpses(suite: str, seed: int, count: int, setup: Setup, past: int = 0) -> Glimpses:
@@ -60,7 +61,7 @@ def take_glimpses(suite: str, seed: int, count: int, setup: Setup, past: int = 0
     seen = (0, past) if past else (0,)  # frames after the first
     frames = np.empty((count, len(seen), setup.camera[1], setup.camera[0], 3), np.uint8)
     free, soon = (np.empty((count, BEARINGS), np.float32) for _ in range(2))
-    mounts, moved = [], []
+    mounts, moved, lately = [], [], []
     scene = Scene(course, SUITES[suite].look(seed), *setup.camera)
     try:
         for number in range(count):
@@ -74,12 +75,13 @@ def take_glimpses(suite: str, seed: int, count: int, setup: Setup, past: int = 0
                 picture = scene.render(way[frame], time_s + frame / setup.rate_hz)
                 frames[number, k] = lens(picture, k)
             moved.append(Moved.between(way[0], way[-1]))
+            lately.append(Moved.between(way[max(past - 1, 0)], way[-1]))
             now_s = time_s + past / setup.rate_hz
             for answer, when_s in ((free, now_s), (soon, now_s + SOON_S)):
                 answer[number] = free_paths(way[-1], course.at(when_s), setup.robot.radius_m)
     finally:
         scene.close()
-    return Glimpses(frames, free, soon, tuple(mounts), tuple(moved))
+    return Glimpses(frames, free, soon, tuple(mounts), tuple(moved), tuple(lately))
 
 
 def free_paths(pose: Pose, shapes: Shapes, radius_m: float) -> NDArray[np.float64]:

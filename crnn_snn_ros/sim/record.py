@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -32,6 +32,7 @@ from crnn_snn_ros.core.types import Command, Frame
 from crnn_snn_ros.data.bag_writer import BagWriter
 from crnn_snn_ros.data.bags import CAMERA_MOUNT, read_info
 from crnn_snn_ros.io.atomic import replacing
+from crnn_snn_ros.io.preprocess import InputContract
 from crnn_snn_ros.io.processes import HERE, Workers, spread
 from crnn_snn_ros.sim import scan
 from crnn_snn_ros.sim.expert import Expert
@@ -98,8 +99,8 @@ class Recording:
         split: "train" or "validation": what they are for.
         noise_radps: the driver's yaw rate is disturbed by this much.
         scan_rays: of a laser scanner, a full circle; 0: none.
-        motion, mount, steady, floor: for ``data.yaml``, as of an ``InputContract``: how a network
-            is to see the drives.
+        contract: for ``data.yaml``, how a network is to see the drives; None: in colours, as the
+            camera gives them.
         look_frames: after so many frames all looks otherwise, as in another world of the same plan;
             0: never. The fewer, the less a network can learn a course by its looks.
 
@@ -111,10 +112,7 @@ class Recording:
     split: str = "train"
     noise_radps: float = 0.0
     scan_rays: int = 0
-    motion: int = 0
-    mount: bool = False
-    steady: bool = False
-    floor: bool = False
+    contract: InputContract | None = None
     look_frames: int = 0
 
     def __post_init__(self) -> None:
@@ -243,15 +241,7 @@ def _write_data_file(recording: Recording, setup: Setup) -> None:
         "bags": bags,
         "splits": {"train": [0.0, 0.5], "validation": [0.5, 1.0]},  # for bags without a split
         "frame_rate_hz": setup.rate_hz,
-        "input": {
-            "width": width,
-            "height": height,
-            "colour": "rgb",
-            "motion": recording.motion,
-            "mount": recording.mount,
-            "steady": recording.steady,
-            "floor": recording.floor,
-        },
+        "input": asdict(recording.contract or InputContract(width, height, "rgb")),
     }
     with replacing(folder / "data.yaml") as temporary:
         temporary.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")

@@ -23,7 +23,7 @@ from crnn_snn_ros.core.errors import DataError
 from crnn_snn_ros.core.types import Moved
 from crnn_snn_ros.data.scans import BEARINGS
 from crnn_snn_ros.io.atomic import replacing
-from crnn_snn_ros.io.preprocess import InputContract, see_all
+from crnn_snn_ros.io.preprocess import InputContract, rolled, see_all
 from crnn_snn_ros.sim.glimpses import take_glimpses
 from crnn_snn_ros.sim.suites import Setup
 from crnn_snn_ros.training.augment import lighten
@@ -89,7 +89,7 @@ class Photographer:
     def _take(self, course: tuple[str, int]) -> Arrays:
         setup = Setup(camera=(self.contract.width, self.contract.height), rate_hz=self.rate_hz)
         taken = take_glimpses(*course, self.glimpses, setup, self.contract.motion)
-        pair = replace(self.contract, motion=min(1, self.contract.motion))
+        pair = replace(self.contract, motion=min(1, self.contract.motion), wheels=False)
         pixels = np.stack(
             [
                 list(see_all(frames, pair, mount, (Moved(), moved)))[-1]
@@ -98,6 +98,9 @@ class Photographer:
                 )
             ]
         )
+        if self.contract.wheels:
+            wheels = np.stack([rolled(moved, self.contract) for moved in taken.lately])
+            pixels = np.concatenate([pixels, wheels], axis=1)
         paths = torch.from_numpy(np.concatenate([taken.free_m, taken.soon_m], axis=-1))
         return pixels, nearness(paths).numpy()
 

@@ -237,5 +237,5 @@ def _rounded(pixels: Pixels) -> NDArray[np.int8]:
 
 
 def _seen(channels: int) -> tuple[int, int]:
-    """How many of the channels are colours, and how many of motion; the mount is after them."""
-    return 1 if channels < 3 else 3, channels in (2, 4, 7)
+    """How many of the channels are colours, and how many of motion; mount, wheels are after."""
+    return 1 if channels < 3 else 3, channels in (2, 4, 7, 8)

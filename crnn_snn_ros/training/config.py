@@ -115,6 +115,17 @@ class SizeConfig:
     dense: tuple[int, ...] = NetworkConfig.dense  # layers between the first of these and the others
 
 
+@dataclass(frozen=True)
+class SightConfig:
+    """What a network is to see beside the colours, as the command line asks for it."""
+
+    motion: int = 2  # frames over which a channel of its own tells what has changed; 0: none
+    mount: bool = False  # three more channels tell how the camera is mounted
+    steady: bool = False  # what the robot's own turning moves is left out of the motion; mount too
+    floor: bool = False  # and what its driving does to the floor; needs steady
+    wheels: bool = False  # one more channel tells how the robot itself moves; needs steady
+
+
 def _check_bits(what: str, bits: object) -> None:
     if type(bits) is not int or not 1 <= bits <= 8:
         raise ConfigError(f"{what} is {bits!s:.40}, allowed is 1 to 8")

@@ -218,9 +218,7 @@ class _Run:
     def _courses(self, seeds: Sequence[int], split: str, noise: float) -> list[Drive]:
         recording = Recording(
             self._drives, split, noise, scan_rays=self.config.scan_rays,
-            look_frames=self.config.look_frames, motion=self.origin.contract.motion,
-            mount=self.origin.contract.mount, steady=self.origin.contract.steady,
-            floor=self.origin.contract.floor,
+            look_frames=self.config.look_frames, contract=self.origin.contract,
         )  # fmt: skip
         return [Drive(recording, suite_of(seed, self.config.suites), seed) for seed in seeds]
 

@@ -4,7 +4,8 @@ album --draw--> page --eye--> features --linear readout--> nearness at every bea
 
 The eye is what a network has before its memory. The readout must tell how far the robot could go
 now along each bearing, and how that changes within half a second, so that the eye has to see what
-moves; it is thrown away at the end. Before the first step it is fitted to the eye as that is, or an
+moves, and where the eye is told how the robot itself moves, to hand that on; it is thrown away at
+the end. Before the first step it is fitted to the eye as that is, or an
 eye that knows something would first be pulled to where a readout that knows nothing happens to be.
 What comes after the eye stays as it was drawn, to be learned from drives.
 
@@ -41,7 +42,7 @@ from crnn_snn_ros.training.config import EyeConfig
 from crnn_snn_ros.training.convert.fold import fold_bn
 from crnn_snn_ros.training.dagger import suite_of
 from crnn_snn_ros.training.loop import follow, parameter_groups, rate_factor
-from crnn_snn_ros.training.network import Crnn, Network
+from crnn_snn_ros.training.network import INPUT_SCALE, Crnn, Network
 from crnn_snn_ros.training.probe import distance
 
 HELD_OUT = 24  # courses to judge by
@@ -53,6 +54,8 @@ CALIBRATING = 128  # glimpses by which the scales of integers are chosen
 LEAST_M = 0.01  # a path that is told to be shorter counts as one of this length
 TOUCHING_M, CLOSE_M = 0.2, 1.2  # errors are told of free paths in between
 CHANGE_WEIGHT = 5.0  # of what changes, which is little, beside what is there
+WHEELS_WEIGHT = 0.2  # of the robot's own way, beside what is there
+SIDES = 2  # of the robot, each of which goes its way
 CHANGED = 0.02  # of nearness, or more, is looked at when changes are judged
 FREE = ("processes", "device", "save_seconds")  # may differ when a run goes on
 
@@ -65,12 +68,13 @@ class Pupil:
     Args:
         network: Whose; its eye is trained in place.
         config: How.
+        wheels: It is told how the robot moves, and must hand that on.
 
     Raises:
         ConfigError: it has no layer before its memory.
     """
 
-    def __init__(self, network: Crnn, config: EyeConfig) -> None:
+    def __init__(self, network: Crnn, config: EyeConfig, *, wheels: bool = False) -> None:
         names = network.eye
         if not names:
             raise ConfigError("a network without layers before its memory has no eye to teach")
@@ -80,7 +84,8 @@ class Pupil:
         with torch.no_grad():
             empty = torch.zeros(1, 1, *network.input_shape, device=device)
             size = eye.eval()(empty).activations[self._source].numel()
-        readout = nn.Linear(size, TARGETS, device=device)
+        self._wheels = wheels
+        readout = nn.Linear(size, TARGETS + SIDES * wheels, device=device)
         self._learning = nn.ModuleDict({"eye": eye, "readout": readout})
         self._average = copy.deepcopy(self._learning)
         groups = parameter_groups(self._learning, config.learning_rate, config.weight_decay)
@@ -94,9 +99,12 @@ class Pupil:
         amp = self._config.amp and not self._network.has_integers
         with torch.autocast(page.pixels.device.type, torch.bfloat16, enabled=amp):
             told = self._told(self._learning, page.pixels)
-        (now, change), (true_now, true_change) = _parts(told.float()), _changes(page.nearness)
+        now, change, wheels = torch.split(told.float(), self._parts, dim=1)
+        true_now, true_change, true_wheels = self._targets(page)
         loss = functional.mse_loss(now, true_now)
         loss = loss + CHANGE_WEIGHT * functional.mse_loss(change, true_change)
+        if self._wheels:
+            loss = loss + WHEELS_WEIGHT * functional.mse_loss(wheels, true_wheels)
         factor = rate_factor(self.step, self._config.steps)
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
@@ -111,12 +119,15 @@ class Pupil:
     def fit_readout(self, pages: Iterable[Page]) -> None:
         """Read from the eye as it is what a linear readout can, by ridge regression."""
         self._learning.eval()
-        pairs = [(self._features(self._learning, page.pixels), page.nearness) for page in pages]
-        seen, nearness = (torch.cat(part).double() for part in zip(*pairs, strict=True))
+        pairs = [
+            (self._features(self._learning, page.pixels), torch.cat(self._targets(page), 1))
+            for page in pages
+        ]
+        seen, targets = (torch.cat(part).double() for part in zip(*pairs, strict=True))
         seen = functional.pad(seen, (0, 1), value=1.0)
         inner = seen.T @ seen
         inner.diagonal().add_(RIDGE * inner.diagonal().mean())
-        found = torch.linalg.solve(inner, seen.T @ torch.cat(_changes(nearness), 1)).T.float()
+        found = torch.linalg.solve(inner, seen.T @ targets).T.float()
         for part in (self._learning, self._average):
             readout = part["readout"]
             assert isinstance(readout, nn.Linear)
@@ -129,7 +140,8 @@ class Pupil:
         self._average.eval()
         parts = torch.split(page.pixels, SEEN_AT_ONCE)
         told = torch.cat([self._told(self._average, part) for part in parts])
-        (now, change), (true_now, true_change) = _parts(told), _changes(page.nearness)
+        now, change, wheels = torch.split(told, self._parts, dim=1)
+        true_now, true_change, true_wheels = self._targets(page)
         missed = change - true_change
         found = {
             "now": float((now - true_now).square().mean()),
@@ -139,6 +151,8 @@ class Pupil:
         if moves.any():
             unexplained = missed[moves].square().sum() / true_change[moves].square().sum()
             found["seen_moving"] = 1.0 - float(unexplained)
+        if self._wheels:
+            found["wheels"] = float((wheels - true_wheels).square().mean().sqrt())
         true, said = distance(true_now), distance(now).clamp(min=LEAST_M)
         close = (true > TOUCHING_M) & (true < CLOSE_M)
         if close.any():
@@ -167,6 +181,17 @@ class Pupil:
         self._average.load_state_dict(parts["average"])
         state.restore_moments(self._optimizer, parts["optimizer"])
         self.step = step
+
+    @property
+    def _parts(self) -> list[int]:
+        """How much is told of what."""
+        return [BEARINGS, BEARINGS, SIDES * self._wheels]
+
+    def _targets(self, page: Page) -> tuple[Tensor, Tensor, Tensor]:
+        """Nearness now, how it changes until soon (N, BEARINGS each), and the way of both sides."""
+        now, soon = page.nearness[:, :BEARINGS], page.nearness[:, BEARINGS:]
+        wheels = page.pixels[:, -1, 0, [0, -1]].float() * INPUT_SCALE  # the input itself says it
+        return now, soon - now, wheels if self._wheels else wheels[:, :0]
 
     def _told(self, learning: nn.ModuleDict, pixels: Tensor) -> Tensor:
         told: Tensor = learning["readout"](self._features(learning, pixels))
@@ -197,8 +222,10 @@ def teach(
         on_progress: Called now and then, and at the end, with the step, the loss since, the network
             as it is then, and its errors on glimpses of validation courses: squared ones of
             nearness ``now`` and of its ``change``, the share of changes that it knows of
-            (``seen_moving``), and ``ratio`` and ``ratio90``, median and 90th percentile of the
-            absolute logarithm of free paths told by true ones, of what is near.
+            (``seen_moving``), how far off the robot's own way is where it is told (``wheels``, root
+            mean square, as a share of 0.128 m in a period), and ``ratio`` and ``ratio90``, median
+            and 90th percentile of the absolute logarithm of free paths told by true ones, of what
+            is near.
         album_folder: Where glimpses are kept, and found by a later run; None: nowhere.
 
     Raises:
@@ -230,7 +257,7 @@ def teach(
         if config.on_integers and not network.on_integers:
             first = album.draw(np.random.default_rng(config.seed), config.due(0), CALIBRATING)
             network = with_eye_on_integers(network, first.pixels[:, None])
-        pupil = Pupil(network, config)
+        pupil = Pupil(network, config, wheels=contract.wheels)
         random = np.random.default_rng(config.seed)
         if saved is None:
             drawn = (album.draw(random, config.due(0), config.batch) for _ in range(FITTED))
@@ -268,17 +295,6 @@ def with_eye_on_integers(network: Crnn, pixels: Tensor) -> Crnn:
         on_integers.nodes[name] = folded.nodes[name]
     on_integers.put_on_integers(name for name, _ in network.neurons() if name in network.eye)
     return on_integers
-
-
-def _parts(both: Tensor) -> tuple[Tensor, Tensor]:
-    """(N, TARGETS) -> its halves."""
-    return both[:, :BEARINGS], both[:, BEARINGS:]
-
-
-def _changes(nearness: Tensor) -> tuple[Tensor, Tensor]:
-    """Nearness now, and how it changes until soon, each (N, BEARINGS), of a page's."""
-    now, soon = _parts(nearness)
-    return now, soon - now
 
 
 def _restore(

@@ -37,7 +37,8 @@ from crnn_snn_ros.training.quantize import best_scale
 
 INPUT_SCALE = 1.0 / 128.0  # real value of one count of the input: pixels in [-1, 1)
 STEM = "nodes.stem.branches.0.weight"
-ADDED = {(1, 2), (3, 4), (3, 6), (3, 7), (4, 7)}  # channels before and after, the same first
+# Channels before and after, the same first.
+ADDED = {(1, 2), (3, 4), (3, 6), (3, 7), (4, 7), (3, 8), (4, 8), (7, 8)}
 MOST_MEMORY = 0.97  # recurrent weight to begin with, at most: a past of 30 frames
 HEADS = {"steering": "regression", "collision": "logit"}
 
