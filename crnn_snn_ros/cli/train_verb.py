@@ -101,8 +101,7 @@ def train_verb(
         with ranks.one_before_others():  # the first one decodes
             cache = out / "cache"
             if eye is not None and seen:
-                mirror = training.augment.mirror
-                drives, validation = load_seen(config, cache, eye, workers, mirror=mirror)
+                drives, validation = load_seen(config, cache, eye, training, workers)
             else:
                 drives, validation = (
                     load_sequences(config, split, cache, workers)

@@ -243,8 +243,7 @@ class _Run:
                 load_sequences(data, split, cache, workers) for split in ("train", "validation")
             )
         else:
-            mirror = training.augment.mirror
-            drives, validation = load_seen(data, cache, eye, workers, mirror=mirror)
+            drives, validation = load_seen(data, cache, eye, training, workers)
         return Trainer(
             drives, validation, self.network, training, self.origin, out, self.on_epoch, start,
             resume=True, seen=eye is not None,

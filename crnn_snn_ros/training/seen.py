@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from crnn_snn_ros.core.device import choose_device
 from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.data.data_config import DataConfig
 from crnn_snn_ros.data.dataset import SEEN_AT_ONCE, load_sequences
@@ -84,10 +85,12 @@ class EyeOfCheckpoint:
     Args:
         path: Of the checkpoint.
         mirror: See the mirror images too.
+        device: On which each process looks: auto, cpu or cuda.
     """
 
     path: str
     mirror: bool
+    device: str
 
     @property
     def key(self) -> str:
@@ -105,18 +108,19 @@ class EyeOfCheckpoint:
 
     @property
     def _eye(self) -> Eye:
-        return _kept(self.path, identity_if_any(Path(self.path)))
+        return _kept(self.path, self.device, identity_if_any(Path(self.path)))
 
 
 @lru_cache(maxsize=1)
-def _kept(path: str, _: Identity | None) -> Eye:
+def _kept(path: str, device: str, _: Identity | None) -> Eye:
     if parent_process() is not None:  # those beside it would wait for its threads
         torch.set_num_threads(1)
-    return Eye(load(Path(path)).network)
+    torch.backends.cudnn.allow_tf32 = False  # integers must stay exact
+    return Eye(load(Path(path)).network.to(choose_device(device)))
 
 
 def load_seen(
-    data: DataConfig, cache: Path, eye: Path, workers: Workers = HERE, *, mirror: bool
+    data: DataConfig, cache: Path, eye: Path, config: TrainConfig, workers: Workers = HERE
 ) -> tuple[list[Drive], list[Drive]]:
     """The drives of both splits of a data set as the eye of a checkpoint sees them.
 
@@ -124,8 +128,9 @@ def load_seen(
         data: The data set.
         cache: Folder in which what it sees is kept.
         eye: Checkpoint, float or quantized.
+        config: Of the training: where it looks, and whether every drive to train on is to be there
+            a second time, mirrored.
         workers: Who looks.
-        mirror: Give every drive to train on a second time, mirrored.
 
     Returns:
         Those to train on, and those to validate on.
@@ -134,8 +139,10 @@ def load_seen(
         ConfigError, DataError: as ``load_sequences`` and ``checkpoint.load``.
     """
     learned, judged = (
-        load_sequences(data, split, cache, workers, EyeOfCheckpoint(str(eye), mirrored))
-        for split, mirrored in (("train", mirror), ("validation", False))
+        load_sequences(
+            data, split, cache, workers, EyeOfCheckpoint(str(eye), mirror, config.device)
+        )
+        for split, mirror in (("train", config.augment.mirror), ("validation", False))
     )
     return _by_view(learned), _by_view(judged)
 
