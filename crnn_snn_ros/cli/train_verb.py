@@ -67,11 +67,11 @@ def train_verb(
         json: One JSON object on stdout.
     """
     from crnn_snn_ros.core.device import choose_device
-    from crnn_snn_ros.data.dataset import load_data_config, load_sequences
+    from crnn_snn_ros.data.dataset import load_data_config
     from crnn_snn_ros.io.processes import Workers
     from crnn_snn_ros.training.checkpoint import Origin, beginnings, load
     from crnn_snn_ros.training.ranks import joined
-    from crnn_snn_ros.training.seen import begin_with_eye, load_seen, stays, training_beside_eye
+    from crnn_snn_ros.training.seen import begin_with_eye, load_both, stays, training_beside_eye
     from crnn_snn_ros.training.train import train
 
     if start is not None and eye is not None:
@@ -99,14 +99,9 @@ def train_verb(
         seen = stays(first, training)
     with joined() as ranks:
         with ranks.one_before_others():  # the first one decodes
-            cache = out / "cache"
-            if eye is not None and seen:
-                drives, validation = load_seen(config, cache, eye, training, workers)
-            else:
-                drives, validation = (
-                    load_sequences(config, split, cache, workers)
-                    for split in ("train", "validation")
-                )
+            drives, validation = load_both(
+                config, out / "cache", eye if seen else None, training, workers
+            )
         quiet = json or not ranks.first
         epochs = training.phases
         with progress_bar(sum(epochs.values()), quiet=quiet) as bar:

@@ -121,8 +121,8 @@ class SightConfig:
 
     motion: int = 2  # frames over which a channel of its own tells what has changed; 0: none
     mount: bool = False  # three more channels tell how the camera is mounted
-    steady: bool = False  # what the robot's own turning moves is left out of the motion; mount too
-    floor: bool = False  # and what its driving does to the floor; needs steady
+    steady: bool = False  # the robot's own turning is left out of the motion; needs mount
+    floor: bool = False  # and so is what its driving does to the floor; needs steady
     wheels: bool = False  # one more channel tells how the robot itself moves; needs steady
 
 

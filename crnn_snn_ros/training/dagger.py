@@ -19,7 +19,7 @@ from pathlib import Path
 
 from crnn_snn_ros.core.command import ControlConfig
 from crnn_snn_ros.core.errors import ConfigError
-from crnn_snn_ros.data.dataset import load_data_config, load_sequences
+from crnn_snn_ros.data.dataset import load_data_config
 from crnn_snn_ros.sim.figures import summarize
 from crnn_snn_ros.sim.record import Drive, Recording, record_drives
 from crnn_snn_ros.sim.simulator import Simulator
@@ -38,7 +38,7 @@ from crnn_snn_ros.training.config import DaggerConfig, NetworkConfig, SuiteName,
 from crnn_snn_ros.training.float_loop import kept_float_loop
 from crnn_snn_ros.training.log import Epoch
 from crnn_snn_ros.training.network import Crnn
-from crnn_snn_ros.training.seen import begin_with_eye, load_seen, stays, training_beside_eye
+from crnn_snn_ros.training.seen import begin_with_eye, load_both, stays, training_beside_eye
 from crnn_snn_ros.training.train import Trainer
 
 Told = Callable[[str], object]
@@ -237,13 +237,7 @@ class _Run:
         self, training: TrainConfig, out: Path, start: Crnn | None, eye: Path | None
     ) -> Trainer:
         data, cache = load_data_config(self._drives / "data.yaml"), self.out / "cache"
-        workers = self.config.workers
-        if eye is None:
-            drives, validation = (
-                load_sequences(data, split, cache, workers) for split in ("train", "validation")
-            )
-        else:
-            drives, validation = load_seen(data, cache, eye, training, workers)
+        drives, validation = load_both(data, cache, eye, training, self.config.workers)
         return Trainer(
             drives, validation, self.network, training, self.origin, out, self.on_epoch, start,
             resume=True, seen=eye is not None,

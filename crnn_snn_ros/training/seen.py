@@ -119,18 +119,18 @@ def _kept(path: str, device: str, _: Identity | None) -> Eye:
     return Eye(load(Path(path)).network.to(choose_device(device)))
 
 
-def load_seen(
-    data: DataConfig, cache: Path, eye: Path, config: TrainConfig, workers: Workers = HERE
+def load_both(
+    data: DataConfig, cache: Path, eye: Path | None, config: TrainConfig, workers: Workers = HERE
 ) -> tuple[list[Drive], list[Drive]]:
-    """The drives of both splits of a data set as the eye of a checkpoint sees them.
+    """The drives of both splits of a data set, as recorded or as the eye of a checkpoint sees them.
 
     Args:
         data: The data set.
-        cache: Folder in which what it sees is kept.
-        eye: Checkpoint, float or quantized.
-        config: Of the training: where it looks, and whether every drive to train on is to be there
-            a second time, mirrored.
-        workers: Who looks.
+        cache: Folder in which frames are kept, or what the eye makes of them.
+        eye: Checkpoint, float or quantized; None: as recorded.
+        config: Of the training: where the eye looks, and whether every drive to train on is to be
+            there a second time as it sees it mirrored.
+        workers: Who decodes, and looks.
 
     Returns:
         Those to train on, and those to validate on.
@@ -138,6 +138,11 @@ def load_seen(
     Raises:
         ConfigError, DataError: as ``load_sequences`` and ``checkpoint.load``.
     """
+    if eye is None:
+        frames, held_out = (
+            load_sequences(data, split, cache, workers) for split in ("train", "validation")
+        )
+        return frames, held_out
     learned, judged = (
         load_sequences(
             data, split, cache, workers, EyeOfCheckpoint(str(eye), mirror, config.device)

@@ -109,7 +109,7 @@ class Trainer:
     """The phases of training on one data set; arguments and errors as for ``train``.
 
     Args:
-        seen: The drives are what the eye hands on (``seen.load_seen``), which then never learns:
+        seen: The drives are what the eye hands on (``seen.load_both``), which then never learns:
             no phase of the whole network may have epochs.
     """
 
