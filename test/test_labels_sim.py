@@ -37,7 +37,7 @@ def drive(path: Path, suite: str, seed: int, straight: bool) -> Path:
             state = seen.state
             moved = twist_stamped(state.speed_mps, state.yaw_rate_radps, at)
             rows.append(("/moved", at, moved))
-            label = teacher.labels(state, seen.time_s).contact
+            label = float(math.isfinite(teacher.time_to_contact_s(state, seen.time_s)))
             rows.append(("/truth", at, float32(label)))
             seen = simulator.step(driver.act(seen))
     return write_bag(path, rows)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from sim_support import needs_pictures
@@ -166,7 +168,7 @@ def test_a_recorded_scan_is_the_simulators(tmp_path) -> None:
             np.testing.assert_array_equal(said[near], ranges[near].astype(np.float32))
             assert np.isposinf(said[~near]).all()
             seen = simulator.observation
-            known.append(judge.labels(seen.state, seen.time_s).contact > 0.5)
+            known.append(judge.time_to_contact_s(seen.state, seen.time_s) < math.inf)
             simulator.step(driver.act(simulator.observation))
     first = scans[0].content
     assert first.header.frame_id == "base_scan"

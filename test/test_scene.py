@@ -166,7 +166,7 @@ def test_without_mujoco_one_line_says_what_to_install() -> None:
 import sys
 sys.modules["mujoco"] = None
 from crnn_snn_ros.core.errors import ConfigError
-from crnn_snn_ros.sim.scene import load_mujoco
+from crnn_snn_ros.sim.canvas import load_mujoco
 try:
     load_mujoco()
 except ConfigError as error:

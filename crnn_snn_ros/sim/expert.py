@@ -23,7 +23,7 @@ from crnn_snn_ros.sim.course import Course
 from crnn_snn_ros.sim.floor import furnished
 from crnn_snn_ros.sim.geometry import Floats
 from crnn_snn_ros.sim.robot import RobotConfig, RobotState
-from crnn_snn_ros.sim.rollouts import Doubt, View, arcs
+from crnn_snn_ros.sim.rollouts import Arcs, Doubt, View
 from crnn_snn_ros.sim.sight import Sight
 from crnn_snn_ros.sim.simulator import Observation
 
@@ -72,13 +72,7 @@ class Labels(NamedTuple):
     steering_rad: float  # the expert's, positive to the left
     collision: float  # share of the speeds up to its full one that would soon cost it its room
     speed_mps: float  # the expert's
-    time_to_contact_s: float  # of the robot as it goes; infinite where there is none in the horizon
     way_costs: tuple[float, ...]  # WAYS of them, what each would cost; see ``core.ways``
-
-    @property
-    def contact(self) -> float:
-        """1.0 where an obstacle is in the robot's tube within the horizon, else 0.0."""
-        return float(math.isfinite(self.time_to_contact_s))
 
 
 class Expert:
@@ -112,6 +106,10 @@ class Expert:
         self._holds = np.array([self.config.horizon_s, 1.1, 0.55])
         self._discount = np.linspace(1.0, 0.5, self.config.samples)
         self._speeds = self.config.speed_mps * np.linspace(0.0, 1.0, 6)
+        self.fast = self._ahead(self.config.rollout_mps)
+        self.slow = self._ahead(self.config.slow_mps)
+        still = np.zeros(len(_TURNS))
+        self._out = Arcs(np.full(1, self.config.slow_mps), still, self._times, still, _TURNS)
 
     def reset(self) -> None:
         """Forget what was seen."""
@@ -124,36 +122,45 @@ class Expert:
         _, steering, speed = self._decide(observation.state, observation.time_s)
         return Command(speed, self.yaw_rate(steering, speed))
 
-    def labels(
-        self, state: RobotState, time_s: float, horizon_s: float = 1.5, least_mps: float = 0.5
-    ) -> Labels:
-        """What the expert would do there and then, and when the robot would hit something.
+    def labels(self, state: RobotState, time_s: float) -> Labels:
+        """What the expert would do there and then.
 
         The collision label is what the control law makes the expert's speed of: the probability
         that a speed drawn from 0 to full leads, on the way that the expert chose, too near to
         something. Neither it nor the steering depends on how the robot moves, which a picture does
-        not show.
-
-        Contact is looked for in the robot's tube of motion, were it to go on as it does: at its
-        yaw rate and its speed, but at least at ``least_mps`` (one that stands has no tube).
-        Stored states can be labelled again at any time.
+        not show. Stored states can be labelled again at any time.
 
         Args:
             state: of the robot.
             time_s: places the movers.
-            horizon_s: how far to look ahead for contact.
-            least_mps: least speed of the tube.
         """
         outlook, steering, speed = self._decide(state, time_s)
+        costs = tuple(self._way_costs(outlook).tolist())
+        return Labels(steering, 1.0 - speed / self.config.speed_mps, speed, costs)
+
+    def time_to_contact_s(
+        self, state: RobotState, time_s: float, horizon_s: float = 1.5, least_mps: float = 0.5
+    ) -> float:
+        """When the robot would touch something that is seen, were it to go on as it does.
+
+        Looked for in its tube of motion: at its yaw rate and its speed, but at least at
+        ``least_mps`` (one that stands has no tube).
+
+        Args:
+            state: of the robot.
+            time_s: places the movers.
+            horizon_s: how far to look ahead.
+            least_mps: least speed of the tube.
+
+        Returns:
+            s, infinite where it touches nothing in the horizon.
+        """
+        view = self._decide(state, time_s).outlook.view
         times = np.linspace(0.0, horizon_s, 31)
-        tube = arcs(state, np.full(1, max(state.speed_mps, least_mps)),
-                     np.array([state.yaw_rate_radps]), times, times[-1:])  # fmt: skip
-        hit = np.flatnonzero(outlook.view.room(tube, times, 0.0)[0] <= 0.0)
-        contact_s = float(times[hit[0]]) if len(hit) else math.inf
-        return Labels(
-            steering, 1.0 - speed / self.config.speed_mps, speed, contact_s,
-            tuple(self._way_costs(outlook).tolist()),
-        )  # fmt: skip
+        tube = Arcs(np.full(1, max(state.speed_mps, least_mps)),
+                    np.array([state.yaw_rate_radps]), times, times[-1:])  # fmt: skip
+        hit = np.flatnonzero(view.room(tube.of(state), times, 0.0)[0] <= 0.0)
+        return float(times[hit[0]]) if len(hit) else math.inf
 
     def _decide(self, state: RobotState, time_s: float) -> _Decision:
         """What it sees and does; whoever drives and labels at once asks twice in a row."""
@@ -194,13 +201,16 @@ class Expert:
                 return self._toward(turn), True
         return soft_minimum(cost, self._steering, _TEMPERATURE), False
 
-    def arcs_cost(self, view: View, state: RobotState, speed_mps: float) -> Floats:
-        """(C,) cost of the best path that begins with each steering."""
+    def _ahead(self, speed_mps: float) -> Arcs:
+        """Paths that begin with each steering, each held for as long as each of the holds."""
         count, holds = len(self._steering), len(self._holds)
         rates = np.array([self.yaw_rate(s, speed_mps) for s in self._steering])
-        paths = arcs(state, np.full(1, speed_mps), np.repeat(rates, holds), self._times,
-                      np.tile(self._holds, count))  # fmt: skip
-        cost = self._cost(view, paths).reshape(count, holds).min(axis=1)
+        return Arcs(np.full(1, speed_mps), np.repeat(rates, holds), self._times,
+                    np.tile(self._holds, count))  # fmt: skip
+
+    def ahead_costs(self, view: View, state: RobotState, paths: Arcs) -> Floats:
+        """(ANGLES,) cost of the best of the paths that begin with each steering."""
+        cost = self._cost(view, paths.of(state)).reshape(len(self._steering), -1).min(axis=1)
         return np.asarray(cost + self.config.straight * np.abs(self._steering))
 
     def _way_costs(self, outlook: _Outlook) -> Floats:
@@ -217,11 +227,8 @@ class Expert:
 
     def turn_costs(self, view: View, state: RobotState) -> tuple[Floats, Floats]:
         """Turns on the spot to ways straight out of here, rad, and what each costs."""
-        config = self.config
-        still = np.zeros(len(_TURNS))
-        paths = arcs(state, np.full(1, config.slow_mps), still, self._times, still,
-                      state.yaw_rad + _TURNS)  # fmt: skip
-        return _TURNS, self._cost(view, paths) + config.spot_cost + 0.25 * np.abs(_TURNS)
+        cost = self._cost(view, self._out.of(state))
+        return _TURNS, cost + self.config.spot_cost + 0.25 * np.abs(_TURNS)
 
     def _cost(self, view: View, paths: Floats) -> Floats:
         """(P, T, 3) paths -> (P,): contact, the sooner the worse, want of room, a shut view."""
@@ -256,7 +263,7 @@ class Expert:
         speeds, times, holds = self._speeds, _STOPPING_S, _HELD_S
         fast = np.repeat(speeds, len(holds))
         rates = np.array([self.yaw_rate(steering, max(s, 0.1)) for s in fast])
-        paths = arcs(state, fast, rates, times, np.tile(holds, len(speeds)))
+        paths = Arcs(fast, rates, times, np.tile(holds, len(speeds))).of(state)
         room = view.room(paths, times, max(config.margin_m, config.squeeze_m))
         safe = room.min(axis=1).reshape(len(speeds), len(holds)).max(axis=1)
         enough = np.flatnonzero(safe > self._margin(view))
@@ -275,12 +282,12 @@ class _Outlook:
     @cached_property
     def fast(self) -> Floats:
         """(ANGLES,) costs of paths at speed."""
-        return self._expert.arcs_cost(self.view, self.state, self._expert.config.rollout_mps)
+        return self._expert.ahead_costs(self.view, self.state, self._expert.fast)
 
     @cached_property
     def slow(self) -> Floats:
         """(ANGLES,) costs of slow ones, without what slowness costs."""
-        return self._expert.arcs_cost(self.view, self.state, self._expert.config.slow_mps)
+        return self._expert.ahead_costs(self.view, self.state, self._expert.slow)
 
     @cached_property
     def turns(self) -> tuple[Floats, Floats]:

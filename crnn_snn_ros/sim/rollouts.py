@@ -126,37 +126,39 @@ class View:
         return np.asarray(1.0 - np.minimum(self._around[index], _SIGHT_M) / _SIGHT_M)
 
 
-def arcs(
-    state: RobotState,
-    speeds: Floats,
-    rates: Floats,
-    times_s: Floats,
-    holds_s: Floats,
-    headings: Floats | None = None,
-) -> Floats:
-    """Poses along arcs that become straight after a while.
+class Arcs:
+    """Paths along arcs that become straight after a while, the same from wherever they begin.
 
     Args:
-        state: where they begin.
         speeds: (P,) or (1,), m/s.
         rates: (P,) yaw rate, rad/s.
         times_s: (T,) ascending.
         holds_s: (P,) how long each one turns.
-        headings: (P,) where they begin with another heading than the state's, rad.
-
-    Returns:
-        (P, T, 3): x m, y m, yaw rad.
+        headings: (P,) where each one begins, rad to the left of where the robot looks; None: ahead.
     """
-    poses = np.empty((len(rates), len(times_s), 3))
-    turning = np.minimum(times_s, holds_s[:, None])
-    straight = times_s - turning
-    turned = rates[:, None] * turning
-    half = 0.5 * turned
-    chord = speeds[:, None] * turning * np.sinc(half / np.pi)
-    first = np.full(len(rates), state.yaw_rad) if headings is None else headings
-    yaw = first[:, None] + turned
-    rest = speeds[:, None] * straight
-    poses[..., 0] = state.x_m + chord * np.cos(yaw - half) + rest * np.cos(yaw)
-    poses[..., 1] = state.y_m + chord * np.sin(yaw - half) + rest * np.sin(yaw)
-    poses[..., 2] = yaw
-    return poses
+
+    def __init__(
+        self,
+        speeds: Floats,
+        rates: Floats,
+        times_s: Floats,
+        holds_s: Floats,
+        headings: Floats | None = None,
+    ) -> None:
+        turning = np.minimum(times_s, holds_s[:, None])
+        turned = rates[:, None] * turning
+        half = 0.5 * turned
+        chord = speeds[:, None] * turning * np.sinc(half / np.pi)
+        rest = speeds[:, None] * (times_s - turning)
+        self._yaw = turned if headings is None else headings[:, None] + turned
+        self._ahead = chord * np.cos(self._yaw - half) + rest * np.cos(self._yaw)
+        self._left = chord * np.sin(self._yaw - half) + rest * np.sin(self._yaw)
+
+    def of(self, state: RobotState) -> Floats:
+        """The paths of a robot: (P, T, 3) x m, y m, yaw rad."""
+        cos, sin = math.cos(state.yaw_rad), math.sin(state.yaw_rad)
+        poses = np.empty((*self._yaw.shape, 3))
+        poses[..., 0] = state.x_m + cos * self._ahead - sin * self._left
+        poses[..., 1] = state.y_m + sin * self._ahead + cos * self._left
+        poses[..., 2] = state.yaw_rad + self._yaw
+        return poses

@@ -1,51 +1,26 @@
 """Course and look -> pictures from the robot's camera, by MuJoCo without a window.
 
-One thread only: an OpenGL context belongs to the thread that made it. Close the scene when done.
+One thread only, as its canvas. Close the scene when done.
 """
 
 from __future__ import annotations
 
 import math
-import os
-import sys
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crnn_snn_ros.core.errors import ConfigError
+from crnn_snn_ros.sim.canvas import Canvas, load_mujoco
 from crnn_snn_ros.sim.course import Course, Shape
 from crnn_snn_ros.sim.looks import Look
 from crnn_snn_ros.sim.textures import SIDE
 
-NO_GL = (
-    "the simulator cannot draw: {reason}; "
-    "install OSMesa (apt-get install libosmesa6) and set MUJOCO_GL=osmesa"
-)
-NO_MUJOCO = "the simulator needs MuJoCo: pip install 'crnn_snn_ros[sim]'"
+_CAMERA = "robot"
 _SIDES = 20  # of the prism that stands for a cylinder
 _SHAPE = "shape"  # begins the name of what has a tint, before its number
 _FLOOR, _CEILING, _WALLS, _OBSTACLES, _MOVERS = 0, 1, (2, 3), (4, 5, 6), 7
-
-
-def load_mujoco() -> Any:
-    """MuJoCo, told to draw in memory where no display is there and nothing else was asked for.
-
-    Raises:
-        ConfigError: it is not installed, or cannot find what it draws with.
-    """
-    if sys.platform == "linux":
-        os.environ.setdefault("MUJOCO_GL", "osmesa")
-        # Draw in the calling thread: processes side by side would only get in each other's way.
-        os.environ.setdefault("LP_NUM_THREADS", "0")
-    try:
-        import mujoco
-    except ModuleNotFoundError:
-        raise ConfigError(NO_MUJOCO) from None
-    except Exception as error:  # it loads OpenGL, whose absence shows in many ways
-        raise ConfigError(NO_GL.format(reason=_brief(error))) from None
-    return mujoco
 
 
 class Scene:
@@ -70,24 +45,16 @@ class Scene:
         self._course = course
         self.model = _model(self._mujoco, course, look, width, height)
         self._data = self._mujoco.MjData(self.model)
-        try:
-            self._renderer = self._mujoco.Renderer(self.model, height, width, max_geom=400)
-        except Exception as error:  # each way of drawing fails in a way of its own
-            raise ConfigError(NO_GL.format(reason=_brief(error))) from None
-        self._renderer.scene.flags[self._mujoco.mjtRndFlag.mjRND_SHADOW] = look.shadows
-        # Not mirrored in floors: it doubles the cost, and no texture here reflects.
-        self._renderer.scene.flags[self._mujoco.mjtRndFlag.mjRND_REFLECTION] = False
+        self._size = width, height
+        self._canvas = Canvas(self.model, _CAMERA, width, height, shadows=look.shadows)
 
     def repaint(self, look: Look) -> None:
         """Show the same course in another look, at a small part of what a new scene costs.
 
         The ceiling or sky, what a texture spans, and whether there are shadows stay.
         """
-        _paint(self._mujoco, self.model, look, self._renderer.width, self._renderer.height)
-        context = self._renderer._mjr_context  # MuJoCo's Renderer has no way to change a texture
-        self._renderer._gl_context.make_current()
-        for texture in range(self.model.ntex):
-            self._mujoco.mjr_uploadTexture(self.model, context, texture)
+        _paint(self._mujoco, self.model, look, *self._size)
+        self._canvas.upload_textures()
 
     def render(self, pose: tuple[float, float, float], time_s: float) -> NDArray[np.uint8]:
         """What an ideal camera sees from the robot.
@@ -109,12 +76,11 @@ class Scene:
             data.mocap_pos[2:, :2] = self._course.mover_positions(np.asarray(time_s))
         self._mujoco.mj_kinematics(self.model, data)
         self._mujoco.mj_camlight(self.model, data)
-        self._renderer.update_scene(data, "robot")
-        return np.asarray(self._renderer.render(), np.uint8)
+        return self._canvas.draw(data)
 
     def close(self) -> None:
-        """Free the OpenGL context; further pictures are refused."""
-        self._renderer.close()
+        """Free what it draws with; further pictures are refused."""
+        self._canvas.close()
 
     def __enter__(self) -> Scene:
         return self
@@ -126,10 +92,6 @@ class Scene:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _brief(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def _model(mujoco: Any, course: Course, look: Look, width: int, height: int) -> Any:
@@ -181,7 +143,7 @@ def _paint(mujoco: Any, model: Any, look: Look, width: int, height: int) -> None
     axes = np.array([(0.0, -1.0, 0.0), (sin, 0.0, cos), (-cos, 0.0, sin)]).T
     quat = np.zeros(4)
     mujoco.mju_mat2Quat(quat, axes.ravel())
-    eye = model.camera("robot")
+    eye = model.camera(_CAMERA)
     eye.pos, eye.quat = (camera.forward_m, 0.0, camera.height_m), quat
     eye.fovy = math.degrees(camera.vertical_fov_rad(width, height))
 
@@ -225,7 +187,7 @@ def _add_floor(mujoco: Any, spec: Any, course: Course, look: Look) -> None:
 
 def _add_robot_and_sun(mujoco: Any, spec: Any, look: Look) -> None:
     robot = spec.worldbody.add_body(name="robot", mocap=True)
-    robot.add_camera(name="robot")
+    robot.add_camera(name=_CAMERA)
     sun = spec.worldbody.add_body(name="sun", mocap=True, pos=(0.0, 0.0, 0.0))
     directional = mujoco.mjtLightType.mjLIGHT_DIRECTIONAL
     sun.add_light(
