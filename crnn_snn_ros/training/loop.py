@@ -23,7 +23,7 @@ from crnn_snn_ros.training.network import AnyNetwork
 from crnn_snn_ros.training.probe import Probe
 from crnn_snn_ros.training.ranks import Ranks
 from crnn_snn_ros.training.state import Tensors, moments, named, parts, restore_moments
-from crnn_snn_ros.training.streams import Streams
+from crnn_snn_ros.training.streams import Streams, kept
 
 RECURRENT_LIMIT = 1.0  # of |u|: beyond it an IndRNN explodes in float
 LARGEST_GRADIENT = 10.0  # norm: cuts what is out of the ordinary only
@@ -106,12 +106,9 @@ class Loop(Generic[AnyNetwork]):
         pixels, steering, collision, ranges, way_costs, fresh = (
             part.to(self._device) for part in chunk
         )
-        kept = {
-            name: torch.where(fresh[:, None], 0.0, state) for name, state in self._carry.items()
-        }
         amp = self._config.amp and not self._network.has_integers
         with torch.autocast(self._device.type, torch.bfloat16, enabled=amp):
-            output = self._network(pixels, kept)
+            output = self._network(pixels, kept(self._carry, fresh))
         self._carry = {name: state.detach().float() for name, state in output.carry.items()}
         heads = {name: values.float() for name, values in output.heads.items()}
         loss = self._loss(heads, steering, collision, way_costs)
@@ -220,13 +217,13 @@ def rate_factor(step: int, total: int) -> float:
 @torch.no_grad()
 def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
     """Move an average toward a network: its parameters, and the statistics of its batch norms."""
-    for kept, value in zip(
+    for mean, value in zip(
         average.state_dict().values(), network.state_dict().values(), strict=True
     ):
-        if kept.is_floating_point():
-            kept.lerp_(value, 1.0 - decay)
+        if mean.is_floating_point():
+            mean.lerp_(value, 1.0 - decay)
         else:
-            kept.copy_(value)
+            mean.copy_(value)
 
 
 def parameter_groups(learning: nn.Module, rate: float, decay: float) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ frames: .187 and .168.)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,6 +40,14 @@ class Chunk(NamedTuple):
     ranges_m: Tensor  # (N, T, BEARINGS), NaN where there is no scan
     way_costs: Tensor  # (N, T, WAYS), NaN where there is no such label
     fresh: Tensor  # bool (N,): a new piece begins here, so nothing is remembered
+
+
+def kept(carry: Mapping[str, Tensor], fresh: Tensor) -> dict[str, Tensor]:
+    """What is remembered of the window before, (N, ...) each: nothing where a new piece begins."""
+    return {
+        name: torch.where(fresh.reshape(-1, *(1,) * (state.ndim - 1)), 0.0, state)
+        for name, state in carry.items()
+    }
 
 
 class _Piece(NamedTuple):

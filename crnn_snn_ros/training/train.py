@@ -39,6 +39,7 @@ from crnn_snn_ros.training.loss import Loss, share_of_collisions
 from crnn_snn_ros.training.network import AnyNetwork, Crnn
 from crnn_snn_ros.training.ranks import ALONE, Ranks, own_device, share_statistics
 from crnn_snn_ros.training.seen import look_at
+from crnn_snn_ros.training.settle import settle
 from crnn_snn_ros.training.streams import Streams
 
 FEATURES = "features_"  # folder of what the recurrent layers learn from, while they do
@@ -246,17 +247,14 @@ class Trainer:
 
     def _fit(self, network: AnyNetwork, task: _Task) -> AnyNetwork:
         """Run one task and return the network at its best epoch."""
-        config, ranks = task.config, self._ranks
+        config = task.config
         epochs = config.phases[task.phase]
         if epochs == 0:
             return network
-        share_statistics(network, ranks)
+        share_statistics(network, self._ranks)
         rng = np.random.default_rng((config.seed, PHASES.index(task.phase)))
-        streams = Streams(
-            task.drives, config.window, config.streams, rng, task.looks,
-            (ranks.number, ranks.count), config.piece, self._device, task.hidden,
-        )  # fmt: skip
-        loop = Loop(network, streams, config, epochs, self._loss, ranks)
+        streams = self._streams(task, rng, task.hidden)
+        loop = Loop(network, streams, config, epochs, self._loss, self._ranks)
         if self._stands_at(task.phase):
             self._restore(loop)
         else:
@@ -267,12 +265,22 @@ class Trainer:
             loop.learn()
             if loop.at_end_of_epoch:
                 self._judge(loop, task)
-            (waited,) = ranks.as_first(time.monotonic() - self._stored_at)
+            (waited,) = self._ranks.as_first(time.monotonic() - self._stored_at)
             if waited >= config.save_seconds:
                 self._store(loop, task.phase)
         return loop.result()
 
+    def _streams(self, task: _Task, rng: np.random.Generator, hidden: float) -> Streams:
+        config, ranks = task.config, self._ranks
+        return Streams(
+            task.drives, config.window, config.streams, rng, task.looks,
+            (ranks.number, ranks.count), config.piece, self._device, hidden,
+        )  # fmt: skip
+
     def _judge(self, loop: Loop[AnyNetwork], task: _Task) -> None:
+        if task.hidden > 0.0:
+            rng = np.random.default_rng((self._config.seed, PHASES.index(task.phase), loop.epoch))
+            settle(loop.judged, self._streams(task, rng, 0.0))
         found: list[float | None] = [None] * len(Figures._fields)
         if self._ranks.first:
             found = list(evaluate(loop.judged, task.validation))
