@@ -8,6 +8,9 @@ import pytest
 from sim_support import needs_pictures
 
 from crnn_snn_ros.cli import main
+from crnn_snn_ros.data.bags import read_info
+from crnn_snn_ros.data.data_config import load_data_config
+from crnn_snn_ros.io.model_file import load
 from crnn_snn_ros.io.resources import resource_path
 
 FIGURES = {"success", "success_ci95", "collisions_per_km", "mean_speed", "timeouts"}
@@ -60,11 +63,28 @@ def test_the_quantized_network_drives_the_same_path_and_failures_are_shown(
     assert "movers 2000" in text
 
 
+@needs_pictures
+def test_what_a_model_drives_can_be_learned_from_as_it_sees(capsys, tmp_path) -> None:
+    model = str(resource_path("models", "small.snn"))
+    told = ("--seeds", "dagger", "--passed-over", "1200", "--courses", "1", "--policies", "snn")
+    kept = ("--record", str(tmp_path / "drives"), "--noise", "0.3", "--look-frames", "16")
+    assert simulate(capsys, model, *told, *kept)["seeds"] == [7200, 7200]
+    data = load_data_config(tmp_path / "drives" / "data.yaml")
+    assert data.contract == load(model).contract
+    (bag,) = data.bags
+    about = read_info(bag.path).about
+    assert (about["seed"], about["split"]) == ("7200", "train")
+    assert (about["noise_radps"], about["look_frames"]) == ("0.3", "16")
+
+
 @pytest.mark.parametrize(
     ("options", "line"),
     [
         (["--courses", "0"], "--courses is 0"),
         (["--courses", "101", "--seeds", "test"], "allowed is 1 to 100"),
+        (["--passed-over", "400"], "--passed-over is 400, allowed is 0 to 399"),
+        (["--passed-over", "390"], "--courses is 20, allowed is 1 to 10"),
+        (["--look-frames", "8"], "give --record"),
         (["--policies"], "--policies names none"),
         (["--courses", "1", "--policies", "float"], "--policies float needs --float-checkpoint"),
         (["--courses", "1", "--policies", "straight", "--report", "x.html"], "--report shows"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -17,6 +17,7 @@ from crnn_snn_ros.core.mount import MountConfig
 if TYPE_CHECKING:
     from crnn_snn_ros.core.command import ControlConfig
     from crnn_snn_ros.core.mount import CameraMount
+    from crnn_snn_ros.io.preprocess import InputContract
     from crnn_snn_ros.sim.figures import Summary
     from crnn_snn_ros.sim.suites import Outcome, PolicyFactory, Setup
 
@@ -26,19 +27,53 @@ MOST_SHOWN, FEWEST_SHOWN = 12, 3  # courses in a report
 OF_MODEL = ("unsteered", "qann", "snn", "forgetful")
 
 
+@dataclass(frozen=True)
+class RecordConfig:
+    """How drives are recorded.
+
+    Args:
+        record: Write every drive as a bag into this folder, with the teacher's labels, and
+            data.yaml for train, with the input of the network that drives; needs a single policy.
+            Drives that are there already are left as they are.
+        noise: Disturb the yaw rate of a recorded driver by this much, rad/s.
+        scan_rays: Record a laser scanner of so many rays, a full circle, as /scan.
+        look_frames: After so many recorded frames the same course looks otherwise; 0: never.
+    """
+
+    record: Path | None = None
+    noise: float = 0.0
+    scan_rays: int = 0
+    look_frames: int = 0
+
+    def check(self, drivers: int, seeds: str) -> None:
+        """Refuse what cannot be recorded.
+
+        Raises:
+            ConfigError: several drive, or the courses are those of the last measurement.
+        """
+        if self.record is None:
+            if self.scan_rays or self.look_frames:
+                raise ConfigError(
+                    "--scan-rays and --look-frames are for drives that are recorded: give --record"
+                )
+        elif drivers != 1:
+            raise ConfigError(f"--record needs one of --policies, got {drivers}")
+        elif seeds == "test":
+            raise ConfigError("--record with --seeds test: nothing may be trained on these courses")
+
+
 def simulate_verb(
     model: Positional[Path | None] = None,
     suite: Literal["static", "movers", "rush", "crowd", "narrow", "looks"] = "static",
     courses: int = 20,
     seeds: Literal["train", "dagger", "validation", "test"] = "validation",
+    passed_over: int = 0,
     policies: tuple[Name, ...] = ("expert", "straight", "snn"),
     float_checkpoint: Path | None = None,
     speed: float = 1.0,
     camera: Annotated[MountConfig, tyro.conf.arg(name="")] = MountConfig(),  # noqa: B008
     report: Path | None = None,
-    record: Path | None = None,
-    noise: float = 0.0,
-    scan_rays: int = 0,
+    recorded: Annotated[RecordConfig, tyro.conf.arg(name="")] = RecordConfig(),
     processes: int = 1,
     scheduler: str | None = None,
     engine: str = "auto",
@@ -52,8 +87,9 @@ def simulate_verb(
     Args:
         model: The model file; without it only expert and straight drive.
         suite: What the courses ask for.
-        courses: How many, from the first of the seeds on.
+        courses: How many, from the first of the seeds on that is not passed over.
         seeds: Which courses; those of "test" are for the last measurement only.
+        passed_over: Leave so many of the first of these seeds out.
         policies: Who drives. expert: privileged, sees the plan; straight: ahead at 1 m/s. Of the
             model: snn, the spiking network; qann, the quantized one that it was; unsteered, the
             speeds of the spiking one without its steering; forgetful, the spiking one with its
@@ -63,10 +99,7 @@ def simulate_verb(
         camera: One mount on all courses; without it each course draws one, as its other looks.
         report: Write an HTML page of courses where the spiking network failed, a dozen at most, or
             of the first three where it never did: path on the map, pictures, what it said.
-        record: Write every drive as a bag into this folder, with the expert's labels, and data.yaml
-            for train; needs a single policy. Drives that are there already are left as they are.
-        noise: Disturb the yaw rate of a recorded driver by this much, rad/s.
-        scan_rays: Record a laser scanner of so many rays, a full circle, as /scan.
+        recorded: What to keep of the drives.
         processes: Courses to simulate at the same time.
         scheduler: Address of a Dask scheduler, whose workers do it instead (docs/scale_out.md).
         engine: Engine of the spiking network.
@@ -83,24 +116,25 @@ def simulate_verb(
     from crnn_snn_ros.io.processes import Workers
 
     workers = Workers(processes, scheduler)
-    chosen = _seeds(seeds, courses)
+    chosen = _seeds(seeds, passed_over, courses)
     drivers = _drivers(
         policies, model, float_checkpoint, suites.driving(speed), engine, device, camera.mount
     )
-    if record is not None and len(drivers) != 1:
-        raise ConfigError(f"--record needs one of --policies, got {len(drivers)}")
-    if scan_rays and record is None:
-        raise ConfigError("--scan-rays is for drives that are recorded: give --record")
-    if record is not None and seeds == "test":
-        raise ConfigError("--record with --seeds test: nothing may be trained on these courses")
+    recorded.check(len(drivers), seeds)
     runs: dict[str, list[Outcome]] = {}
     with progress_bar(len(drivers) * courses, quiet=json) as bar:
         for name, (policy, setup) in drivers.items():
             run = suites.run_suite
-            if record is not None:
-                split = "validation" if seeds == "validation" else "train"
+            if recorded.record is not None:
                 setup = replace(setup, draw=True)
-                recording = Recording(record, split, noise, scan_rays)
+                recording = Recording(
+                    recorded.record,
+                    "validation" if seeds == "validation" else "train",
+                    recorded.noise,
+                    recorded.scan_rays,
+                    _contract(name, model, float_checkpoint),
+                    recorded.look_frames,
+                )
                 run = partial(record_suite, recording=recording)
             runs[name] = run(
                 policy,
@@ -155,7 +189,17 @@ def _report(
     write_traces(path, traces, model, title=f"{model.name} on {suite}", subtitle=what)
 
 
-def _seeds(kind: str, courses: int) -> list[int]:
+def _contract(name: str, model: Path | None, checkpoint: Path | None) -> InputContract | None:
+    """What the one that drives sees; None of one that needs no frames."""
+    from crnn_snn_ros.io.model_file import load
+    from crnn_snn_ros.training.checkpoint import load as load_checkpoint
+
+    if name == "float" and checkpoint is not None:
+        return load_checkpoint(checkpoint).origin.contract
+    return load(model).contract if name in OF_MODEL and model is not None else None
+
+
+def _seeds(kind: str, passed_over: int, courses: int) -> list[int]:
     from crnn_snn_ros.sim import suites
 
     ranges = {
@@ -164,9 +208,14 @@ def _seeds(kind: str, courses: int) -> list[int]:
         "validation": list(suites.VALIDATION_SEEDS),
         "test": list(suites.TEST_SEEDS),
     }
-    if not 1 <= courses <= len(ranges[kind]):
-        raise ConfigError(f"--courses is {courses}, allowed is 1 to {len(ranges[kind])}")
-    return ranges[kind][:courses]
+    if not 0 <= passed_over < len(ranges[kind]):
+        raise ConfigError(
+            f"--passed-over is {passed_over}, allowed is 0 to {len(ranges[kind]) - 1}"
+        )
+    left = ranges[kind][passed_over:]
+    if not 1 <= courses <= len(left):
+        raise ConfigError(f"--courses is {courses}, allowed is 1 to {len(left)}")
+    return left[:courses]
 
 
 def _drivers(
