@@ -102,14 +102,14 @@ class Canvas:
     def close(self) -> None:
         """Free what the model took of the OpenGL context; further pictures are refused."""
         if self._context is not None:
-            self._gl.make_current()
+            _kept.make_current(self._gl)
             self._context.free()
             self._context = None
 
     def _begin(self) -> None:
         if self._context is None:
             raise RuntimeError("nothing can be drawn after close")
-        self._gl.make_current()
+        _kept.make_current(self._gl)
         offscreen = self._mujoco.mjtFramebuffer.mjFB_OFFSCREEN
         self._mujoco.mjr_setBuffer(offscreen, self._context)
 
@@ -119,6 +119,13 @@ class _Kept(threading.local):
 
     def __init__(self) -> None:
         self.by_size: dict[tuple[int, int], Any] = {}
+        self.current: Any = None
+
+    def make_current(self, context: Any) -> None:
+        """Draw in a context from now on; to be told again of the same one costs time."""
+        if self.current is not context:
+            context.make_current()
+            self.current = context
 
 
 _kept = _Kept()
@@ -136,7 +143,7 @@ def _kept_gl(mujoco: Any, width: int, height: int) -> Any:
     if size not in _kept.by_size:
         _kept.by_size[size] = mujoco.GLContext(width, height)
     context = _kept.by_size[size]
-    context.make_current()
+    _kept.make_current(context)
     return context
 
 

@@ -156,6 +156,9 @@ class Lens:
         seen = np.asarray(cv2.LUT(seen, self._curve), np.uint8)
         if self._noise > 0.0:
             random = np.random.default_rng([self._seed, int(Stream.NOISE), number])
-            grain = self._noise * random.standard_normal(seen.shape, np.float32)
-            seen = np.asarray(np.clip(seen + grain + 0.5, 0.0, 255.0), np.uint8)
+            grain = random.standard_normal(seen.shape, np.float32)
+            grain *= self._noise
+            grain += seen
+            grain += 0.5
+            seen = np.clip(grain, 0.0, 255.0, out=grain).astype(np.uint8)
         return seen.copy() if seen is image else seen

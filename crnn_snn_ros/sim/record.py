@@ -269,7 +269,9 @@ def _write_scan(writer: BagWriter, simulator: Simulator, rays: int) -> None:
 
 
 def _png(frame: Frame) -> bytes:
-    done, data = cv2.imencode(".png", frame.image[:, :, ::-1])  # OpenCV means BGR
+    # Of pictures with noise the search for repetitions takes time, and finds none.
+    how = (cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY)
+    done, data = cv2.imencode(".png", frame.image[:, :, ::-1], how)  # OpenCV means BGR
     if not done:
         raise DataError(f"frame of {frame.stamp_ns} ns cannot be encoded as PNG")
     return data.tobytes()
