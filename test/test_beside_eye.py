@@ -153,6 +153,12 @@ def test_train_beside_an_eye_on_integers_keeps_no_frames(
     for name, value in expected.items():
         assert torch.equal(value, found[name]), name
 
+    on = tmp_path / "on"
+    told = ["--float-epochs", "0", "--memory-epochs", "1", "--out", str(on)]
+    assert main([*common, "--from", str(out / "float.safetensors"), *told]) == 0
+    kept = (on / "cache").glob("*/frames.npy")
+    assert {np.load(path, mmap_mode="r").dtype for path in kept} == {np.dtype(np.float16)}
+
     assert main([*common, "--eye", str(eye), "--from", str(eye)]) == 2
     assert main([*common, "--eye", str(eye), "--out", str(tmp_path / "a")]) == 2  # learns nothing
     assert main([*common, "--eye", str(taught), "--out", str(tmp_path / "b"),

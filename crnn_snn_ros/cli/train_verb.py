@@ -56,7 +56,8 @@ def train_verb(
         layer_bits: Layers with bits of their own, e.g. --layer-bits stem 4 rnn1 5.
         ways: Learn what every way to steer would cost (key way_costs of the data), not one angle.
         start: float.safetensors to go on from; with --float-epochs 0 it is only quantized, to any
-            number of bits.
+            number of bits. Where its convolutions are on integers, and --qat-epochs is 0 too, they
+            stay, and no frame is kept.
         eye: Checkpoint of ``eye``, whose convolutions stay until quantization, and for good where
             they are on integers and --qat-epochs is 0: then no frame is kept.
         resume: Go on where the same command was cut off; from the beginning where it was not.
@@ -91,16 +92,15 @@ def train_verb(
         **asdict(size),
     )
     first = None if begun is None else begun.network
-    seen = False
     if eye is not None:
         assert begun is not None
         training = training_beside_eye(training)
         first = begin_with_eye(begun, network, contract, training.seed)
-        seen = stays(first, training)
+    seen = first is not None and stays(first, training)
     with joined() as ranks:
         with ranks.one_before_others():  # the first one decodes
             drives, validation = load_both(
-                config, out / "cache", eye if seen else None, training, workers
+                config, out / "cache", given if seen else None, training, workers
             )
         quiet = json or not ranks.first
         epochs = training.phases
