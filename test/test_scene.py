@@ -136,6 +136,32 @@ print((after - before) * resource.getpagesize() / 2**20)
     assert grown < 40.0, f"{grown:.0f} MiB over 60 courses"
 
 
+@needs_pictures
+def test_scenes_of_a_thread_share_a_context_which_it_frees_at_its_end() -> None:
+    code = """
+import mujoco
+made = []
+real = mujoco.GLContext
+mujoco.GLContext = lambda *size: made.append(size) or real(*size)
+from crnn_snn_ros.sim.generate import generate
+from crnn_snn_ros.sim.looks import Look
+from crnn_snn_ros.sim.scene import Scene
+def scene(seed, size):
+    return Scene(generate("room", seed), Look.from_seed(seed), *size)
+small, large, other = scene(1000, (24, 16)), scene(1000, (48, 32)), scene(1001, (24, 16))
+first = small.render((0.0, 0.0, 0.0), 0.0)
+large.render((0.0, 0.0, 0.0), 0.0)
+assert (other.render((0.0, 0.0, 0.0), 0.0) != first).any()
+assert (small.render((0.0, 0.0, 0.0), 0.0) == first).all()
+other.close()
+assert (small.render((0.0, 0.0, 0.0), 0.0) == first).all()
+print(made)
+"""
+    told = run(code)  # small and large are left open
+    assert told.stdout.strip() == "[(24, 16), (48, 32)]"
+    assert "Traceback" not in told.stderr
+
+
 @pytest.mark.skipif(find_spec("mujoco") is None, reason="MuJoCo is not installed: extra [sim]")
 def test_without_opengl_one_line_says_what_to_install() -> None:
     code = """

@@ -108,7 +108,7 @@ class Expert:
         self._speeds = self.config.speed_mps * np.linspace(0.0, 1.0, 6)
         self.fast = self._ahead(self.config.rollout_mps)
         self.slow = self._ahead(self.config.slow_mps)
-        still = np.zeros(len(_TURNS))
+        still = np.zeros(len(_TURNS))  # on the spot first, then straight out of here
         self._out = Arcs(np.full(1, self.config.slow_mps), still, self._times, still, _TURNS)
 
     def reset(self) -> None:
