@@ -19,6 +19,9 @@ from crnn_snn_ros.evaluation.replay_output import REPORT, write_pictures
 from crnn_snn_ros.evaluation.report import page, verdict
 from crnn_snn_ros.evaluation.report.closed_loop import drives_report
 from crnn_snn_ros.evaluation.report.plots import thin
+from crnn_snn_ros.evaluation.report.sections import model_section
+from crnn_snn_ros.io.model_file import header
+from crnn_snn_ros.io.resources import resource_path
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +36,21 @@ def test_it_is_one_file_that_names_no_other(html):
     assert re.findall(r"""(?:src|href)=["'](?!data:|#)([^"']*)""", ours) == []
     assert "default-src 'none'" in ours
     assert "@import" not in ours
+
+
+@pytest.mark.parametrize(
+    ("model", "source", "licence"),
+    [
+        ("default.snn", "crnn_snn_ros simulator", "Apache-2.0"),
+        ("donkeycar_mit.snn", "mit", "MIT"),
+    ],
+)
+def test_the_card_of_a_shipped_model_names_its_data_and_its_licence(model, source, licence):
+    body = model_section(header(resource_path("models", model))).body
+    shown = re.sub(r"<[^>]+>|\s+", " ", body.split("Everything")[0])
+    assert re.search(rf"data +{source} ", shown)
+    assert re.search(rf"licence +{licence} ", shown)
+    assert "unknown" not in shown
 
 
 def test_every_section_is_there(html):

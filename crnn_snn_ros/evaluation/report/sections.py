@@ -103,9 +103,11 @@ def model_section(
         ("levels", _levels(header["levels"])),
         ("settles within", f"{bounds['settling_steps']} time-steps, proven"),
         ("accumulator", f"{bounds['accumulator']:,} of {bounds['accumulator_limit']:,}"),
-        ("data", ", ".join(str(bag.get("name", "?")) for bag in data.get("bags", [])) or "unknown"),
+        ("data", ", ".join(str(bag.get("name", "?")) for bag in data.get("bags", []))
+                 or str(data.get("source", "unknown"))),
         ("licence", ", ".join(sorted({str(bag.get("about", {}).get("licence", "unknown"))
-                                      for bag in data.get("bags", [])})) or "unknown"),
+                                      for bag in data.get("bags", [])}))
+                    or str(data.get("licence", "unknown"))),
         ("command", str(provenance.get("command", "unknown"))),
         ("seed", str(training.get("seed", "unknown"))),
     ]  # fmt: skip
