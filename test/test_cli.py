@@ -28,8 +28,8 @@ from crnn_snn_ros.io.model_file import header
 from crnn_snn_ros.training.checkpoint import load
 
 VERBS = (
-    "import", "label", "train", "eye", "dagger", "convert", "verify", "replay", "simulate", "bench",
-    "export", "info",
+    "import", "label", "train", "eye", "dagger", "redrive", "convert", "verify", "replay",
+    "simulate", "bench", "export", "info",
 )  # fmt: skip
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
 FRAMES = 60

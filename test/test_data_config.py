@@ -58,6 +58,7 @@ def test_the_mount_of_a_camera_is_read(tmp_path):
         ("width: 96", "width: 96, mount: true, steady: true", "steady needs motion"),
         ("width: 96", "width: 96, floor: true", "floor needs steady"),
         ("width: 96", "width: 96, wheels: true", "wheels needs steady"),
+        ("width: 96", "width: 96, fov_deg: wide", "fov_deg 'wide' is not within 10..170"),
         (
             "frame_rate_hz",
             "frame_rate",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+
 import numpy as np
 import pytest
 from sim_support import needs_pictures
 
-from crnn_snn_ros.data.scans import REACH_M
-from crnn_snn_ros.sim.glimpses import NEAR_M, SOON_S, take_glimpses
-from crnn_snn_ros.sim.suites import Setup
+from crnn_snn_ros.data.scans import BEARINGS, REACH_M
+from crnn_snn_ros.sim.glimpses import NEAR_M, SOON_S, free_paths, take_glimpses
+from crnn_snn_ros.sim.suites import SUITES, Setup
 
 SETUP = Setup(camera=(24, 16), rate_hz=5.0)
 pytestmark = needs_pictures
@@ -34,6 +37,21 @@ def test_they_are_taken_where_a_robot_can_be_and_often_near_something(
         assert (paths <= REACH_M).all()
     nearest = taken.free_m[::3].min(axis=-1)
     assert (nearest < NEAR_M + 0.3).mean() >= 0.8  # as was asked for; what moves has moved since
+
+
+def test_a_wider_lens_shows_more_and_is_asked_for_more() -> None:
+    wide = dataclasses.replace(SETUP, fov_deg=120.0)
+    near, far = (take_glimpses("static", 1000, 6, setup) for setup in (SETUP, wide))
+    for one, other in zip(near.mounts, far.mounts, strict=True):
+        assert other.horizontal_fov_rad > one.horizontal_fov_rad + 0.4
+        assert other[:2] == one[:2]
+    assert not np.array_equal(near.frames, far.frames)
+    course = SUITES["static"].course(1000)
+    shapes, pose = course.at(0.0), course.start
+    asked = [free_paths(pose, shapes, 0.18, math.radians(view)) for view in (90.0, 120.0)]
+    assert asked[0][BEARINGS // 2] == pytest.approx(asked[1][BEARINGS // 2])
+    # 12 degrees to the left: 4 bearings of 3 degrees, 3 of 4
+    assert asked[0][BEARINGS // 2 + 4] == pytest.approx(asked[1][BEARINGS // 2 + 3], abs=0.02)
 
 
 def test_soon_differs_where_something_moves_only() -> None:

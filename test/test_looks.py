@@ -69,6 +69,22 @@ def test_camera_angles() -> None:
     assert math.isclose(camera.vertical_fov_rad(96, 96), math.pi / 2)
 
 
+def test_another_lens_changes_the_view_only_and_by_the_same_for_all() -> None:
+    narrow, wide = (
+        dataclasses.replace(Look.from_seed(3).camera, horizontal_fov_rad=math.radians(fov_deg))
+        for fov_deg in (90.0, 100.0)
+    )
+    look = dataclasses.replace(Look.from_seed(3), camera=narrow)
+    other = look.with_lens(115.0)
+    assert math.isclose(other.camera.horizontal_fov_rad, math.radians(115.0))
+    assert dataclasses.replace(other.camera, horizontal_fov_rad=math.pi / 2) == narrow
+    assert vars(dataclasses.replace(other, camera=narrow)) == vars(look)
+    wider = dataclasses.replace(look, camera=wide).with_lens(115.0).camera
+    ratio = wider.focal_px(96) / other.camera.focal_px(96)
+    assert math.isclose(ratio, wide.focal_px(96) / narrow.focal_px(96))
+    assert look.with_lens(90.0) is look
+
+
 def test_another_mount_changes_nothing_else() -> None:
     look, mount = Look.from_seed(3), CameraMount(0.22, 0.05, 1.58)
     moved = look.through(mount)

@@ -82,6 +82,15 @@ def test_motion_comes_back_and_is_told_only_where_there_is_some(tmp_path):
     assert b"mount" not in GOLDEN.read_bytes()
 
 
+@pytest.mark.parametrize("fov_deg", [90.0, 115.0])
+def test_the_lens_comes_back_and_is_told_only_where_it_is_another(tmp_path, fov_deg):
+    model = golden_model()
+    contract = dataclasses.replace(model.contract, fov_deg=fov_deg)
+    save(tmp_path / "lens.snn", dataclasses.replace(model, contract=contract))
+    assert load(tmp_path / "lens.snn").contract == contract
+    assert (b"fov_deg" in (tmp_path / "lens.snn").read_bytes()) == (fov_deg != 90.0)
+
+
 @pytest.mark.parametrize("more", [(), ("steady",), ("steady", "floor"), ("steady", "wheels")])
 def test_that_it_must_be_told_the_mount_of_the_camera_comes_back(tmp_path, more):
     contract = InputContract(4, 4, "rgb", motion=2, mount=True, **dict.fromkeys(more, True))

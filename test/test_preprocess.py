@@ -113,6 +113,9 @@ def test_strides_do_not_matter():
         ({"crop_top": float("nan")}, "crop_top"),
         ({"crop_top": "0.1"}, "crop_top"),
         ({"crop_top": 0.5, "crop_bottom": 0.5}, "leave no image"),
+        ({"fov_deg": 5.0}, "fov_deg 5.0 is not within 10..170"),
+        ({"fov_deg": float("nan")}, "fov_deg nan"),
+        ({"fov_deg": True}, "fov_deg True"),
     ],
 )
 def test_wrong_contracts_are_refused(fields, says):
@@ -191,6 +194,18 @@ def test_the_last_channels_tell_how_the_camera_is_mounted(motion):
         without, same_past = see(image, plain, (), mounted)
         assert (pixels[:-3] == without).all()
         assert all((a.grey == b.grey).all() for a, b in zip(past, same_past, strict=True))
+
+
+def test_the_view_is_told_beside_that_for_which_a_network_is_made():
+    image = np.zeros((8, 12, 3), np.uint8)
+    for fov_deg in (90.0, 115.0):
+        contract = InputContract(6, 4, "rgb", mount=True, fov_deg=fov_deg)
+        tangent = math.tan(math.radians(0.5 * fov_deg))
+        for wider, says in ((1.0, 0), (2**0.25, -64), (2**-0.25, 64), (3.0, -127)):
+            pixels, _ = see(
+                image, contract, (), mount(horizontal_fov_rad=2.0 * math.atan(wider * tangent))
+            )
+            assert (pixels[-1] == says).all()
 
 
 def test_a_mount_that_is_none_is_refused():

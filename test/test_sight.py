@@ -14,6 +14,7 @@ from crnn_snn_ros.sim.figures import summarize
 from crnn_snn_ros.sim.robot import RobotConfig, RobotState
 from crnn_snn_ros.sim.rollouts import Doubt, View
 from crnn_snn_ros.sim.sight import Sight
+from crnn_snn_ros.sim.simulator import Simulator
 from crnn_snn_ros.sim.suites import Setup, run_suite, teacher
 
 ROBOT = RobotConfig()
@@ -54,6 +55,19 @@ def test_only_what_is_ahead_is_seen(bearing_deg: float, seen: bool):
     count = len(here.fixed.radius)
     mind = Sight().look(ORIGIN, 0.0, here.at(0.0), count, 0.0, 5.0)
     assert mind[-1] == seen
+
+
+def test_the_teacher_sees_as_far_aside_as_those_whom_it_teaches():
+    bearing = math.radians(52.0)  # beyond half of 90 degrees, within half of 115
+    x_m, y_m = 0.9 * math.cos(bearing), 0.9 * math.sin(bearing)
+    made = course(AHEAD._replace(x_m=x_m, y_m=y_m, half_x_m=0.05, half_y_m=0.05))
+    with Simulator(made, None) as simulator:
+        narrow, wide = (
+            np.array(teacher(simulator, fov_deg).labels(HERE, 0.0).way_costs)[1:-1]
+            for fov_deg in (90.0, 115.0)
+        )
+    assert wide[-1] > narrow[-1] + 0.1, "hard to the left the post is near"
+    assert wide[0] < narrow[0] + 0.05, "hard to the right it is not"
 
 
 def test_it_keeps_more_room_from_a_mover_the_later_it_is_expected():

@@ -54,7 +54,7 @@ def dagger_verb(
     import torch
 
     try:
-        from crnn_snn_ros.sim.suites import Setup
+        from crnn_snn_ros.sim.suites import RATE_HZ
         from crnn_snn_ros.training.dagger import dagger
     except ImportError as error:
         raise ConfigError(f"{error}; pip install 'crnn_snn_ros[sim]'") from None
@@ -65,12 +65,10 @@ def dagger_verb(
 
     if is_parallel():
         raise ConfigError("dagger runs in one process; give it --processes instead of torchrun")
-    setup = Setup()
-    width, height = setup.camera
-    contract = InputContract(width, height, "rgb", **asdict(sight))
+    contract = InputContract(colour="rgb", **asdict(sight))
     network = NetworkConfig(
-        (contract.channels, height, width), bits=bits, signed_hidden=not relu_hidden, ways=ways,
-        **asdict(size),
+        (contract.channels, contract.height, contract.width), bits=bits,
+        signed_hidden=not relu_hidden, ways=ways, **asdict(size),
     )  # fmt: skip
     begun = driving.start or driving.eye
     provenance = {
@@ -90,7 +88,7 @@ def dagger_verb(
             f"on other courses {epoch.validation_loss:.4f}{steering}"
         )
 
-    origin = Origin(contract, setup.rate_hz, provenance)
+    origin = Origin(contract, RATE_HZ, provenance)
     result = dagger(network, training, driving, origin, out, STDERR.print, on_epoch)
     if json:
         print_json({"checkpoint": str(out / "qat.safetensors"), **result.metrics})

@@ -49,7 +49,7 @@ def eye_verb(
     import torch
 
     try:
-        from crnn_snn_ros.sim.suites import Setup
+        from crnn_snn_ros.sim.suites import RATE_HZ
         from crnn_snn_ros.training.eye import teach
     except ImportError as error:
         raise ConfigError(f"{error}; pip install 'crnn_snn_ros[sim]'") from None
@@ -59,10 +59,9 @@ def eye_verb(
 
     torch.set_num_threads(teaching.threads)
     torch.manual_seed(teaching.seed)
-    setup = Setup()
-    width, height = setup.camera
-    contract = InputContract(width, height, "rgb", **asdict(sight))
-    network = Crnn(NetworkConfig((contract.channels, height, width), bits=bits, **asdict(size)))
+    contract = InputContract(colour="rgb", **asdict(sight))
+    shape = contract.channels, contract.height, contract.width
+    network = Crnn(NetworkConfig(shape, bits=bits, **asdict(size)))
     begun = None if start is None else load(start)
     if begun is not None:
         network.take_eye(begun.network)
@@ -74,7 +73,7 @@ def eye_verb(
         **beginnings(begun),
     }
 
-    origin = Origin(contract, setup.rate_hz, provenance)
+    origin = Origin(contract, RATE_HZ, provenance)
     found: dict[str, float] = {}
 
     def on_progress(step: int, loss: float, taught: Crnn, errors: dict[str, float]) -> None:
@@ -85,7 +84,7 @@ def eye_verb(
 
     out.parent.mkdir(parents=True, exist_ok=True)
     state = out.with_suffix(".state.safetensors")
-    teach(network, teaching, contract, setup.rate_hz, state, on_progress, album)
+    teach(network, teaching, contract, RATE_HZ, state, on_progress, album)
     if json:
         print_json({"checkpoint": str(out), **found})
     else:

@@ -182,7 +182,7 @@ def _report(
     failed = [outcome.seed for outcome in runs if not outcome.succeeded][:MOST_SHOWN]
     shown = failed or [outcome.seed for outcome in runs][:FEWEST_SHOWN]
     pipeline = load_pipeline(model, device="cpu", config=driving(speed))
-    setup = Setup(rate_hz=pipeline.frame_rate_hz, mount=mount)
+    setup = Setup.of(pipeline.contract, pipeline.frame_rate_hz, mount)
     traces = [trace_course(pipeline, suite, seed, setup) for seed in shown]
     what = f"{len(failed)} courses without success" if failed else "some of its courses"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -241,13 +241,15 @@ def _drivers(
         if name in suites.BLIND
     }
     if float_checkpoint is not None and "float" in policies:
-        rate_hz = load_checkpoint(float_checkpoint).origin.frame_rate_hz
+        origin = load_checkpoint(float_checkpoint).origin
         before = CheckpointDriver(str(float_checkpoint), control)
-        drivers["float"] = before, suites.Setup(rate_hz=rate_hz, mount=mount)
+        setup = suites.Setup.of(origin.contract, origin.frame_rate_hz, mount)
+        drivers["float"] = before, setup
     elif "float" in policies:
         raise ConfigError("--policies float needs --float-checkpoint")
     if model is not None and set(policies) & set(OF_MODEL):
-        setup = suites.Setup(rate_hz=load(model).frame_rate_hz, mount=mount)
+        network = load(model)
+        setup = suites.Setup.of(network.contract, network.frame_rate_hz, mount)
         spiking = suites.ModelDriver(str(model), control, engine, device)
         variants: dict[str, PolicyFactory] = {
             "unsteered": suites.UnsteeredDriver(spiking),

@@ -12,6 +12,7 @@ from crnn_snn_ros.cli.eye_verb import eye_verb
 from crnn_snn_ros.cli.import_verb import import_verb
 from crnn_snn_ros.cli.info_verb import info_verb
 from crnn_snn_ros.cli.label_verb import label_verb
+from crnn_snn_ros.cli.redrive_verb import redrive_verb
 from crnn_snn_ros.cli.replay_verb import replay_verb
 from crnn_snn_ros.cli.simulate_verb import simulate_verb
 from crnn_snn_ros.cli.train_verb import train_verb
@@ -23,6 +24,7 @@ VERBS: dict[str, Callable[..., int]] = {
     "train": train_verb,
     "eye": eye_verb,
     "dagger": dagger_verb,
+    "redrive": redrive_verb,
     "convert": convert_verb,
     "verify": verify_verb,
     "replay": replay_verb,

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from crnn_snn_ros.core.settings import check, setting
 
+STANDARD_FOV_DEG = 90.0  # of the cameras for which a network is made that says nothing else
+
 
 class CameraMount(NamedTuple):
     """What a picture alone does not tell of the camera that took it."""

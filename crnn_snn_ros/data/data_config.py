@@ -127,7 +127,16 @@ def _data_config(content: object, folder: Path) -> DataConfig:
                 top["input"],
                 "input",
                 ("width", "height", "colour"),
-                ("crop_top", "crop_bottom", "motion", "mount", "steady", "floor", "wheels"),
+                (
+                    "crop_top",
+                    "crop_bottom",
+                    "motion",
+                    "mount",
+                    "steady",
+                    "floor",
+                    "wheels",
+                    "fov_deg",
+                ),
             )
         ),
     )

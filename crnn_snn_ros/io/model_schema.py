@@ -22,6 +22,7 @@ from crnn_snn_ros.core.graph import (
     Synapse,
     validate,
 )
+from crnn_snn_ros.core.mount import STANDARD_FOV_DEG
 from crnn_snn_ros.io.preprocess import InputContract
 from crnn_snn_ros.io.tensor_file import Arrays, fields, require, show
 
@@ -46,6 +47,7 @@ _INPUT = {
 }
 # Where there are channels beside colour.
 _CHANNELS = {"motion": int, "mount": bool, "steady": bool, "floor": bool, "wheels": bool}
+_LENS = {"fov_deg": float}
 _NODE: dict[str, dict[str, type]] = {
     "neurons": {"synapses": list, "n_min": int, "n_max": int, "recurrent": bool},
     "sum_pool": {"source": str, "kernel": list},
@@ -117,6 +119,8 @@ def encode(model: Model) -> tuple[dict[str, Any], Arrays]:
     for name in _CHANNELS:  # older readers refuse a channel that they could not fill
         if getattr(model.contract, name):
             contract[name] = getattr(model.contract, name)
+    if model.contract.fov_deg != STANDARD_FOV_DEG:  # as they refuse a lens that they do not know
+        contract["fov_deg"] = model.contract.fov_deg
     return {
         "graph": {"input_shape": list(model.graph.input_shape), "nodes": nodes},
         "input": contract | {"normalisation": NORMALISATION},
@@ -136,7 +140,7 @@ def decode(description: object, tensors: Arrays) -> Model:
     found = fields(description, "the model", _MODEL)
     graph = _decode_graph(found["graph"], tensors)
     validate(graph)
-    beside = {name: kind for name, kind in _CHANNELS.items() if name in found["input"]}
+    beside = {name: kind for name, kind in (_CHANNELS | _LENS).items() if name in found["input"]}
     contract = fields(found["input"], "the input contract", _INPUT | beside)
     normalisation = contract.pop("normalisation")
     require(

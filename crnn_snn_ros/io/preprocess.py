@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crnn_snn_ros.core.errors import ConfigError, DataError
-from crnn_snn_ros.core.mount import CameraMount
+from crnn_snn_ros.core.mount import STANDARD_FOV_DEG, CameraMount
 from crnn_snn_ros.core.types import Moved
 from crnn_snn_ros.io.steady import Pinhole, change_by_turn, change_on_floor
 
@@ -69,6 +69,7 @@ class InputContract:
     steady: bool = False  # whether what the robot's turning moves is left out of the motion
     floor: bool = False  # and what its driving does to the floor
     wheels: bool = False  # whether the last channel tells how far each side of the robot went
+    fov_deg: float = STANDARD_FOV_DEG  # horizontal field of view of the cameras it is made for
 
     def __post_init__(self) -> None:
         """Validate."""
@@ -104,6 +105,8 @@ class InputContract:
             raise ConfigError("input wheels needs steady")
         if self.mount and self.colour != "rgb":
             raise ConfigError("input mount needs colour rgb")
+        if type(self.fov_deg) not in (int, float) or not 10.0 <= self.fov_deg <= 170.0:
+            raise ConfigError(f"input fov_deg {self.fov_deg!r:.60} is not within 10..170 degrees")
         if self.crop_top + self.crop_bottom >= 1.0:
             raise ConfigError(
                 f"input crop_top {self.crop_top} + crop_bottom {self.crop_bottom} leave no image"
@@ -160,7 +163,7 @@ def see(
         channels.append(np.clip(change, -128, 127).astype(np.int8)[None])
     if contract.mount:
         size = (1, contract.height, contract.width)
-        channels += [np.full(size, number, np.int8) for number in told(mount)]
+        channels += [np.full(size, number, np.int8) for number in told(mount, contract.fov_deg)]
     if contract.wheels:
         channels.append(rolled(_moved(moved, contract), contract))
     return np.concatenate(channels) if len(channels) > 1 else pixels, past
@@ -205,11 +208,11 @@ def _pinhole(contract: InputContract, mount: CameraMount, size: tuple[int, ...])
     return Pinhole((contract.height, contract.width), focal_px, middle_px)
 
 
-def told(mount: CameraMount | None) -> tuple[int, int, int]:
+def told(mount: CameraMount | None, fov_deg: float = STANDARD_FOV_DEG) -> tuple[int, int, int]:
     """What a network is told of a camera's mount, each cut to -127..127.
 
-    64 log2(height / 0.25 m); 512 pitch; 256 log2(focal length by half the width of the image); all
-    of float32, as recordings have them.
+    64 log2(height / 0.25 m); 512 pitch; 256 log2(focal length by that of a camera of ``fov_deg``);
+    all of float32, as recordings have them.
 
     Raises:
         DataError: nobody said how it is mounted, or what was said is no mount.
@@ -222,7 +225,7 @@ def told(mount: CameraMount | None) -> tuple[int, int, int]:
     numbers = (
         64 * math.log2(height_m / 0.25),
         512 * pitch_rad,
-        -256 * math.log2(math.tan(0.5 * fov_rad)),
+        -256 * math.log2(math.tan(0.5 * fov_rad) / math.tan(0.5 * math.radians(fov_deg))),
     )
     height, pitch, focal = (min(max(math.floor(number + 0.5), -127), 127) for number in numbers)
     return height, pitch, focal

@@ -26,7 +26,7 @@ STREAM = 8  # of the seed: where glimpses are taken
 SOON_S = 0.5  # the second answer is of what will be by then, from where the robot is now
 NEAR_M = 1.0  # every third glimpse has something within this
 MOVER_M = 2.5  # and another third something that moves, within this, where anything does
-_RAYS = 181  # over the view, half a degree apart: the thinnest post fills two at 4 m
+_RAY_RAD = math.radians(0.5)  # between two rays: the thinnest post fills two at 4 m
 _TRIES = 40
 _LOOKS = 1000  # of one course
 _ASKED = ("near", "anywhere", "mover")
@@ -62,10 +62,11 @@ def take_glimpses(suite: str, seed: int, count: int, setup: Setup, past: int = 0
     frames = np.empty((count, len(seen), setup.camera[1], setup.camera[0], 3), np.uint8)
     free, soon = (np.empty((count, BEARINGS), np.float32) for _ in range(2))
     mounts, moved, lately = [], [], []
+    view_rad = math.radians(setup.fov_deg)
     scene = Scene(course, SUITES[suite].look(seed), *setup.camera)
     try:
         for number in range(count):
-            look = Look.from_seed(seed * _LOOKS + number)
+            look = Look.from_seed(seed * _LOOKS + number).with_lens(setup.fov_deg)
             scene.repaint(look)
             lens = Lens(look.camera, look.seed)
             mounts.append(look.camera.mount)
@@ -78,13 +79,16 @@ def take_glimpses(suite: str, seed: int, count: int, setup: Setup, past: int = 0
             lately.append(Moved.between(way[max(past - 1, 0)], way[-1]))
             now_s = time_s + past / setup.rate_hz
             for answer, when_s in ((free, now_s), (soon, now_s + SOON_S)):
-                answer[number] = free_paths(way[-1], course.at(when_s), setup.robot.radius_m)
+                shapes = course.at(when_s)
+                answer[number] = free_paths(way[-1], shapes, setup.robot.radius_m, view_rad)
     finally:
         scene.close()
     return Glimpses(frames, free, soon, tuple(mounts), tuple(moved), tuple(lately))
 
 
-def free_paths(pose: Pose, shapes: Shapes, radius_m: float) -> NDArray[np.float64]:
+def free_paths(
+    pose: Pose, shapes: Shapes, radius_m: float, view_rad: float = VIEW_RAD
+) -> NDArray[np.float64]:
     """How far a round robot could go along each bearing until it touches something in view.
 
     A thin post in the way fills one ray of a scan, and bars as many bearings as are of use to know
@@ -94,13 +98,15 @@ def free_paths(pose: Pose, shapes: Shapes, radius_m: float) -> NDArray[np.float6
         pose: of the robot.
         shapes: what is there.
         radius_m: of the robot.
+        view_rad: over which the bearings are.
 
     Returns:
-        (BEARINGS,) as of ``data.scans``, m: from 0, where it touches already, to REACH_M.
+        (BEARINGS,) evenly over the view, as of ``data.scans``, m: from 0, where it touches already,
+        to REACH_M.
     """
-    rays = np.linspace(-VIEW_RAD / 2, VIEW_RAD / 2, _RAYS)
+    rays = np.linspace(-view_rad / 2, view_rad / 2, _rays(view_rad))
     ranges = cast(np.array(pose[:2]), pose[2] + rays, shapes, REACH_M)[0]
-    off = rays - np.linspace(-VIEW_RAD / 2, VIEW_RAD / 2, BEARINGS)[:, None]
+    off = rays - np.linspace(-view_rad / 2, view_rad / 2, BEARINGS)[:, None]
     aside = ranges * np.sin(off)
     bars = (np.abs(aside) < radius_m) & (ranges < REACH_M)
     overlap = np.sqrt(np.maximum(radius_m**2 - aside**2, 0.0))  # of the disc, ahead of its middle
@@ -108,8 +114,12 @@ def free_paths(pose: Pose, shapes: Shapes, radius_m: float) -> NDArray[np.float6
     return np.asarray(np.maximum(until.min(axis=1), 0.0))
 
 
-def _nearest(pose: Pose, shapes: Shapes) -> float:
-    bearings = np.linspace(-VIEW_RAD / 2, VIEW_RAD / 2, BEARINGS)
+def _rays(view_rad: float) -> int:
+    return round(view_rad / _RAY_RAD) + 1
+
+
+def _nearest(pose: Pose, shapes: Shapes, view_rad: float) -> float:
+    bearings = np.linspace(-view_rad / 2, view_rad / 2, BEARINGS)
     return float(cast(np.array(pose[:2]), pose[2] + bearings, shapes, REACH_M)[0].min())
 
 
@@ -123,12 +133,13 @@ def _way(
 ) -> list[Pose]:
     """A robot that for so many frames drives at some speed along some arc, and touches nothing."""
     found: list[Pose] = []
+    view_rad = math.radians(setup.fov_deg)
     for _ in range(_TRIES):
         speed, turn = random.uniform(0.0, 1.0), random.normal(0.0, 0.7)
         if random.random() < 0.2:
             speed = 0.0
         toward = course.movers if asked == "mover" else ()
-        x, y, yaw = _before(toward, random, time_s) if toward else _place(course, random)
+        x, y, yaw = _before(toward, random, time_s, view_rad) if toward else _place(course, random)
         way = []
         for k in range(frames + 1):
             shapes = course.at(time_s + k / setup.rate_hz)
@@ -141,17 +152,19 @@ def _way(
         if len(way) <= frames:
             continue
         found = way
-        if asked != "near" or _nearest(way[-1], course.at(time_s)) < NEAR_M:
+        if asked != "near" or _nearest(way[-1], course.at(time_s), view_rad) < NEAR_M:
             break
     return found or [course.start] * (frames + 1)
 
 
-def _before(movers: tuple[Mover, ...], random: np.random.Generator, time_s: float) -> Pose:
+def _before(
+    movers: tuple[Mover, ...], random: np.random.Generator, time_s: float, view_rad: float
+) -> Pose:
     """Somewhere from where one of them is in view, if nothing is in between."""
     mover = movers[int(random.integers(len(movers)))]
     x, y = mover.position(np.asarray(time_s))
     bearing, away = random.uniform(-math.pi, math.pi), random.uniform(0.4, MOVER_M)
-    aside = random.uniform(-VIEW_RAD / 2, VIEW_RAD / 2)
+    aside = random.uniform(-view_rad / 2, view_rad / 2)
     return x - away * math.cos(bearing), y - away * math.sin(bearing), bearing + aside
 
 

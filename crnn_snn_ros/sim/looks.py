@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from crnn_snn_ros.core.mount import CameraMount
+from crnn_snn_ros.core.mount import STANDARD_FOV_DEG, CameraMount
 from crnn_snn_ros.sim.course import Stream, stream
 from crnn_snn_ros.sim.textures import FAMILIAR, HELD_OUT, texture
 
@@ -67,6 +67,19 @@ class Look:
         if mount is None:
             return self
         return replace(self, camera=replace(self.camera, **mount._asdict()))
+
+    def with_lens(self, fov_deg: float) -> Look:
+        """The same world, seen through another lens.
+
+        Args:
+            fov_deg: horizontal field of view that one of 90 degrees would have then; those of other
+                looks are as much longer or shorter in focal length as they are by themselves.
+        """
+        if fov_deg == STANDARD_FOV_DEG:
+            return self
+        wider = math.tan(0.5 * math.radians(fov_deg)) / math.tan(0.25 * math.pi)
+        fov_rad = 2.0 * math.atan(wider * math.tan(0.5 * self.camera.horizontal_fov_rad))
+        return replace(self, camera=replace(self.camera, horizontal_fov_rad=fov_rad))
 
     @classmethod
     def from_seed(cls, seed: int, held_out: bool = False) -> Look:

@@ -54,6 +54,7 @@ MAX_RAYS = 3600
 OTHER_LOOKS = 1_000_000  # added to a seed for each further look of its course
 SCAN = "/scan"
 WAYS_TOPIC = "/way_costs"
+SOURCE = "crnn_snn_ros simulator"
 SPLIT = "split"  # what a bag notes of what it is for
 
 
@@ -176,7 +177,7 @@ def record_drives(
     run = partial(_record, policy, setup)
     outcomes = spread(run, new, workers, progress, made=lambda drive: (drive.bag,))
     for recording in {drive.recording.folder: drive.recording for drive in drives}.values():
-        _write_data_file(recording, setup)
+        write_data_file(recording, setup)
     return outcomes
 
 
@@ -188,8 +189,8 @@ def record_course(
     policy: PolicyFactory | None, suite: str, setup: Setup, recording: Recording, seed: int
 ) -> Outcome:
     """Drive one course from the start to the end, and write it as a bag."""
-    course, look = SUITES[suite].course(seed), SUITES[suite].look(seed).through(setup.mount)
-    about = {"source": "crnn_snn_ros simulator", "licence": "Apache-2.0", "labels": "teacher"}
+    course, look = SUITES[suite].course(seed), setup.seen(SUITES[suite].look(seed))
+    about = {"source": SOURCE, "licence": "Apache-2.0", "labels": "teacher"}
     about |= {"suite": suite, "seed": str(seed), SPLIT: recording.split}
     about["noise_radps"] = str(recording.noise_radps)
     if recording.look_frames:
@@ -198,7 +199,7 @@ def record_course(
         Simulator(course, look, setup.robot, setup.camera, setup.rate_hz) as simulator,
         BagWriter(Drive(recording, suite, seed).bag, about, again=True) as writer,
     ):
-        labels = teacher(simulator)
+        labels = teacher(simulator, setup.fov_deg)
         steers = labels if policy is None else policy(simulator)
         driver = Wandering(steers, seed, recording.noise_radps, setup.rate_hz)
         run = Run(course)
@@ -211,7 +212,7 @@ def record_course(
                 _write_scan(writer, simulator, recording.scan_rays)
             frames += 1
             if recording.look_frames and frames % recording.look_frames == 0:
-                simulator.change_look(next(looks).through(setup.mount))
+                simulator.change_look(setup.seen(next(looks)))
             seen = simulator.step(command)
             run.add(seen)
     return run.outcome(seen)
@@ -222,7 +223,8 @@ def _other_looks(seed: int) -> Iterator[Look]:
     return (Look.from_seed(seed + number * OTHER_LOOKS) for number in count(1))
 
 
-def _write_data_file(recording: Recording, setup: Setup) -> None:
+def write_data_file(recording: Recording, setup: Setup) -> None:
+    """Write ``data.yaml`` of all bags in the folder, for ``train``."""
     folder = recording.folder
     finished = sorted(metadata.parent for metadata in folder.glob("*/metadata.yaml"))
     bags = [
@@ -241,7 +243,9 @@ def _write_data_file(recording: Recording, setup: Setup) -> None:
         "bags": bags,
         "splits": {"train": [0.0, 0.5], "validation": [0.5, 1.0]},  # for bags without a split
         "frame_rate_hz": setup.rate_hz,
-        "input": asdict(recording.contract or InputContract(width, height, "rgb")),
+        "input": asdict(
+            recording.contract or InputContract(width, height, "rgb", fov_deg=setup.fov_deg)
+        ),
     }
     with replacing(folder / "data.yaml") as temporary:
         temporary.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")

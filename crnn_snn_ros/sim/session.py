@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from crnn_snn_ros.core.errors import ConfigError
-from crnn_snn_ros.core.mount import MountConfig
+from crnn_snn_ros.core.mount import STANDARD_FOV_DEG, MountConfig
 from crnn_snn_ros.core.settings import setting
 from crnn_snn_ros.core.types import STOP, Command, Frame
 from crnn_snn_ros.sim.course import Course
@@ -57,6 +57,11 @@ class SessionConfig(MountConfig):
     )
     width: int = setting(96, "of the camera's image, pixels", (8, 4096))
     height: int = setting(64, "of the camera's image, pixels", (8, 4096))
+    fov_deg: float = setting(
+        STANDARD_FOV_DEG,
+        "horizontal field of view, about which the cameras that courses draw are, degrees",
+        (10.0, 170.0),
+    )
     rate_hz: float = setting(20.0, "frames and steps of the world a second", (1.0, 200.0))
     gap: float = setting(
         2.0,
@@ -206,7 +211,7 @@ class Session:
             self._pass_gap()
             self.close()
         suite, config = SUITES[entry.suite], self._config
-        self._look = suite.look(entry.seed).through(config.mount)
+        self._look = suite.look(entry.seed).with_lens(config.fov_deg).through(config.mount)
         self._simulator = Simulator(
             suite.course(entry.seed),
             self._look,

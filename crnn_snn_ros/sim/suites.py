@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,8 +13,9 @@ import numpy as np
 
 from crnn_snn_ros.core.command import ControlConfig
 from crnn_snn_ros.core.errors import ConfigError
-from crnn_snn_ros.core.mount import CameraMount
+from crnn_snn_ros.core.mount import STANDARD_FOV_DEG, CameraMount
 from crnn_snn_ros.core.types import Command
+from crnn_snn_ros.io.preprocess import InputContract
 from crnn_snn_ros.io.processes import HERE, Workers, spread
 from crnn_snn_ros.pipeline import FrameLoop, kept_pipeline
 from crnn_snn_ros.sim.course import Course
@@ -77,6 +79,7 @@ TRAIN_SEEDS = range(1000, 5000)  # those of VALIDATION_SEEDS are left out
 VALIDATION_SEEDS = range(2000, 2400)
 DAGGER_SEEDS = range(6000, 10000)
 TEST_SEEDS = range(50000, 50100)
+RATE_HZ = 20.0  # frames a second
 
 
 class Straight:
@@ -201,14 +204,18 @@ def expert(simulator: Simulator) -> Policy:
     return Expert(simulator.course, simulator.robot)
 
 
-def teacher(simulator: Simulator) -> Expert:
+def teacher(simulator: Simulator, fov_deg: float = STANDARD_FOV_DEG) -> Expert:
     """Who drives and labels for training: an expert that sees what a camera could know.
 
     It keeps more room than a network that imitates it needs in the end, and takes what moves to go
     straight on: where it will turn back no network could learn.
+
+    Args:
+        simulator: of the course.
+        fov_deg: horizontal field of view of those that are taught.
     """
     config = ExpertConfig(margin_m=0.1, doubt=Doubt(0.05, 0.1), foresight=False)
-    return Expert(simulator.course, simulator.robot, config, Sight())
+    return Expert(simulator.course, simulator.robot, config, Sight(math.radians(fov_deg)))
 
 
 def straight(_: Simulator) -> Policy:
@@ -225,9 +232,20 @@ class Setup:
 
     robot: RobotConfig = field(default_factory=RobotConfig)
     camera: tuple[int, int] = (96, 64)  # width, height, pixels
-    rate_hz: float = 20.0
+    rate_hz: float = RATE_HZ
     draw: bool = True  # False: no frames, for policies that need none
     mount: CameraMount | None = None  # of the camera; None: each look has its own
+    fov_deg: float = STANDARD_FOV_DEG  # about which the cameras of looks are
+
+    @classmethod
+    def of(cls, contract: InputContract, rate_hz: float, mount: CameraMount | None = None) -> Setup:
+        """With cameras for which a network is made."""
+        camera = contract.width, contract.height
+        return cls(camera=camera, rate_hz=rate_hz, mount=mount, fov_deg=contract.fov_deg)
+
+    def seen(self, look: Look) -> Look:
+        """A look through its camera."""
+        return look.with_lens(self.fov_deg).through(self.mount)
 
 
 class Outcome(NamedTuple):
@@ -316,5 +334,5 @@ def run_suite(
 
 def _run_seed(policy: PolicyFactory, suite: str, setup: Setup, seed: int) -> Outcome:
     asked = SUITES[suite]
-    look = asked.look(seed).through(setup.mount) if setup.draw else None
+    look = setup.seen(asked.look(seed)) if setup.draw else None
     return run_course(policy, asked.course(seed), look, setup)

@@ -119,7 +119,7 @@ def trace_course(pipeline: FrameLoop, suite: str, seed: int, setup: Setup | None
         ConfigError: nothing can be drawn on this machine.
     """
     setup = setup or Setup()
-    course, look = SUITES[suite].course(seed), SUITES[suite].look(seed).through(setup.mount)
+    course, look = SUITES[suite].course(seed), setup.seen(SUITES[suite].look(seed))
     rows, images = [], []
     with Simulator(course, look, setup.robot, setup.camera, setup.rate_hz) as simulator:
         state, run = pipeline.initial_state(), Run(course)

@@ -87,7 +87,7 @@ class Photographer:
         return f"{suite}_{seed}_{blake2b(repr(asked).encode(), digest_size=8).hexdigest()}"
 
     def _take(self, course: tuple[str, int]) -> Arrays:
-        setup = Setup(camera=(self.contract.width, self.contract.height), rate_hz=self.rate_hz)
+        setup = Setup.of(self.contract, self.rate_hz)
         taken = take_glimpses(*course, self.glimpses, setup, self.contract.motion)
         pair = replace(self.contract, motion=min(1, self.contract.motion), wheels=False)
         pixels = np.stack(

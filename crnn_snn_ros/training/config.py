@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, get_args
 
 from crnn_snn_ros.core.errors import ConfigError, closest
+from crnn_snn_ros.core.mount import STANDARD_FOV_DEG
 from crnn_snn_ros.io.processes import Workers
 
 MAX_SIZE = 65536  # of any one dimension
@@ -117,8 +118,11 @@ class SizeConfig:
 
 @dataclass(frozen=True)
 class SightConfig:
-    """What a network is to see beside the colours, as the command line asks for it."""
+    """What a network is to see, as the command line asks for it."""
 
+    width: int = 96  # of a frame, pixels
+    height: int = 64
+    fov_deg: float = STANDARD_FOV_DEG  # horizontal field of view, about which its cameras are
     motion: int = 2  # frames over which a channel of its own tells what has changed; 0: none
     mount: bool = False  # three more channels tell how the camera is mounted
     steady: bool = False  # the robot's own turning is left out of the motion; needs mount

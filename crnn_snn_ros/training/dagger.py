@@ -223,8 +223,7 @@ class _Run:
         return [Drive(recording, suite_of(seed, self.config.suites), seed) for seed in seeds]
 
     def _record(self, driver: PolicyFactory | None, drives: Sequence[Drive]) -> None:
-        camera = self.origin.contract.width, self.origin.contract.height
-        setup = Setup(camera=camera, rate_hz=self.origin.frame_rate_hz)
+        setup = Setup.of(self.origin.contract, self.origin.frame_rate_hz)
         outcomes = record_drives(driver, drives, setup, self.config.workers)
         if outcomes:
             summary = summarize(outcomes)
