@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,16 +23,18 @@ from crnn_snn_ros.core.command import ControlConfig
 from crnn_snn_ros.core.engines import ENCODINGS, S_ANALOG
 from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.core.gate import GateConfig
-from crnn_snn_ros.core.mount import MountConfig
+from crnn_snn_ros.core.mount import CameraMount, MountConfig
 from crnn_snn_ros.core.settings import Setting, check, setting, settings
 from crnn_snn_ros.core.supervisor import Timeouts
 from crnn_snn_ros.core.types import RESET_GAP_S
+from crnn_snn_ros.io.preprocess import InputContract
 from crnn_snn_ros.io.resources import resource_path
 from crnn_snn_ros.pipeline import Pipeline, load_pipeline
 
 TRANSPORTS = ("raw", "compressed")
 MODES = ("drive", "assist", "observe")
 TURNS = ("commands", "odom")
+OFF_LENS = 1.25  # a focal length this much longer or shorter than the network's is remarked
 MAX_PERIOD_S = 1e6  # beyond it a rate is as good as none
 ZERO_STAMPS = ("receive_time", "reject")
 
@@ -273,6 +276,20 @@ def build(config: NodeConfig, control: ControlConfig) -> Built:
         pipeline,
         facts={"model": str(path), "model_sha256": pipeline.card["sha256"], "engine": engine},
         remark=f"untrained heads: {', '.join(untrained)}" if untrained else "",
+    )
+
+
+def lens(contract: InputContract, mount: CameraMount | None) -> str:
+    """What a user must know of a camera unlike those for which the network is made."""
+    if not contract.mount or mount is None:
+        return ""
+    fov_deg = math.degrees(mount.horizontal_fov_rad)
+    ratio = math.tan(math.radians(0.5 * fov_deg)) / math.tan(math.radians(0.5 * contract.fov_deg))
+    if 1 / OFF_LENS < ratio < OFF_LENS:
+        return ""
+    return (
+        f"the camera's field of view is {fov_deg:.0f} degrees, "
+        f"the network is made for {contract.fov_deg:g}"
     )
 
 

@@ -40,6 +40,7 @@ class Reports:
         self.remark = ""  # what a user must know even while all is well
         self.frame_rate_hz = 0.0  # that the network was made for; 0: not known
         self.camera = ""  # topic of the images; empty: not known
+        self.lens = ""  # what a user must know of the camera's lens
         self._node = node
         self._status = status
         self._samples: list[Sample] = []
@@ -67,7 +68,7 @@ class Reports:
         now_ns = time.monotonic_ns()
         camera_hz = rate_hz(tuple(self._arrivals), now_ns)
         facts = {"camera_rate_hz": f"{camera_hz:.2f}", **self.facts}
-        remarks = filter(None, (self.remark, self._mismatch(camera_hz), self._crowd()))
+        remarks = filter(None, (self.remark, self.lens, self._mismatch(camera_hz), self._crowd()))
         self._publisher.publish(
             messages.diagnostics(
                 self._node.get_fully_qualified_name(),
