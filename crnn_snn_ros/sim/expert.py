@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -58,6 +57,16 @@ class ExpertConfig:
     slow_cost: float = 0.3  # cost of such a path
     astray: float = 0.35  # cost of coming no nearer to a corridor's goal
     spot_cost: float = 0.5  # cost of turning on the spot
+
+
+class _Outlook(NamedTuple):
+    """What an expert can do from one place, and what that would cost."""
+
+    view: View
+    state: RobotState
+    fast: Floats  # (ANGLES,) of paths at speed
+    slow: Floats  # (ANGLES,) of slow ones, without what slowness costs
+    turns: Floats  # (len(_TURNS),) on the spot
 
 
 class _Decision(NamedTuple):
@@ -106,10 +115,7 @@ class Expert:
         self._holds = np.array([self.config.horizon_s, 1.1, 0.55])
         self._discount = np.linspace(1.0, 0.5, self.config.samples)
         self._speeds = self.config.speed_mps * np.linspace(0.0, 1.0, 6)
-        self.fast = self._ahead(self.config.rollout_mps)
-        self.slow = self._ahead(self.config.slow_mps)
-        still = np.zeros(len(_TURNS))  # on the spot first, then straight out of here
-        self._out = Arcs(np.full(1, self.config.slow_mps), still, self._times, still, _TURNS)
+        self._paths, self._groups = self._all_paths()
 
     def reset(self) -> None:
         """Forget what was seen."""
@@ -167,7 +173,7 @@ class Expert:
         if self._last is None or self._last[:2] != (state, time_s):
             view = View(self.course, state, self.robot, time_s, self._sight, self.config.doubt,
                         foresight=self.config.foresight)  # fmt: skip
-            outlook = _Outlook(self, view, state)
+            outlook = self._look_out(view, state)
             self._last = state, time_s, _Decision(outlook, *self._command(outlook))
         return self._last[2]
 
@@ -178,7 +184,7 @@ class Expert:
             return steering, 0.0
         speed = self._speed(outlook.view, outlook.state, steering)
         if speed == 0.0 and self.robot.drive == "differential":
-            steering = self._toward(_best(*outlook.turns)[0])
+            steering = self._toward(_best(outlook.turns)[0])
         return steering, speed
 
     def yaw_rate(self, steering_rad: float, speed_mps: float) -> float:
@@ -196,39 +202,54 @@ class Expert:
             cost = np.minimum(cost, config.slow_cost + outlook.slow)
             best = int(cost.argmin())
         if cost[best] > config.spot_cost and self.robot.drive == "differential":
-            turn, spot_cost = _best(*outlook.turns)
+            turn, spot_cost = _best(outlook.turns)
             if spot_cost < cost[best]:
                 return self._toward(turn), True
         return soft_minimum(cost, self._steering, _TEMPERATURE), False
 
-    def _ahead(self, speed_mps: float) -> Arcs:
-        """Paths that begin with each steering, each held for as long as each of the holds."""
-        count, holds = len(self._steering), len(self._holds)
-        rates = np.array([self.yaw_rate(s, speed_mps) for s in self._steering])
-        return Arcs(np.full(1, speed_mps), np.repeat(rates, holds), self._times,
-                    np.tile(self._holds, count))  # fmt: skip
+    def _all_paths(self) -> tuple[Arcs, tuple[slice, slice, slice]]:
+        """Paths at speed, slow ones, and out of here after a turn on the spot; which are which.
 
-    def ahead_costs(self, view: View, state: RobotState, paths: Arcs) -> Floats:
+        Those ahead begin with each steering, each held for as long as each of the holds. All are
+        looked at in one go: few long rows cost less than many short ones.
+        """
+        speeds = self.config.rollout_mps, self.config.slow_mps
+        holds = np.tile(self._holds, len(self._steering))
+        ahead = [
+            np.repeat([self.yaw_rate(s, speed) for s in self._steering], len(self._holds))
+            for speed in speeds
+        ]
+        still, count = np.zeros(len(_TURNS)), len(holds)
+        paths = Arcs(
+            np.repeat([*speeds, self.config.slow_mps], (count, count, len(_TURNS))),
+            np.concatenate([*ahead, still]),
+            self._times,
+            np.concatenate([holds, holds, still]),
+            np.concatenate([np.zeros(2 * count), _TURNS]),
+        )
+        return paths, (slice(count), slice(count, 2 * count), slice(2 * count, None))
+
+    def _look_out(self, view: View, state: RobotState) -> _Outlook:
+        costs = self._cost(view, self._paths.of(state))
+        fast, slow, turns = (costs[group] for group in self._groups)
+        turning = self.config.spot_cost + 0.25 * np.abs(_TURNS)
+        return _Outlook(view, state, self._ahead(fast), self._ahead(slow), turns + turning)
+
+    def _ahead(self, costs: Floats) -> Floats:
         """(ANGLES,) cost of the best of the paths that begin with each steering."""
-        cost = self._cost(view, paths.of(state)).reshape(len(self._steering), -1).min(axis=1)
-        return np.asarray(cost + self.config.straight * np.abs(self._steering))
+        best = costs.reshape(len(self._steering), -1).min(axis=1)
+        return np.asarray(best + self.config.straight * np.abs(self._steering))
 
     def _way_costs(self, outlook: _Outlook) -> Floats:
         """(WAYS,), see ``core.ways``: angles, each at the better of two speeds; best turns."""
         angles = np.minimum(outlook.fast, self.config.slow_cost + outlook.slow)
-        turns, costs = outlook.turns
-        right, left = costs[turns <= 0.0].min(), costs[turns >= 0.0].min()
+        right, left = outlook.turns[_TURNS <= 0.0].min(), outlook.turns[_TURNS >= 0.0].min()
         return np.concatenate([[right], angles, [left]])
 
     def _toward(self, turn_rad: float) -> float:
         """Steering of a turn on the spot, gentler near its end."""
         most = self.config.max_steering_rad
         return min(max(2.0 * turn_rad, -most), most)
-
-    def turn_costs(self, view: View, state: RobotState) -> tuple[Floats, Floats]:
-        """Turns on the spot to ways straight out of here, rad, and what each costs."""
-        cost = self._cost(view, self._out.of(state))
-        return _TURNS, cost + self.config.spot_cost + 0.25 * np.abs(_TURNS)
 
     def _cost(self, view: View, paths: Floats) -> Floats:
         """(P, T, 3) paths -> (P,): contact, the sooner the worse, want of room, a shut view."""
@@ -248,9 +269,12 @@ class Expert:
         if self._to_goal is None:
             return np.zeros(len(paths))
         far = self._to_goal[self._floor.cells(paths[:, [0, -1], :2])]
-        reach = np.hypot(*(paths[:, -1, :2] - paths[:, 0, :2]).T).max()
+        long = np.hypot(*(paths[:, -1, :2] - paths[:, 0, :2]).T)
+        reach = np.empty(len(paths))
+        for group in self._groups:
+            reach[group] = max(long[group].max(), 0.1)
         with np.errstate(invalid="ignore"):  # out of reach of the goal before and after
-            gained = np.clip((far[:, 0] - far[:, 1]) / max(reach, 0.1), -1.0, 1.0)
+            gained = np.clip((far[:, 0] - far[:, 1]) / reach, -1.0, 1.0)
         return np.asarray(1.0 - np.nan_to_num(gained, nan=-1.0))
 
     def _margin(self, view: View) -> float:
@@ -273,29 +297,7 @@ class Expert:
         return float(speeds[1] if safe[1] > config.squeeze_m else speeds[int(safe.argmax())])
 
 
-class _Outlook:
-    """What an expert can do from one place; each cost is worked out once, when it is asked for."""
-
-    def __init__(self, expert: Expert, view: View, state: RobotState) -> None:
-        self._expert, self.view, self.state = expert, view, state
-
-    @cached_property
-    def fast(self) -> Floats:
-        """(ANGLES,) costs of paths at speed."""
-        return self._expert.ahead_costs(self.view, self.state, self._expert.fast)
-
-    @cached_property
-    def slow(self) -> Floats:
-        """(ANGLES,) costs of slow ones, without what slowness costs."""
-        return self._expert.ahead_costs(self.view, self.state, self._expert.slow)
-
-    @cached_property
-    def turns(self) -> tuple[Floats, Floats]:
-        """Turns on the spot, rad, and what each costs."""
-        return self._expert.turn_costs(self.view, self.state)
-
-
-def _best(turns: Floats, costs: Floats) -> tuple[float, float]:
+def _best(costs: Floats) -> tuple[float, float]:
     """The best turn on the spot, rad, and its cost."""
     best = int(costs.argmin())
-    return float(turns[best]), float(costs[best])
+    return float(_TURNS[best]), float(costs[best])
