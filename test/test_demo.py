@@ -11,7 +11,7 @@ import pytest
 from ros_peer import DOMAIN, ROOT
 from sim_support import needs_pictures
 
-from crnn_snn_ros.core.mount import SMALL_ROBOT
+from crnn_snn_ros.core.mount import small_robot
 from crnn_snn_ros.io.resources import resource_path
 from crnn_snn_ros.pipeline import load_pipeline
 from crnn_snn_ros.ros import demo
@@ -38,11 +38,13 @@ def test_over_dds_it_is_the_drive_of_the_in_process_loop(tmp_path, capsys):
     assert demo.main([*options, "--out", str(tmp_path)]) == 0
     summary = json.loads((tmp_path / "summary.json").read_text())
     pipeline = load_pipeline(MODEL, config=driving())
+    contract, rate_hz = pipeline.contract, pipeline.frame_rate_hz
+    setup = Setup.of(contract, rate_hz, small_robot(contract.fov_deg))
     for (suite, seed), told in zip(courses, summary["courses"], strict=True):
         over_dds = load_trace(tmp_path / told["trace"])
-        alone = trace_course(pipeline, suite, seed, Setup(mount=SMALL_ROBOT))
-        course, look = SUITES[suite].course(seed), SUITES[suite].look(seed).through(SMALL_ROBOT)
-        outcome = run_course(lambda _: PipelinePolicy(pipeline), course, look)
+        alone = trace_course(pipeline, suite, seed, setup)
+        course, look = SUITES[suite].course(seed), setup.seen(SUITES[suite].look(seed))
+        outcome = run_course(lambda _: PipelinePolicy(pipeline), course, look, setup)
         assert over_dds.outcome == alone.outcome == outcome
         assert_same(over_dds, alone)
         assert told["frames"] == len(alone.rows)

@@ -19,7 +19,9 @@ class CameraMount(NamedTuple):
     horizontal_fov_rad: float  # field of view, all across the image
 
 
-SMALL_ROBOT = CameraMount(height_m=0.22, pitch_rad=0.05, horizontal_fov_rad=1.58)
+def small_robot(fov_deg: float = STANDARD_FOV_DEG) -> CameraMount:
+    """The camera of a small robot, with a lens of that horizontal field of view."""
+    return CameraMount(0.22, 0.05, math.radians(fov_deg))
 
 
 @dataclass(frozen=True)

@@ -24,10 +24,10 @@ import cv2
 import numpy as np
 
 from crnn_snn_ros.core.errors import ConfigError, CrnnSnnError, ModelFileError
-from crnn_snn_ros.core.mount import SMALL_ROBOT
+from crnn_snn_ros.core.mount import CameraMount, small_robot
 from crnn_snn_ros.core.types import STOP
 from crnn_snn_ros.io.atomic import replacing
-from crnn_snn_ros.io.model_file import load
+from crnn_snn_ros.io.model_file import Model, load
 from crnn_snn_ros.ros import lockstep
 from crnn_snn_ros.ros.demo_display import display
 from crnn_snn_ros.ros.parameters import model_path
@@ -98,7 +98,9 @@ def drive(model: Path, courses: Sequence[Entry], speed_mps: float, out: Path) ->
         CrnnSnnError: one of them fails or falls silent.
     """
     begun_s = time.monotonic()
-    world_told = world_settings(courses, load(model).frame_rate_hz)
+    network = load(model)
+    mount = small_robot(network.contract.fov_deg)
+    world_told = world_settings(courses, network, mount)
     with ExitStack() as stack:
         kinds = [SUITES[entry.suite].course(entry.seed).kind for entry in courses]
         screen = stack.enter_context(display(courses, kinds))
@@ -107,7 +109,7 @@ def drive(model: Path, courses: Sequence[Entry], speed_mps: float, out: Path) ->
         world = stack.enter_context(
             lockstep.started("crnn_snn_ros.ros.simulator_node", world_log, world_told)
         )
-        settings = {"model": str(model), **node_settings(speed_mps)}
+        settings = {"model": str(model), **node_settings(speed_mps, mount)}
         node = stack.enter_context(lockstep.node_process(node_log, settings))
 
         def check() -> None:
@@ -131,22 +133,24 @@ def drive(model: Path, courses: Sequence[Entry], speed_mps: float, out: Path) ->
         return Run(witness.traces, witness.report, stopped, codes, wall_s)
 
 
-def world_settings(courses: Sequence[Entry], rate_hz: float) -> dict[str, str]:
-    """Parameters of the simulator; it begins when the witness is there, at the model's rate."""
+def world_settings(courses: Sequence[Entry], model: Model, mount: CameraMount) -> dict[str, str]:
+    """Parameters of the simulator: the model's frames; it begins when the witness is there."""
     return {
         "playlist": " ".join(map(str, courses)),
-        "rate_hz": repr(float(rate_hz)),
+        "rate_hz": repr(float(model.frame_rate_hz)),
+        "width": str(model.contract.width),
+        "height": str(model.contract.height),
         "lockstep": "true",
         "stamped": "true",
         "paused": "true",
-        **lockstep.mounted(SMALL_ROBOT),
+        **lockstep.mounted(mount),
     }
 
 
-def node_settings(speed_mps: float) -> dict[str, str]:
+def node_settings(speed_mps: float, mount: CameraMount) -> dict[str, str]:
     """Parameters of the node, beside those of lockstep; as ``crnn-snn simulate`` drives."""
     control = {name: json.dumps(value) for name, value in asdict(driving(float(speed_mps))).items()}
-    return control | lockstep.mounted(SMALL_ROBOT)
+    return control | lockstep.mounted(mount)
 
 
 def summarize(run: Run) -> dict[str, Any]:

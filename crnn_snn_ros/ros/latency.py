@@ -24,7 +24,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
 from crnn_snn_ros.core.errors import CrnnSnnError
-from crnn_snn_ros.core.mount import SMALL_ROBOT
+from crnn_snn_ros.core.mount import small_robot
 from crnn_snn_ros.core.types import Frame
 from crnn_snn_ros.pipeline import Pipeline
 from crnn_snn_ros.ros import messages
@@ -157,7 +157,7 @@ def latency(
 def _settings(name: str, model: Path) -> dict[str, str]:
     if name != DRIVEN:
         return {}
-    return {**SETTINGS, "model": str(model), **mounted(SMALL_ROBOT)}
+    return {**SETTINGS, "model": str(model), **mounted(small_robot())}
 
 
 def _pictures(count: int = 8) -> list[Frame]:
@@ -165,7 +165,7 @@ def _pictures(count: int = 8) -> list[Frame]:
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (HEIGHT // 16, WIDTH // 16, 3), np.uint8)
     scene = coarse.repeat(16, axis=0).repeat(16, axis=1)
-    return [Frame(0, np.roll(scene, 5 * shift, axis=1), SMALL_ROBOT) for shift in range(count)]
+    return [Frame(0, np.roll(scene, 5 * shift, axis=1), small_robot()) for shift in range(count)]
 
 
 def _figures(camera: Camera, name: str) -> dict[str, float]:
