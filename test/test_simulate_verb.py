@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from sim_support import needs_pictures
 
 from crnn_snn_ros.cli import main
-from crnn_snn_ros.data.bags import read_info
+from crnn_snn_ros.data.bags import read_frames, read_info
 from crnn_snn_ros.data.data_config import load_data_config
-from crnn_snn_ros.io.model_file import load
+from crnn_snn_ros.io.model_file import load, save
 from crnn_snn_ros.io.resources import resource_path
 
 FIGURES = {"success", "success_ci95", "collisions_per_km", "mean_speed", "timeouts"}
@@ -65,13 +68,17 @@ def test_the_quantized_network_drives_the_same_path_and_failures_are_shown(
 
 @needs_pictures
 def test_what_a_model_drives_can_be_learned_from_as_it_sees(capsys, tmp_path) -> None:
-    model = str(resource_path("models", "small.snn"))
+    made = load(resource_path("models", "small.snn"))
+    model, wide = str(tmp_path / "wide.snn"), replace(made.contract, fov_deg=115.0)
+    save(Path(model), replace(made, contract=wide))
     told = ("--seeds", "dagger", "--passed-over", "1200", "--courses", "1", "--policies", "snn")
     kept = ("--record", str(tmp_path / "drives"), "--noise", "0.3", "--look-frames", "16")
     assert simulate(capsys, model, *told, *kept)["seeds"] == [7200, 7200]
     data = load_data_config(tmp_path / "drives" / "data.yaml")
-    assert data.contract == load(model).contract
+    assert data.contract == wide
     (bag,) = data.bags
+    views = [frame.mount.horizontal_fov_rad for frame in read_frames(bag.path)]
+    assert math.radians(108.0) < min(views) < max(views) < math.radians(123.0)
     about = read_info(bag.path).about
     assert (about["seed"], about["split"]) == ("7200", "train")
     assert (about["noise_radps"], about["look_frames"]) == ("0.3", "16")
