@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from bag_samples import compressed, stamp, write_bag
 from sim_support import needs_pictures
 
-from crnn_snn_ros.core.errors import DataError
+from crnn_snn_ros.core.errors import ConfigError, DataError
 from crnn_snn_ros.core.types import Command
 from crnn_snn_ros.data.bags import read_frames, read_messages, read_signal
 from crnn_snn_ros.data.data_config import load_data_config
@@ -58,6 +59,9 @@ def test_the_way_is_the_same_and_the_camera_another(driven: Path, tmp_path: Path
     assert config.contract == WIDE
     assert [entry.split for entry in config.bags] == ["validation"], "for what it was for"
     assert redrive([driven], Setup.of(WIDE, 20.0), again) == [None], "it is there"
+    narrow = replace(WIDE, fov_deg=90.0)
+    with pytest.raises(ConfigError, match="sees otherwise; give another --out"):
+        redrive([driven], Setup.of(narrow, 20.0), replace(again, contract=narrow))
 
 
 @needs_pictures

@@ -12,9 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from crnn_snn_ros.core.errors import DataError
+from crnn_snn_ros.core.errors import ConfigError, DataError
 from crnn_snn_ros.core.types import Command
 from crnn_snn_ros.data.bags import read_info, read_messages
+from crnn_snn_ros.data.data_config import load_data_config
 from crnn_snn_ros.data.messages import TWIST_STAMPED
 from crnn_snn_ros.io.processes import HERE, Workers, spread
 from crnn_snn_ros.sim.record import (
@@ -97,12 +98,22 @@ def redrive(
     Raises:
         DataError: a bag cannot be read or written, is no drive of the simulator, or its course is
             another one today.
-        ConfigError: nothing can be drawn on this machine.
+        ConfigError: nothing can be drawn on this machine, or the folder holds drives for a network
+            that sees otherwise.
     """
+    _require_same_input(recording)
     run = partial(_redrive, setup, recording)
     outcomes = spread(run, bags, workers, progress, made=lambda bag: (recording.folder / bag.name,))
     write_data_file(recording, setup)
     return outcomes
+
+
+def _require_same_input(recording: Recording) -> None:
+    data = recording.folder / "data.yaml"
+    if data.exists() and load_data_config(data).contract != recording.contract:
+        raise ConfigError(
+            f"{data} is of drives for a network that sees otherwise; give another --out"
+        )
 
 
 def _redrive(setup: Setup, recording: Recording, bag: Path) -> Outcome | None:
