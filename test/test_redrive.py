@@ -14,8 +14,8 @@ from sim_support import needs_pictures
 
 from crnn_snn_ros.core.errors import ConfigError, DataError
 from crnn_snn_ros.core.types import Command
-from crnn_snn_ros.data.bags import read_frames, read_messages, read_signal
-from crnn_snn_ros.data.data_config import load_data_config
+from crnn_snn_ros.data.bags import read_frames, read_info, read_messages, read_signal
+from crnn_snn_ros.data.data_config import BagConfig, load_data_config
 from crnn_snn_ros.data.messages import TWIST_STAMPED
 from crnn_snn_ros.io.preprocess import InputContract
 from crnn_snn_ros.sim.record import Recording, record_suite
@@ -44,7 +44,7 @@ def driven(tmp_path: Path) -> Path:
 @needs_pictures
 def test_the_way_is_the_same_and_the_camera_another(driven: Path, tmp_path: Path) -> None:
     again = Recording(tmp_path / "again", contract=WIDE)
-    (outcome,) = redrive([driven], Setup.of(WIDE, 20.0), again)
+    (outcome,) = redrive([BagConfig(driven)], Setup.of(WIDE, 20.0), again)
     bag = again.folder / driven.name
     assert commands(bag) == commands(driven)
     before, after = (list(read_frames(path)) for path in (driven, bag))
@@ -58,17 +58,18 @@ def test_the_way_is_the_same_and_the_camera_another(driven: Path, tmp_path: Path
     config = load_data_config(again.folder / "data.yaml")
     assert config.contract == WIDE
     assert [entry.split for entry in config.bags] == ["validation"], "for what it was for"
-    assert redrive([driven], Setup.of(WIDE, 20.0), again) == [None], "it is there"
+    assert redrive([BagConfig(driven)], Setup.of(WIDE, 20.0), again) == [None], "it is there"
     narrow = replace(WIDE, fov_deg=90.0)
     with pytest.raises(ConfigError, match="sees otherwise; give another --out"):
-        redrive([driven], Setup.of(narrow, 20.0), replace(again, contract=narrow))
+        redrive([BagConfig(driven)], Setup.of(narrow, 20.0), replace(again, contract=narrow))
 
 
 @needs_pictures
 def test_through_the_same_camera_it_is_the_same_drive(driven: Path, tmp_path: Path) -> None:
     again = Recording(tmp_path / "again", look_frames=8)
-    redrive([driven], Setup(camera=(24, 16)), again)
+    redrive([BagConfig(driven, split="train")], Setup(camera=(24, 16)), again)
     bag = again.folder / driven.name
+    assert read_info(bag).about["split"] == "train", "as the data file says"
     for one, other in zip(read_frames(driven), read_frames(bag), strict=True):
         assert np.array_equal(one.image, other.image)
     for topic in ("/steering", "/collision"):
@@ -84,7 +85,7 @@ def test_a_course_that_has_become_another_is_refused(driven: Path, tmp_path: Pat
     about.write_text(about.read_text().replace(f"'{SEED}'", f"'{SEED + 1}'"))
     again = Recording(tmp_path / "again")
     with pytest.raises(DataError, match="another course"):
-        redrive([other], Setup(camera=(24, 16)), again)
+        redrive([BagConfig(other)], Setup(camera=(24, 16)), again)
     assert not (again.folder / other.name).exists()
 
 
@@ -103,4 +104,4 @@ def test_a_bag_of_a_real_robot_is_refused(tmp_path: Path) -> None:
     frames = [("/image", stamp(number), compressed(number, stamp(number))) for number in range(3)]
     write_bag(tmp_path / "robot", frames)
     with pytest.raises(DataError, match="no drive of this simulator"):
-        redrive([tmp_path / "robot"], Setup(), Recording(tmp_path / "again"))
+        redrive([BagConfig(tmp_path / "robot")], Setup(), Recording(tmp_path / "again"))

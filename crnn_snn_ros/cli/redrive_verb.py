@@ -53,10 +53,9 @@ def redrive_verb(
     contract = InputContract(colour="rgb", **asdict(sight))
     setup = Setup.of(contract, config.frame_rate_hz)
     recording = Recording(out, contract=contract, look_frames=look_frames)
-    bags = [bag.path for bag in config.bags]
-    with progress_bar(len(bags), quiet=json) as bar:
+    with progress_bar(len(config.bags), quiet=json) as bar:
         outcomes = redrive(
-            bags,
+            config.bags,
             setup,
             recording,
             Workers(processes, scheduler),

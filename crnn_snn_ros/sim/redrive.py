@@ -15,7 +15,7 @@ from typing import NamedTuple
 from crnn_snn_ros.core.errors import ConfigError, DataError
 from crnn_snn_ros.core.types import Command
 from crnn_snn_ros.data.bags import read_info, read_messages
-from crnn_snn_ros.data.data_config import load_data_config
+from crnn_snn_ros.data.data_config import BagConfig, load_data_config
 from crnn_snn_ros.data.messages import TWIST_STAMPED
 from crnn_snn_ros.io.processes import HERE, Workers, spread
 from crnn_snn_ros.sim.record import (
@@ -80,7 +80,7 @@ class _Driven(NamedTuple):
 
 
 def redrive(
-    bags: Iterable[Path],
+    bags: Iterable[BagConfig],
     setup: Setup,
     recording: Recording,
     workers: Workers = HERE,
@@ -89,7 +89,7 @@ def redrive(
     """Record drives anew, each for what it was for, and write ``data.yaml`` of all in the folder.
 
     Args:
-        bags: drives that ``record`` wrote.
+        bags: drives that ``record`` wrote; what they are for as the data file says, else they do.
         setup: robot and camera of today.
         recording: where the new bags go, and how. Noise was in the commands.
         workers: who drives.
@@ -103,7 +103,9 @@ def redrive(
     """
     _require_same_input(recording)
     run = partial(_redrive, setup, recording)
-    outcomes = spread(run, bags, workers, progress, made=lambda bag: (recording.folder / bag.name,))
+    outcomes = spread(
+        run, bags, workers, progress, made=lambda bag: (recording.folder / bag.path.name,)
+    )
     write_data_file(recording, setup)
     return outcomes
 
@@ -116,12 +118,14 @@ def _require_same_input(recording: Recording) -> None:
         )
 
 
-def _redrive(setup: Setup, recording: Recording, bag: Path) -> Outcome | None:
-    if (recording.folder / bag.name).exists():
+def _redrive(setup: Setup, recording: Recording, bag: BagConfig) -> Outcome | None:
+    if (recording.folder / bag.path.name).exists():
         return None
-    driven = _read(bag)
-    if Drive(recording, driven.suite, driven.seed).bag.name != bag.name:
-        raise DataError(f"bag {bag} is not called {driven.suite}_{driven.seed}, after its course")
+    driven = _read(bag.path)
+    if Drive(recording, driven.suite, driven.seed).bag.name != bag.path.name:
+        raise DataError(
+            f"bag {bag.path} is not called {driven.suite}_{driven.seed}, after its course"
+        )
 
     def driver(_: Simulator) -> Recorded:
         return driven.policy
@@ -130,7 +134,7 @@ def _redrive(setup: Setup, recording: Recording, bag: Path) -> Outcome | None:
     blind = replace(setup, draw=False)
     run_course(driver, course, None, blind)  # before anything is written
     driven.policy.require_end()
-    recording = replace(recording, split=driven.split, noise_radps=0.0)
+    recording = replace(recording, split=bag.split or driven.split, noise_radps=0.0)
     return record_course(driver, driven.suite, setup, recording, driven.seed)
 
 
