@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crnn_snn_ros.training import scan as module
-from crnn_snn_ros.training.scan import CLIP, RELU, Activation, frame_by_frame, scan
+from crnn_snn_ros.training.scan import CLIP, RELU, Activation, frame_by_frame, memoryless, scan
 
 SHAPES = ((2, 5, 6), (1, 1, 1), (3, 17, 40), (2, 8, 32), (1, 9, 33))  # against blocks of 8 and 32
 KINDS = ("relu", "clip", "unsigned", "signed")
@@ -101,6 +102,41 @@ def test_kernels_are_the_specification_when_they_are_interpreted():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA here")
 def test_kernels_are_the_specification_on_a_device():
     require_kernels_exact("cuda")
+
+
+@fused
+@settings(deadline=None, max_examples=40)
+@given(
+    seed=st.integers(0, 2**31),
+    shape=st.tuples(*(st.integers(1, 4) for _ in range(2)), st.integers(1, 40),
+                    *(st.integers(1, 6) for _ in range(2))),
+    flat=st.booleans(),
+    last=st.booleans(),
+    kind=st.sampled_from(("unsigned", "signed")),
+)  # fmt: skip
+def test_counts_without_memory_are_those_of_torch(
+    seed: int, shape: tuple[int, ...], flat: bool, last: bool, kind: str
+):
+    shape = shape[:3] if flat else shape
+    random = torch.Generator().manual_seed(seed)
+    threshold = torch.randint(2, 2048, (shape[2], *(1,) * (len(shape) - 3)), generator=random)
+    low, high = (0, 7) if kind == "unsigned" else (-15, 15)
+    activation = Activation(low, high, threshold.float())
+    charge = torch.floor(8.0 * torch.randn(shape, generator=random) * threshold)
+    if last and not flat:
+        charge = charge.movedim(2, -1).contiguous().movedim(-1, 2)
+    grad = torch.randn(shape, generator=random)
+    want, want_grad = with_gradient(activation, charge, grad)
+    counts, counts_grad = with_gradient(partial(memoryless, activation=activation), charge, grad)
+    assert torch.equal(counts, want)
+    assert torch.equal(counts_grad, want_grad)
+
+
+def with_gradient(function, charge, grad):
+    leaf = charge.clone().requires_grad_()
+    found = function(leaf)
+    found.backward(grad)
+    return found.detach(), leaf.grad
 
 
 @fused

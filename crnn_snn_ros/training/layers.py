@@ -192,17 +192,13 @@ class NeuronLayer(nn.Module):
         return _activate(charge, integers.recurrent, before, activation)
 
     def forward_on_integers(
-        self, values: Values, scales: Scales, before: Tensor | None
+        self, counts: Values, scales: Scales, before: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """The counts of ``forward_counts``, as real activations of real ones."""
-        counts = {
-            branch.source: _nearest(values[branch.source] / scales[branch.source])
-            for branch in self.typed_branches()
-        }
+        """The counts of ``forward_counts``; what is carried over is the real value of the last."""
         scale = self.output_scale()
-        carried = None if before is None else _nearest(before / scale)
+        carried = None if before is None else to_counts(before, scale)
         found, last = self.forward_counts(counts, scales, carried)
-        return found * scale, last * scale
+        return found, last * scale
 
     def drop_norms(self) -> None:
         """Take the batch norms away, as when they have been folded into the weights."""
@@ -239,6 +235,11 @@ class NeuronLayer(nn.Module):
     def freeze(self, scales: Scales) -> None:
         """Compute the integers once and for all: for a layer that has done with learning."""
         self._frozen = self.integers(scales)
+
+    @property
+    def sources(self) -> frozenset[str]:
+        """Nodes that charge it."""
+        return frozenset(branch.source for branch in self.typed_branches())
 
     def typed_branches(self) -> list[Branch]:
         """The branches, in order."""
@@ -281,8 +282,9 @@ class MaxPoolLayer(nn.Module):
         self.source = source
         self.kernel, self.stride, self.padding = kernel, stride, padding
 
-    def forward(self, values: Tensor) -> Tensor:
+    def forward(self, values: Tensor, *, counts: bool) -> Tensor:
         """Pool (M, C, H, W)."""
+        del counts  # a maximum of counts is one
         return functional.max_pool2d(values, self.kernel, self.stride, self.padding)
 
 
@@ -306,8 +308,12 @@ def each_frame(function: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
     return out.reshape(*values.shape[:2], *out.shape[1:])
 
 
-def _nearest(almost: Tensor) -> Tensor:
-    """Whole numbers that a division has left a rounding error on; the gradient goes through."""
+def to_counts(values: Tensor, scale: Tensor) -> Tensor:
+    """Counts of real activations, which are some: the rounding error of the division is cut off.
+
+    The gradient goes through.
+    """
+    almost = values / scale
     return almost + (almost.round() - almost).detach()
 
 

@@ -11,7 +11,7 @@ or what every way to steer would cost: see ``core.ways``.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from functools import partial
 from typing import NamedTuple, TypeVar
 
@@ -32,6 +32,7 @@ from crnn_snn_ros.training.layers import (
     NeuronLayer,
     SumPoolLayer,
     each_frame,
+    to_counts,
 )
 from crnn_snn_ros.training.quantize import best_scale
 
@@ -119,13 +120,26 @@ class Network(nn.Module):
             pixels: Network inputs (pixel - 128), any dtype, (N, T, C, H, W).
             carry: Of the frames before, from the same mode; None at the start of a stream.
         """
-        seen = pixels.float() * (1.0 if self.quantized else INPUT_SCALE)
-        return self.run({INPUT: _channels_last(seen)}, carry or {})
+        counts = _channels_last(pixels.float())
+        values = counts if self.quantized else counts * INPUT_SCALE
+        return self.run({INPUT: values}, carry or {}, {INPUT: counts})
 
-    def run(self, values: dict[str, Tensor], carry: dict[str, Tensor]) -> Output:
-        """Run all layers over what is there already, by name, (N, T, C, H, W)."""
+    def run(
+        self,
+        values: dict[str, Tensor],
+        carry: dict[str, Tensor],
+        known: Mapping[str, Tensor] | None = None,
+    ) -> Output:
+        """Run all layers over what is there already.
+
+        Args:
+            values: By node, (N, T, C, H, W).
+            carry: As of ``forward``.
+            known: What of it is known as counts, too, as layers on integers need it.
+        """
         scales = self.scales()
         heads, after = {}, {}
+        counts = dict(known or {})  # of a float network, where a layer on integers needs them
         for name, layer in self.layers():
             if isinstance(layer, HeadLayer):
                 values[name], out = self._head(layer, values, scales)
@@ -135,16 +149,20 @@ class Network(nn.Module):
                 if self.quantized:
                     values[name], last = layer.forward_counts(values, scales, before)
                 elif layer.on_integers:
-                    values[name], last = layer.forward_on_integers(values, scales, before)
+                    for source in layer.sources.difference(counts):
+                        counts[source] = to_counts(values[source], scales[source])
+                    counts[name], last = layer.forward_on_integers(counts, scales, before)
+                    values[name] = counts[name] * scales[name]
                 else:
                     values[name], last = layer.forward_float(values, before)
                 if layer.recurrent is not None:
                     after[name] = last
-            elif isinstance(layer, SumPoolLayer):
+            elif layer.source in counts:
+                counts[name] = each_frame(partial(layer, counts=True), counts[layer.source])
+                values[name] = counts[name] * scales[name]
+            else:
                 pool = partial(layer, counts=self.quantized)
                 values[name] = each_frame(pool, values[layer.source])
-            else:
-                values[name] = each_frame(layer, values[layer.source])
         return Output(heads, after, values)
 
     def _head(

@@ -24,6 +24,7 @@ from torch.autograd.function import once_differentiable
 from crnn_snn_ros.training.quantize import count_spikes
 
 LIBRARY = "crnn_snn_ros.training._scan"
+FEW_THREADS = 4  # the library has one: where torch has more than these, its passes share them
 
 
 class Activation(NamedTuple):
@@ -86,13 +87,18 @@ def frame_by_frame(
 
 
 def memoryless(charge: Tensor, activation: Activation) -> Tensor:
-    """Activations (N, T, channels...) of frames that are not linked.
+    """Activations (N, T, channels, ...) of what is not linked to anything before it.
 
-    Counts take torch eight passes over them, and a scan with recurrent weights of zero one.
+    Counts take torch eight passes over them, and a scan with recurrent weights of zero one: over
+    all places of all frames one after another, with their channels side by side.
     """
-    if activation.threshold is None or _way(charge, charge) is not _Scan:
+    rows = charge.movedim(2, -1)
+    flat = rows.reshape(1, -1, rows.shape[-1])
+    few = torch.get_num_threads() <= FEW_THREADS
+    if activation.threshold is None or not few or _way(flat, flat) is not _Scan:
         return activation(charge)
-    return scan(charge, torch.zeros_like(charge[0, 0]), None, activation)
+    counts = scan(flat, torch.zeros_like(flat[0, 0]), None, activation)
+    return counts.reshape(rows.shape).movedim(-1, 2)
 
 
 class _ScanStruct(ctypes.Structure):
