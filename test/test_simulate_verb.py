@@ -73,11 +73,13 @@ def test_what_a_model_drives_can_be_learned_from_as_it_sees(capsys, tmp_path) ->
     save(Path(model), replace(made, contract=wide))
     told = ("--seeds", "dagger", "--passed-over", "1200", "--courses", "1", "--policies", "snn")
     kept = ("--record", str(tmp_path / "drives"), "--noise", "0.3", "--look-frames", "16")
-    assert simulate(capsys, model, *told, *kept)["seeds"] == [7200, 7200]
+    said = simulate(capsys, model, *told, *kept)
+    assert said["seeds"] == [7200, 7200]
     data = load_data_config(tmp_path / "drives" / "data.yaml")
     assert data.contract == wide
     (bag,) = data.bags
     views = [frame.mount.horizontal_fov_rad for frame in read_frames(bag.path)]
+    assert said["recorded"]["frames"] == len(views)
     assert math.radians(108.0) < min(views) < max(views) < math.radians(123.0)
     about = read_info(bag.path).about
     assert (about["seed"], about["split"]) == ("7200", "train")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -122,6 +123,7 @@ def simulate_verb(
     )
     recorded.check(len(drivers), seeds)
     runs: dict[str, list[Outcome]] = {}
+    begun = time.monotonic()
     with progress_bar(len(drivers) * courses, quiet=json) as bar:
         for name, (policy, setup) in drivers.items():
             run = suites.run_suite
@@ -144,6 +146,10 @@ def simulate_verb(
                 workers=workers,
                 progress=lambda _: bar.update(bar.task_ids[0], advance=1),
             )
+    kept = None
+    if recorded.record is not None:
+        ((name, outcomes),) = runs.items()
+        kept = _kept(outcomes, drivers[name][1].rate_hz, time.monotonic() - begun)
     if report is not None:
         _report(report, model, suite, runs.get("snn", []), speed, camera.mount)
     summaries = {name: summarize(outcomes) for name, outcomes in runs.items() if outcomes}
@@ -152,13 +158,22 @@ def simulate_verb(
         table = {name: summary._asdict() for name, summary in summaries.items()}
         span = [chosen[0], chosen[-1]]
         result = {"suite": suite, "courses": courses, "seeds": span, "policies": table}
-        print_json({**result, "qann_is_snn": same})
+        print_json({**result, "qann_is_snn": same, "recorded": kept})
     else:
         _print(f"{suite}, {courses} courses of the {seeds} seeds", summaries)
+        if kept is not None:
+            frames, per_s = kept.values()
+            STDOUT.print(f"Recorded {frames} frames with labels, {per_s:.0f} a second.")
         if same is not None:
             word = "the same, bit for bit" if same else "NOT the same"
             STDOUT.print(f"Poses of the quantized and of the spiking network: {word}.")
     return 1 if same is False else 0
+
+
+def _kept(outcomes: list[Outcome], rate_hz: float, seconds: float) -> dict[str, float]:
+    """How many frames were recorded, and how many a second by all processes together."""
+    frames = sum(round(outcome.time_s * rate_hz) for outcome in outcomes)
+    return {"frames": frames, "per_s": frames / seconds}
 
 
 def _report(
