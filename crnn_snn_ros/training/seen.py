@@ -210,8 +210,8 @@ def begin_with_eye(
     if others:
         raise ConfigError(
             f"the eye to begin with was taught to see otherwise ({', '.join(others)}): give the "
-            "same --motion, --mount, --steady, --floor and --wheels, or the same `input` in the "
-            "data file"
+            "same --width, --height, --fov-deg, --motion, --mount, --steady, --floor and --wheels, "
+            "or the same `input` in the data file"
         )
     torch.manual_seed(seed)
     network = Crnn(config)
