@@ -5,13 +5,15 @@ import math
 
 import pytest
 import torch
-from training_samples import quantized_network, random_network, small_config, video
+from training_samples import CONTRACT, quantized_network, random_network, small_config, video
 
 from crnn_snn_ros.core.errors import ConfigError
+from crnn_snn_ros.training.checkpoint import Checkpoint, Origin
 from crnn_snn_ros.training.config import NetworkConfig, TrainConfig
 from crnn_snn_ros.training.convert.fold import fold_bn
 from crnn_snn_ros.training.layers import NeuronLayer, SumPoolLayer
 from crnn_snn_ros.training.network import Crnn
+from crnn_snn_ros.training.seen import begin_with_eye
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 12), (3, 9, 13), (1, 64, 96), (3, 8, 8)])
@@ -75,6 +77,22 @@ def test_pool_scale_is_an_average():
     scales = network.scales()
     assert torch.equal(scales["pool"] * 4, scales["block1b"])
     assert torch.equal(scales["stem_pool"], scales["stem"])
+
+
+def test_without_a_pool_all_places_are_handed_on():
+    config = small_config(input_shape=(1, 16, 24))
+    pooled, whole = (
+        random_network(dataclasses.replace(config, pool=pool)) for pool in (True, False)
+    )
+    assert (pooled.eye[-1], whole.eye[-1]) == ("pool", "block1b")
+    inputs = [n.nodes["rnn1"].branches[0].weight.shape[1] for n in (pooled, whole)]
+    assert inputs == [8 * 2 * 3, 8 * 4 * 6]
+    whole.take_eye(pooled)
+    with pytest.raises(ConfigError, match="not a float network of this size"):
+        whole.take_over(pooled)
+    taught = Checkpoint(pooled, Origin(CONTRACT, 20.0, {}), (), {})
+    with pytest.raises(ConfigError, match="--no-pool to both"):
+        begin_with_eye(taught, whole.config, CONTRACT, seed=0)
 
 
 def test_recurrent_weights_are_clipped():

@@ -1,6 +1,6 @@
 """The convolutional recurrent network (CRNN): residual blocks as in DroNet, IndRNNs, two heads.
 
-pixels - conv - max-pool - residual block x n - average pool - IndRNN [- dense x k] [- IndRNN x m]
+pixels - conv - max-pool - residual block x n [- average pool] - IndRNN [- dense x k] [- IndRNN x m]
        -+- steering (rad)
         +- collision (logit)
 
@@ -314,7 +314,7 @@ def _build(config: NetworkConfig) -> dict[str, nn.Module]:
         branches: list[Branch] = [_conv(first, outputs, outputs, 3, 1), shortcut]
         nodes[second] = NeuronLayer(branches, outputs, n_max(second))
         source, inputs = second, outputs
-    if height % 2 == 0 and width % 2 == 0:
+    if config.pool and height % 2 == 0 and width % 2 == 0:
         nodes["pool"] = SumPoolLayer(source, (2, 2))
         source, height, width = "pool", height // 2, width // 2
     size = inputs * height * width

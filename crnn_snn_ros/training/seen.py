@@ -203,7 +203,7 @@ def begin_with_eye(
         seed: Of what it begins with after its eye.
 
     Raises:
-        ConfigError: the eye was taught to see otherwise, or has other convolutions.
+        ConfigError: the eye was taught to see otherwise, or has other convolutions or pools.
     """
     its, ours = asdict(taught.origin.contract), asdict(contract)
     others = [f"{name} {its[name]} for {what}" for name, what in ours.items() if its[name] != what]
@@ -216,6 +216,11 @@ def begin_with_eye(
     torch.manual_seed(seed)
     network = Crnn(config)
     network.take_eye(taught.network)
+    if network.eye[-1] != taught.network.eye[-1]:
+        raise ConfigError(
+            "the eye to begin with and this network do not both end in a pool: give --no-pool to "
+            "both, or to none"
+        )
     return network
 
 
