@@ -7,6 +7,7 @@ With drive:=false only the simulator starts: drive in it with a node of your own
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import Any
 
@@ -17,9 +18,14 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from crnn_snn_ros.core.errors import CrnnSnnError
+from crnn_snn_ros.core.mount import STANDARD_FOV_DEG
+from crnn_snn_ros.io.model_file import load
 from crnn_snn_ros.io.resources import resource_path
 from crnn_snn_ros.ros import lockstep
 from crnn_snn_ros.ros.dds import profile_environment
+from crnn_snn_ros.ros.parameters import model_path
+from crnn_snn_ros.sim.session import pictures_for
 from crnn_snn_ros.sim.suites import driving
 
 ARGUMENTS = {
@@ -33,7 +39,7 @@ ARGUMENTS = {
         "of the camera above the ground, m; 0: each course draws one, and does not tell the node",
     ),
     "camera_pitch": ("0.05", "how far down the camera looks, rad"),
-    "camera_fov": ("1.58", "horizontal field of view of the camera, rad"),
+    "camera_fov": ("", "its horizontal field of view, rad; empty: what the model is made for"),
     "speed": ("1.0", "of the node where it expects no collision, m/s"),
     "drive": ("true", "start the node too"),
     "simulator_file": ("", "other parameters of the simulator; config/simulator.yaml has them all"),
@@ -58,7 +64,13 @@ def start(context: LaunchContext) -> list[Node]:
     """Simulator and node, with the arguments that were given."""
     given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
     locked = given["lockstep"].lower() == "true"
-    mount = {name: float(given[name]) for name in ("camera_height", "camera_pitch", "camera_fov")}
+    pictures = _pictures(given["model"])
+    fov = given["camera_fov"] or math.radians(pictures.get("fov_deg", STANDARD_FOV_DEG))
+    mount = {
+        "camera_height": float(given["camera_height"]),
+        "camera_pitch": float(given["camera_pitch"]),
+        "camera_fov": float(fov),
+    }
     world: dict[str, Any] = {
         "suite": given["suite"],
         "seed": int(given["seed"]),
@@ -68,7 +80,7 @@ def start(context: LaunchContext) -> list[Node]:
         **mount,
     }
     files = [given["simulator_file"]] if given["simulator_file"] else []
-    nodes = [_node("simulator", given, [*files, world])]
+    nodes = [_node("simulator", given, [pictures, *files, world])]
     if given["drive"].lower() == "true":
         driver: dict[str, Any] = {
             **(_locked(given["namespace"]) if locked else {}),
@@ -82,6 +94,14 @@ def start(context: LaunchContext) -> list[Node]:
             driver["model"] = ParameterValue(given["model"], value_type=str)
         nodes.append(_node("collision_avoidance", given, [given["params_file"], driver]))
     return nodes
+
+
+def _pictures(model: str) -> dict[str, int | float]:
+    """Settings of the simulator by which it shows the model what that is made for."""
+    try:
+        return pictures_for(load(model_path(model)))
+    except CrnnSnnError:
+        return {}  # the node will say what is wrong with it
 
 
 def _locked(namespace: str) -> dict[str, Any]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import ast
+import math
 import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pytest
 import yaml
 from ros_peer import DOMAIN
 
+from crnn_snn_ros.io.model_file import load, save
 from crnn_snn_ros.io.resources import resource_path
 from crnn_snn_ros.ros import parameters, simulator_node
 from crnn_snn_ros.ros.dds import profile_variable
@@ -168,6 +170,22 @@ def test_simulation_under_launch(lockstep):
             else:
                 assert name == "use_sim_time" or name.startswith("qos_overrides.")
     assert len(launched("simulation.launch.py", drive="false")[1]) == 1
+
+
+@pytest.mark.parametrize(("named", "fov_rad"), [("", math.radians(115.0)), ("1.9", 1.9)])
+def test_simulation_shows_a_model_what_it_is_made_for(tmp_path, named, fov_rad):
+    model = load(resource_path("models", "small.snn"))
+    wide = replace(model.contract, fov_deg=115.0)
+    save(tmp_path / "wide.snn", replace(model, contract=wide, frame_rate_hz=10.0))
+    arguments = {"model": str(tmp_path / "wide.snn"), "camera_fov": named}
+    context, (world, driver) = launched("simulation.launch.py", **arguments)
+    from launch_ros.utilities import evaluate_parameters
+
+    pictures, told = evaluate_parameters(context, world._Node__parameters)
+    assert pictures == {"width": 96, "height": 64, "fov_deg": 115.0, "rate_hz": 10.0}
+    assert not pictures.keys() & told.keys()
+    for mounted in (told, evaluate_parameters(context, driver._Node__parameters)[-1]):
+        assert math.isclose(mounted["camera_fov"], fov_rad)
 
 
 def segments() -> dict[str, int]:

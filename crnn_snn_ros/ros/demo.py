@@ -33,7 +33,7 @@ from crnn_snn_ros.ros.demo_display import display
 from crnn_snn_ros.ros.parameters import model_path
 from crnn_snn_ros.ros.process import BAD_INPUT, DONE, FAILED
 from crnn_snn_ros.ros.witness import Witness
-from crnn_snn_ros.sim.session import Entry, parse_playlist
+from crnn_snn_ros.sim.session import Entry, parse_playlist, pictures_for
 from crnn_snn_ros.sim.suites import SUITES, driving
 from crnn_snn_ros.sim.trace import Trace, draw
 
@@ -137,9 +137,7 @@ def world_settings(courses: Sequence[Entry], model: Model, mount: CameraMount) -
     """Parameters of the simulator: the model's frames; it begins when the witness is there."""
     return {
         "playlist": " ".join(map(str, courses)),
-        "rate_hz": repr(float(model.frame_rate_hz)),
-        "width": str(model.contract.width),
-        "height": str(model.contract.height),
+        **{name: repr(value) for name, value in pictures_for(model).items()},
         "lockstep": "true",
         "stamped": "true",
         "paused": "true",

@@ -18,6 +18,7 @@ from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.core.mount import STANDARD_FOV_DEG, MountConfig
 from crnn_snn_ros.core.settings import setting
 from crnn_snn_ros.core.types import STOP, Command, Frame
+from crnn_snn_ros.io.model_file import Model
 from crnn_snn_ros.sim.course import Course
 from crnn_snn_ros.sim.looks import Look
 from crnn_snn_ros.sim.robot import RobotConfig
@@ -83,6 +84,17 @@ class SessionConfig(MountConfig):
             return iter(parse_playlist(self.playlist))
         seeds = (Entry(self.suite, seed) for seed in count(self.seed))
         return islice(seeds, self.courses) if self.courses else seeds
+
+
+def pictures_for(model: Model) -> dict[str, int | float]:
+    """The settings with which a world shows a model pictures as it is made for."""
+    contract = model.contract
+    return {
+        "width": contract.width,
+        "height": contract.height,
+        "fov_deg": float(contract.fov_deg),
+        "rate_hz": float(model.frame_rate_hz),
+    }
 
 
 def parse_playlist(text: str) -> tuple[Entry, ...]:
