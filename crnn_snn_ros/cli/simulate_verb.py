@@ -162,8 +162,8 @@ def simulate_verb(
     else:
         _print(f"{suite}, {courses} courses of the {seeds} seeds", summaries)
         if kept is not None:
-            frames, per_s = kept.values()
-            STDOUT.print(f"Recorded {frames} frames with labels, {per_s:.0f} a second.")
+            told = f"{kept['frames']} frames with labels, {kept['per_s']:.0f} a second"
+            STDOUT.print(f"Recorded {told}.")
         if same is not None:
             word = "the same, bit for bit" if same else "NOT the same"
             STDOUT.print(f"Poses of the quantized and of the spiking network: {word}.")

@@ -44,7 +44,7 @@ class NetworkConfig:
     )  # the first block keeps the size, others halve it
     hidden: tuple[int, ...] = (64, 32)  # IndRNN layers
     dense: tuple[int, ...] = ()  # layers without memory, between the first of these and the others
-    pool: bool = True  # 2x2 before the first of these, where that leaves no place out
+    pool: bool = True  # of 2x2 places after the last block, where that leaves none out
     bits: int = 3  # a layer counts to 2^bits - 1
     signed_hidden: bool = True  # IndRNN counts in [-L, L], or in [0, L] like ReLU
     layer_bits: tuple[tuple[str, int], ...] = ()  # (layer, bits) where a layer has bits of its own
@@ -115,7 +115,7 @@ class SizeConfig:
     block_channels: tuple[int, ...] = NetworkConfig.block_channels  # each but the first halves
     hidden: tuple[int, ...] = NetworkConfig.hidden  # IndRNN layers
     dense: tuple[int, ...] = NetworkConfig.dense  # layers between the first of these and the others
-    pool: bool = NetworkConfig.pool  # 2x2 before the first of these, where that leaves no place out
+    pool: bool = NetworkConfig.pool  # average of 2x2 places after the last block, if even
 
 
 @dataclass(frozen=True)
