@@ -117,7 +117,7 @@ def test_an_error_while_writing_leaves_the_old_file(saved, monkeypatch):
 
 def test_missing_and_foreign_files(tmp_path):
     assert "no such file" in refusal(tmp_path / "none.safetensors")
-    assert "no such file" in refusal(tmp_path)
+    assert "is a folder" in refusal(tmp_path)
     os.mkfifo(tmp_path / "fifo")
     assert "no such file" in refusal(tmp_path / "fifo")  # and it does not wait for a writer
     empty = tmp_path / "empty"

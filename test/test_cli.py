@@ -417,6 +417,11 @@ BAD_OPTIONS = [
     (["train", "{data}", "--streams", "0"], "streams, piece and threads must be at least 1"),
     (["train", "{data}", "--device", "cpu:x"], "device 'cpu:x'"),
     (["verify", "{model}", "--frames", "0"], "--frames is 0"),
+    (["verify", "{model}", "--seed", "-1"], "--seed is -1"),
+    (["verify", "{model}", "{bag}", "--frames", "9" * 23], "allowed is 1 to 1000000000"),
+    (["export", "{model}", "{new}.onnx", "--seed", "-1"], "--seed is -1"),
+    (["convert", "{checkpoint}", "{checkpoint}"], "is the checkpoint itself"),
+    (["convert", "{folder}", "{new}"], "is a folder"),
     (["verify", "{model}", "--engines"], "--engines"),
     (["verify", "{model}", "--engines", "quantum"], "engine 'quantum'"),
     (["verify", "{model}", "--device", "tpu"], "device 'tpu'"),
@@ -442,6 +447,15 @@ BAD_OPTIONS = [
 def test_bad_options(chain, capsys, arguments, message):
     names = {**vars(chain), "new": chain.folder / "new"}
     assert message in refused(capsys, *(argument.format(**names) for argument in arguments))
+
+
+def test_a_folder_in_the_way_is_named(chain, tmp_path, capsys):
+    for name, *verb in (("a.svg", "info", "--picture"), ("a.onnx", "export")):
+        taken = tmp_path / name
+        taken.mkdir()
+        assert str(taken) in refused(capsys, verb[0], chain.model, *verb[1:], taken)
+        assert list(tmp_path.iterdir()) == [taken]
+        taken.rmdir()
 
 
 BAD_FILES = [

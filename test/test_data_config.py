@@ -90,6 +90,7 @@ def test_the_mount_of_a_camera_is_read(tmp_path):
         ),
         ("colour: rgb", "colour: red", "input colour 'red'"),
         ("bags:", "bags: [", "is not YAML: while parsing"),
+        ("bags:", "bags: []\nbags:", "the key 'bags' is there twice, in what begins on line"),
         (GOOD, "", "the file is None, expected keys and values"),
         (GOOD, "[]", r"the file is \[\], expected keys and values"),
         (GOOD, "!!python/object/apply:os.system [exit]", "is not YAML"),

@@ -299,6 +299,14 @@ def test_labels_become_topics_beside_what_was_recorded(tmp_path, capsys):
         (["--scan", "/scan", "--width", "-1"], "width -1.0 is not within"),
         (["--scan", "/scan", "--tolerance", "0.001"], "no frame has a label: the nearest message"),
         (["--scan", "/scan", "--collision-label", "/odom"], "has a topic /odom already"),
+        (
+            ["--scan", "/scan", "--collision-label", "soon label"],
+            "'soon label' is no name of a topic",
+        ),
+        (["--scan", "/scan", "--details", "/"], "'/' is no name of a topic"),
+        (["--scan", "/scan", "--collision-label", "/labels/scan"], "two labels have one name"),
+        (["--scan", "/scan", "--sensor-x", "nan"], "sensor's x nan is not within"),
+        (["--scan", "/scan", "--sensor-yaw", "inf"], "sensor's yaw inf is not within"),
         (["--topic", "/cmd"], "/cmd is geometry_msgs/msg/Twist, expected std_msgs/msg/Float32"),
     ],
 )

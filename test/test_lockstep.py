@@ -9,8 +9,10 @@ import pytest
 from ros_peer import DOMAIN, ROOT, frames, small_model
 from rosbags.rosbag2 import Reader
 
+from crnn_snn_ros.cli import main
 from crnn_snn_ros.core.errors import ConfigError, CrnnSnnError
 from crnn_snn_ros.core.types import STOP, Command
+from crnn_snn_ros.data.bag_writer import BagWriter
 from crnn_snn_ros.data.bags import message_store
 from crnn_snn_ros.evaluation.predictions import write_predictions
 from crnn_snn_ros.evaluation.replay import replay
@@ -63,6 +65,15 @@ def test_every_reply_equals_the_offline_pipeline(model, tmp_path):
     said = [(m.vector.x, m.vector.y, m.vector.z == 1.0)
             for topic, _, m in found if topic == "/prediction"]  # fmt: skip
     assert said == [reply[1:4] for reply in replies]
+
+
+def test_a_command_says_in_its_own_words_that_the_mount_is_missing(tmp_path, capsys):
+    told = small_model(tmp_path / "told.snn", told=True)
+    with BagWriter(tmp_path / "drive") as bag:
+        for frame in frames(3):
+            bag.image("/image", frame.stamp_ns, frame.image)
+    assert main(["replay", str(told), str(tmp_path / "drive"), "--live", "own"]) == 2
+    assert "give --camera-height (m), --camera-pitch" in capsys.readouterr().err
 
 
 def test_a_node_that_ends_is_not_waited_for(model, tmp_path):

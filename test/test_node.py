@@ -155,8 +155,9 @@ def test_a_model_that_must_be_told_the_mount_of_its_camera_and_how_it_turns(tmp_
     assert answers[10:] != offline(model, [frame._replace(mount=mount) for frame in stream])[10:]
     with running(
         tmp_path / "log", peer_stamped=True, model=model, **SETTINGS, camera_height=0.2,
-        camera_pitch=0.1, camera_fov=1.2,
-    ) as (_, peer):  # fmt: skip
+        camera_pitch=0.1, camera_fov=1.2, v_max=0.3,
+    ) as (node, peer):  # fmt: skip
+        assert "no parameter 'v_max' (did you mean v_max_mps?)" in node.output, "a slip is told"
         for number, (frame, answer) in enumerate(zip(stream, answers, strict=True)):
             if number == 10:
                 assert set_parameter(peer, "camera_height", **double(0.5)).successful

@@ -12,6 +12,7 @@ from training_samples import random_network, small_config
 from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.core.types import Command
 from crnn_snn_ros.core.ways import STEERING_RAD, soft_minimum
+from crnn_snn_ros.data.bag_writer import BagWriter
 from crnn_snn_ros.data.bags import read_frames, read_info, read_messages, read_signal
 from crnn_snn_ros.data.data_config import BagConfig, DataConfig, load_data_config
 from crnn_snn_ros.data.dataset import load_sequences
@@ -132,6 +133,31 @@ def test_a_folder_of_drives_is_a_data_set(tmp_path) -> None:
     assert held_out.name == "static_2000:validation"
     again = Recording(tmp_path, "train", noise_radps=0.3)
     assert record_suite(BLIND["straight"], "static", (SEED,), Setup(), again) == []
+
+
+@needs_pictures
+def test_what_cannot_be_in_one_data_file_is_refused_before_anybody_drives(tmp_path) -> None:
+    recording = Recording(tmp_path, scan_rays=8)
+    record_suite(BLIND["straight"], "static", (SEED,), Setup(camera=(24, 16)), recording)
+    for other in (Setup(camera=(32, 16)), Setup(camera=(24, 16), fov_deg=115.0)):
+        with pytest.raises(ConfigError, match="of drives with another camera"):
+            record_suite(BLIND["straight"], "static", (SEED + 1,), other, Recording(tmp_path))
+    plain = Recording(tmp_path)
+    record_suite(BLIND["straight"], "static", (SEED + 1,), Setup(camera=(24, 16)), plain)
+    with_scan, without = load_data_config(tmp_path / "data.yaml").bags
+    assert (with_scan.scan, without.scan) == ("/scan", None), "as each bag has it"
+    with BagWriter(tmp_path / "of_mine", {}) as bag:
+        bag.float32("/steering", 0, 0.0)
+    with pytest.raises(ConfigError, match="of_mine is no drive of this simulator"):
+        record_suite(BLIND["straight"], "static", (SEED + 2,), Setup(camera=(24, 16)), plain)
+    assert not (tmp_path / f"static_{SEED + 2}").exists()
+
+
+def test_a_bag_is_for_one_split(tmp_path) -> None:
+    bags = (BagConfig(tmp_path, split="train"), BagConfig(tmp_path / "." / "", split="validation"))
+    with pytest.raises(ConfigError, match="for split train and again for validation"):
+        DataConfig(bags, {"train": (0.0, 0.5), "validation": (0.5, 1.0)}, 20.0,
+                   InputContract(96, 64, "rgb"))  # fmt: skip
 
 
 def test_a_bag_names_a_split_that_there_is(tmp_path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from bag_samples import compressed, stamp, write_bag
 from sim_support import needs_pictures
 
+from crnn_snn_ros.cli import main
 from crnn_snn_ros.core.errors import ConfigError, DataError
 from crnn_snn_ros.core.types import Command
 from crnn_snn_ros.data.bags import read_frames, read_info, read_messages, read_signal
@@ -60,7 +61,7 @@ def test_the_way_is_the_same_and_the_camera_another(driven: Path, tmp_path: Path
     assert [entry.split for entry in config.bags] == ["validation"], "for what it was for"
     assert redrive([BagConfig(driven)], Setup.of(WIDE, 20.0), again) == [None], "it is there"
     narrow = replace(WIDE, fov_deg=90.0)
-    with pytest.raises(ConfigError, match="sees otherwise; give another --out"):
+    with pytest.raises(ConfigError, match="with another camera; record to another folder"):
         redrive([BagConfig(driven)], Setup.of(narrow, 20.0), replace(again, contract=narrow))
 
 
@@ -74,6 +75,19 @@ def test_through_the_same_camera_it_is_the_same_drive(driven: Path, tmp_path: Pa
         assert np.array_equal(one.image, other.image)
     for topic in ("/steering", "/collision"):
         assert np.array_equal(read_signal(driven, topic), read_signal(bag, topic))
+
+
+@needs_pictures
+def test_what_cannot_be_driven_anew_is_refused_first(driven: Path, tmp_path: Path) -> None:
+    setup, again = Setup(camera=(24, 16)), Recording(tmp_path / "again")
+    twice = [BagConfig(driven), BagConfig(tmp_path / "elsewhere" / driven.name)]
+    with pytest.raises(ConfigError, match=f"several drives are called {driven.name}"):
+        redrive(twice, setup, again)
+    slower = replace(setup, rate_hz=10.0)
+    with pytest.raises(DataError, match="has 20 frames a second, frame_rate_hz of the data file"):
+        redrive([BagConfig(driven)], slower, again)
+    assert not again.folder.exists()
+    assert main(["redrive", str(driven.parent / "data.yaml"), "--out", str(driven.parent)]) == 2
 
 
 @needs_pictures

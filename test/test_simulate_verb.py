@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,6 +88,27 @@ def test_what_a_model_drives_can_be_learned_from_as_it_sees(capsys, tmp_path) ->
     about = read_info(bag.path).about
     assert (about["seed"], about["split"]) == ("7200", "train")
     assert (about["noise_radps"], about["look_frames"]) == ("0.3", "16")
+    assert main(["simulate", model, *told, *kept]) == 0
+    assert "already; nobody drove" in capsys.readouterr().out
+
+
+@needs_pictures
+def test_a_recording_that_is_told_to_end_leaves_nothing_half_written(tmp_path) -> None:
+    command = [sys.executable, "-m", "crnn_snn_ros.cli", "simulate", "--policies", "expert"]
+    command += ["--record", str(tmp_path / "drives"), "--courses", "50"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.glob("drives/.*")):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        _, told = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert (process.returncode, told.count("\n")) == (130, 1), told
+    assert not list(tmp_path.glob("drives/.*"))
 
 
 @pytest.mark.parametrize(
@@ -94,6 +119,7 @@ def test_what_a_model_drives_can_be_learned_from_as_it_sees(capsys, tmp_path) ->
         (["--passed-over", "400"], "--passed-over is 400, allowed is 0 to 399"),
         (["--passed-over", "390"], "--courses is 20, allowed is 1 to 10"),
         (["--look-frames", "8"], "give --record"),
+        (["--record", "x", "--policies", "expert", "--noise", "nan"], "noise is nan rad/s"),
         (["--policies"], "--policies names none"),
         (["--courses", "1", "--policies", "float"], "--policies float needs --float-checkpoint"),
         (["--courses", "1", "--policies", "straight", "--report", "x.html"], "--report shows"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -19,6 +20,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 done, 1 the check failed, 2 bad input, 130 interrupted.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
+    if argv is None:  # a process of its own; what is under way is cleared away as after Ctrl-C
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = _run(arguments)
         sys.stdout.flush()  # here, where a reader that has gone is not yet a traceback

@@ -7,6 +7,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from crnn_snn_ros.cli.output import STDOUT, print_json, print_table
+from crnn_snn_ros.core.errors import ConfigError
 
 
 def convert_verb(checkpoint: Positional[Path], out: Positional[Path], json: bool = False) -> int:
@@ -29,6 +30,8 @@ def convert_verb(checkpoint: Positional[Path], out: Positional[Path], json: bool
     from crnn_snn_ros.training.convert import convert
     from crnn_snn_ros.training.model_card import to_model
 
+    if out.resolve() == checkpoint.resolve():
+        raise ConfigError(f"{out} is the checkpoint itself: give the model another name")
     trained = load(checkpoint)
     conversion = convert(trained.network)
     model = to_model(trained, conversion)

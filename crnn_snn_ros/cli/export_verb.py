@@ -44,6 +44,7 @@ def export_verb(
         camera: How the camera is mounted, for a model that must be told it; whatever the bag says.
         json: One JSON object on stdout.
     """
+    from crnn_snn_ros.cli.videos import check_video
     from crnn_snn_ros.export.onnx_engine import OnnxEngine
     from crnn_snn_ros.export.onnx_graph import build
     from crnn_snn_ros.io.atomic import replacing
@@ -51,8 +52,9 @@ def export_verb(
 
     if out.suffix != ".onnx":
         raise ConfigError(f"{out}: an ONNX file ends in .onnx")
-    if frames < 1:
-        raise ConfigError(f"--frames is {frames}, must be at least 1")
+    if out.is_dir():
+        raise ConfigError(f"{out} is a folder: give a file to write")
+    check_video(frames, seed)
     single_thread()
     loaded, card = read(model)
     never = [name for name, info in loaded.heads.items() if not info.trained]

@@ -49,6 +49,8 @@ def redrive_verb(
     from crnn_snn_ros.io.preprocess import InputContract
     from crnn_snn_ros.io.processes import Workers
 
+    if (out / "data.yaml").resolve() == data.resolve():
+        raise ConfigError(f"--out {out} is where these drives are; give another folder")
     config = load_data_config(data)
     contract = InputContract(colour="rgb", **asdict(sight))
     setup = Setup.of(contract, config.frame_rate_hz)

@@ -207,12 +207,17 @@ def _live(own_model: Path | None, pipeline: Pipeline, drive: Drive, json: bool) 
             f"--live needs ROS 2 ({error}); source one, or pip install 'crnn_snn_ros[ros-jazzy]'"
         ) from None
 
+    from crnn_snn_ros.io.preprocess import told
+
+    mount = drive.mount or next(drive.frames()).mount
+    if pipeline.contract.mount:
+        told(mount)  # what is wrong with it is said here, in words of this command
     with progress_bar(drive.last - drive.first, quiet=json) as bar:
         result = live_replay(
             drive.frames(),
             pipeline,
             own_model,
-            drive.mount or next(drive.frames()).mount,
+            mount,
             lambda done: bar.update(bar.task_ids[0], completed=done),
         )
     if json:

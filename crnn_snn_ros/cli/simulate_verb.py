@@ -122,6 +122,8 @@ def simulate_verb(
         policies, model, float_checkpoint, suites.driving(speed), engine, device, camera.mount
     )
     recorded.check(len(drivers), seeds)
+    if report is not None:
+        _require_reportable("snn" in drivers)
     runs: dict[str, list[Outcome]] = {}
     begun = time.monotonic()
     with progress_bar(len(drivers) * courses, quiet=json) as bar:
@@ -150,8 +152,9 @@ def simulate_verb(
     if recorded.record is not None:
         ((name, outcomes),) = runs.items()
         kept = _kept(outcomes, drivers[name][1].rate_hz, time.monotonic() - begun)
-    if report is not None:
-        _report(report, model, suite, runs.get("snn", []), speed, camera.mount)
+    if report is not None and runs["snn"]:
+        assert model is not None
+        _report(report, model, suite, runs["snn"], speed, camera.mount)
     summaries = {name: summarize(outcomes) for name, outcomes in runs.items() if outcomes}
     same = runs["qann"] == runs["snn"] if {"qann", "snn"} <= runs.keys() else None
     if json:
@@ -159,6 +162,8 @@ def simulate_verb(
         span = [chosen[0], chosen[-1]]
         result = {"suite": suite, "courses": courses, "seeds": span, "policies": table}
         print_json({**result, "qann_is_snn": same, "recorded": kept})
+    elif not summaries:
+        STDOUT.print(f"All these drives are in {recorded.record} already; nobody drove.")
     else:
         _print(f"{suite}, {courses} courses of the {seeds} seeds", summaries)
         if kept is not None:
@@ -176,24 +181,29 @@ def _kept(outcomes: list[Outcome], rate_hz: float, seconds: float) -> dict[str, 
     return {"frames": frames, "per_s": frames / seconds}
 
 
+def _require_reportable(spiking: bool) -> None:
+    """Refuse a report that could not be written, before anybody drives."""
+    if not spiking:
+        raise ConfigError("--report shows the spiking network: give a model, and snn to --policies")
+    try:
+        import crnn_snn_ros.evaluation.report.closed_loop  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(f"--report: {error}; pip install 'crnn_snn_ros[report]'") from None
+
+
 def _report(
     path: Path,
-    model: Path | None,
+    model: Path,
     suite: str,
     runs: list[Outcome],
     speed: float,
     mount: CameraMount | None,
 ) -> None:
-    try:
-        from crnn_snn_ros.evaluation.report.closed_loop import write_traces
-    except ImportError as error:
-        raise ConfigError(f"--report: {error}; pip install 'crnn_snn_ros[report]'") from None
+    from crnn_snn_ros.evaluation.report.closed_loop import write_traces
     from crnn_snn_ros.pipeline import load_pipeline
     from crnn_snn_ros.sim.suites import Setup, driving
     from crnn_snn_ros.sim.trace import trace_course
 
-    if model is None or not runs:
-        raise ConfigError("--report shows the spiking network: give a model, and snn to --policies")
     failed = [outcome.seed for outcome in runs if not outcome.succeeded][:MOST_SHOWN]
     shown = failed or [outcome.seed for outcome in runs][:FEWEST_SHOWN]
     pipeline = load_pipeline(model, device="cpu", config=driving(speed))

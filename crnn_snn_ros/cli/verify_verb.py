@@ -47,15 +47,14 @@ def verify_verb(
         camera: How the camera is mounted, for a model that must be told it; whatever the bag says.
         json: One JSON object on stdout.
     """
-    from crnn_snn_ros.cli.videos import bag_frames
+    from crnn_snn_ros.cli.videos import bag_frames, check_video
     from crnn_snn_ros.core.device import choose_device
     from crnn_snn_ros.core.engines import engines_on, make_engine
     from crnn_snn_ros.core.errors import ConfigError
     from crnn_snn_ros.core.verify import random_video, verify
     from crnn_snn_ros.io.model_file import load
 
-    if frames < 1:
-        raise ConfigError(f"--frames is {frames}, must be at least 1")
+    check_video(frames, seed)
     if engines == ():
         raise ConfigError("--engines names none; leave it out for all of them")
     single_thread()

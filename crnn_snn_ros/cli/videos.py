@@ -1,4 +1,4 @@
-"""Network inputs from recorded drives, for verbs that need no stamps."""
+"""Network inputs for verbs that need no stamps: from recorded drives, or generated."""
 
 from __future__ import annotations
 
@@ -9,9 +9,24 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.core.mount import CameraMount
 from crnn_snn_ros.data.bags import read_frames
 from crnn_snn_ros.io.preprocess import InputContract, Past, see
+
+MOST_FRAMES = 10**9
+
+
+def check_video(frames: int, seed: int) -> None:
+    """Refuse a video that cannot be.
+
+    Raises:
+        ConfigError: naming the option.
+    """
+    if not 1 <= frames <= MOST_FRAMES:
+        raise ConfigError(f"--frames is {frames}, allowed is 1 to {MOST_FRAMES}")
+    if seed < 0:
+        raise ConfigError(f"--seed is {seed}, must be 0 or more")
 
 
 def bag_frames(

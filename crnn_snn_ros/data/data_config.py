@@ -23,6 +23,7 @@ so splits of single frames would test on what was trained.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -76,6 +77,14 @@ class DataConfig:
             if bag.split is not None and bag.split not in self.splits:
                 known = ", ".join(self.splits)
                 raise ConfigError(f"bag {bag.path.name}: split '{bag.split}' is not one of {known}")
+        placed: dict[Path, BagConfig] = {}
+        for bag in self.bags:
+            other = placed.setdefault(bag.path.resolve(), bag)
+            if other.split != bag.split:
+                raise ConfigError(
+                    f"bag {bag.path.name} is there for split {other.split or 'all'} and again for "
+                    f"{bag.split or 'all'}: they would share frames"
+                )
         if not self.splits:
             raise ConfigError(f"splits is empty, expected some of {', '.join(SPLITS)}")
         for name, (begin, end) in self.splits.items():
@@ -91,6 +100,20 @@ class DataConfig:
             raise ConfigError(f"frame_rate_hz {self.frame_rate_hz} is not within 0.1..1000")
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML says that keys differ, and its reader takes the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        for key, times in keys.most_common(1):
+            if times > 1:
+                line = node.start_mark.line + 1
+                raise ConfigError(
+                    f"the key '{key:.60}' is there twice, in what begins on line {line}"
+                )
+        return super().construct_mapping(node, deep)
+
+
 def load_data_config(path: Path) -> DataConfig:
     """Read and validate a ``DATA.yaml``.
 
@@ -98,7 +121,7 @@ def load_data_config(path: Path) -> DataConfig:
         ConfigError: unreadable, unknown or missing keys, wrong values; names the file and the key.
     """
     try:
-        content = yaml.safe_load(path.read_text("utf-8"))
+        content = yaml.load(path.read_text("utf-8"), _Loader)
         return _data_config(content, path.parent)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None

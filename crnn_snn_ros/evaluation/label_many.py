@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.data.bag_writer import require_new
-from crnn_snn_ros.data.labels.labelling import Labels, Outputs, label_bag, write_labels
+from crnn_snn_ros.data.labels.labelling import Labels, Outputs, label_bag, topics, write_labels
 from crnn_snn_ros.data.labels.rules import NAMES, Rules
 from crnn_snn_ros.data.labels.sensors import Mount
 from crnn_snn_ros.data.labels.tube import RobotShape
@@ -97,12 +97,15 @@ def _label(labelling: Labelling, told: Told | None, bag: Path) -> Summary:
         labelling.outputs.tolerance_s,
         labelling.image_topic,
     )
-    write_labels(labels, labelling.target(bag), labelling.outputs, told)
+    topics(labels, labelling.outputs)  # what is wrong with their names is said before all work
+    labelling.folder.mkdir(parents=True, exist_ok=True)
     pictures = []
     for one in labels.rules:
         path = labelling.picture(bag, one.judged.rule)
         write_picture(labels, one, labelling.robot, labelling.mount, path)
         pictures.append(str(path))
+    # The bag comes last: where it is, all is done, and a run that was cut off can be repeated.
+    write_labels(labels, labelling.target(bag), labelling.outputs, told)
     return {"bag": str(labelling.target(bag)), **_summary(labels), "pictures": pictures}
 
 

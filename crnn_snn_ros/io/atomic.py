@@ -26,6 +26,11 @@ def replacing(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())  # else a power cut after the rename could leave an empty file
         os.replace(temporary, path)
+    except OSError as error:
+        if error.filename == str(temporary):  # a name that nobody has heard of
+            error.filename = str(path)
+            del error.filename2
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

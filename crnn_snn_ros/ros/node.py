@@ -60,6 +60,7 @@ class CollisionAvoidance(LifecycleNode):
     def __init__(self, **options: Any) -> None:
         super().__init__("collision_avoidance", **options)
         parameters.declare(self)
+        parameters.warn_of_unknown(self)
         self._config = parameters.read(self, parameters.NodeConfig)
         self._computing = threading.Lock()  # held while a frame is being answered
         self._pipeline: Pipeline | None = None

@@ -21,7 +21,7 @@ from rclpy.parameter import Parameter
 
 from crnn_snn_ros.core.command import ControlConfig
 from crnn_snn_ros.core.engines import ENCODINGS, S_ANALOG
-from crnn_snn_ros.core.errors import ConfigError
+from crnn_snn_ros.core.errors import ConfigError, closest
 from crnn_snn_ros.core.gate import GateConfig
 from crnn_snn_ros.core.mount import CameraMount, MountConfig
 from crnn_snn_ros.core.settings import Setting, check, setting, settings
@@ -219,6 +219,20 @@ def declare(
             raise ConfigError(f"{error}{hint}") from None
         except InvalidParameterValueException as error:
             raise ConfigError(str(error)) from None
+
+
+def warn_of_unknown(node: Node) -> None:
+    """Say which of the parameters that were given nobody asks for; ROS takes them in silence.
+
+    They are no error: a file of parameters may be meant for several nodes.
+    """
+    given: Iterable[str] = getattr(node, "_parameter_overrides", ())  # rclpy keeps them to itself
+    for name in given:
+        if not (node.has_parameter(name) or name.startswith("qos_overrides.")):
+            declared = node.get_parameters_by_prefix("")
+            node.get_logger().warning(
+                f"there is no parameter '{name}'{closest(name, declared)}: it changes nothing"
+            )
 
 
 def read(node: Node, kind: type[Config], changes: Iterable[Parameter] = ()) -> Config:

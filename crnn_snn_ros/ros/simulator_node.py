@@ -85,6 +85,7 @@ class SimulatorNode(Node):
         every = known(str(self.get_parameter("drive").value)) | {"drive": None}
         every.pop("drive")
         parameters.declare(self, every, fixed=True)
+        parameters.warn_of_unknown(self)
         self._config = parameters.read(self, SessionConfig)
         self._wire = parameters.read(self, WireConfig)
         self._pace = parameters.read(self, PaceConfig)

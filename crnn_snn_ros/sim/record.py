@@ -31,6 +31,7 @@ from crnn_snn_ros.core.errors import ConfigError, DataError
 from crnn_snn_ros.core.types import Command, Frame
 from crnn_snn_ros.data.bag_writer import BagWriter
 from crnn_snn_ros.data.bags import CAMERA_MOUNT, read_info
+from crnn_snn_ros.data.data_config import load_data_config
 from crnn_snn_ros.io.atomic import replacing
 from crnn_snn_ros.io.preprocess import InputContract
 from crnn_snn_ros.io.processes import HERE, Workers, spread
@@ -51,6 +52,7 @@ from crnn_snn_ros.sim.suites import (
 NOISE_STREAM = 7  # of the seed: noise of the driver, apart from geometry, movers and looks
 NOISE_MEMORY_S = 0.7
 MAX_RAYS = 3600
+MAX_NOISE_RADPS = 5.0
 OTHER_LOOKS = 1_000_000  # added to a seed for each further look of its course
 SCAN = "/scan"
 WAYS_TOPIC = "/way_costs"
@@ -106,7 +108,7 @@ class Recording:
             0: never. The fewer, the less a network can learn a course by its looks.
 
     Raises:
-        ConfigError: so many rays are not allowed.
+        ConfigError: a number is out of range.
     """
 
     folder: Path
@@ -117,6 +119,10 @@ class Recording:
     look_frames: int = 0
 
     def __post_init__(self) -> None:
+        if not 0.0 <= self.noise_radps <= MAX_NOISE_RADPS:
+            raise ConfigError(
+                f"noise is {self.noise_radps} rad/s, allowed is 0 to {MAX_NOISE_RADPS:g}"
+            )
         if not 0 <= self.scan_rays <= MAX_RAYS:
             raise ConfigError(f"rays of a scan are {self.scan_rays}, allowed is 0 to {MAX_RAYS}")
         if self.look_frames < 0:
@@ -171,14 +177,39 @@ def record_drives(
 
     Raises:
         DataError: a bag cannot be written.
-        ConfigError: nothing can be drawn on this machine.
+        ConfigError: nothing can be drawn on this machine, or as ``require_fits``.
     """
+    folders = {drive.recording.folder: drive.recording for drive in drives}
+    for recording in folders.values():
+        require_fits(recording, setup)
     new = [drive for drive in drives if not drive.bag.exists()]
     run = partial(_record, policy, setup)
     outcomes = spread(run, new, workers, progress, made=lambda drive: (drive.bag,))
-    for recording in {drive.recording.folder: drive.recording for drive in drives}.values():
+    for recording in folders.values():
         write_data_file(recording, setup)
     return outcomes
+
+
+def require_fits(recording: Recording, setup: Setup) -> None:
+    """Refuse a folder whose drives cannot be in one data file with those of this camera.
+
+    Raises:
+        ConfigError: it holds drives of another camera, or bags that are none of the simulator.
+        DataError: a bag or its ``data.yaml`` cannot be read.
+    """
+    for bag, about in ((bag, read_info(bag).about) for bag in _bags(recording.folder)):
+        if about.get("source") != SOURCE or SPLIT not in about:
+            raise ConfigError(f"bag {bag} is no drive of this simulator; record to another folder")
+    data = recording.folder / "data.yaml"
+    if data.exists():
+        config = load_data_config(data)
+        pictures = (config.contract.width, config.contract.height), config.contract.fov_deg
+        if (*pictures, config.frame_rate_hz) != (setup.camera, setup.fov_deg, setup.rate_hz):
+            raise ConfigError(f"{data} is of drives with another camera; record to another folder")
+
+
+def _bags(folder: Path) -> list[Path]:
+    return sorted(metadata.parent for metadata in folder.glob("*/metadata.yaml"))
 
 
 def _record(policy: PolicyFactory | None, setup: Setup, drive: Drive) -> Outcome:
@@ -226,17 +257,16 @@ def _other_looks(seed: int) -> Iterator[Look]:
 def write_data_file(recording: Recording, setup: Setup) -> None:
     """Write ``data.yaml`` of all bags in the folder, for ``train``."""
     folder = recording.folder
-    finished = sorted(metadata.parent for metadata in folder.glob("*/metadata.yaml"))
     bags = [
         {
             "path": bag.name,
             "steering": "/steering",
             "collision": "/collision",
-            **({"scan": SCAN} if recording.scan_rays else {}),
+            **({"scan": SCAN} if SCAN in info.topics else {}),
             **({"way_costs": WAYS_TOPIC} if WAYS_TOPIC in info.topics else {}),
             "split": info.about[SPLIT],
         }
-        for bag, info in ((bag, read_info(bag)) for bag in finished)
+        for bag, info in ((bag, read_info(bag)) for bag in _bags(folder))
     ]
     width, height = setup.camera
     content = {

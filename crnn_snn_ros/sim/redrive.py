@@ -15,7 +15,7 @@ from typing import NamedTuple
 from crnn_snn_ros.core.errors import ConfigError, DataError
 from crnn_snn_ros.core.types import Command
 from crnn_snn_ros.data.bags import read_info, read_messages
-from crnn_snn_ros.data.data_config import BagConfig, load_data_config
+from crnn_snn_ros.data.data_config import BagConfig
 from crnn_snn_ros.data.messages import TWIST_STAMPED
 from crnn_snn_ros.io.processes import HERE, Workers, spread
 from crnn_snn_ros.sim.record import (
@@ -24,6 +24,7 @@ from crnn_snn_ros.sim.record import (
     Drive,
     Recording,
     record_course,
+    require_fits,
     write_data_file,
 )
 from crnn_snn_ros.sim.simulator import Observation, Simulator
@@ -98,10 +99,15 @@ def redrive(
     Raises:
         DataError: a bag cannot be read or written, is no drive of the simulator, or its course is
             another one today.
-        ConfigError: nothing can be drawn on this machine, or the folder holds drives for a network
-            that sees otherwise.
+        ConfigError: nothing can be drawn on this machine, two drives have one name, or as
+            ``record.require_fits``.
     """
-    _require_same_input(recording)
+    bags = list(bags)
+    names = [bag.path.name for bag in bags]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(f"several drives are called {', '.join(twice)}; redrive them apart")
+    require_fits(recording, setup)
     run = partial(_redrive, setup, recording)
     outcomes = spread(
         run, bags, workers, progress, made=lambda bag: (recording.folder / bag.path.name,)
@@ -110,18 +116,10 @@ def redrive(
     return outcomes
 
 
-def _require_same_input(recording: Recording) -> None:
-    data = recording.folder / "data.yaml"
-    if data.exists() and load_data_config(data).contract != recording.contract:
-        raise ConfigError(
-            f"{data} is of drives for a network that sees otherwise; give another --out"
-        )
-
-
 def _redrive(setup: Setup, recording: Recording, bag: BagConfig) -> Outcome | None:
     if (recording.folder / bag.path.name).exists():
         return None
-    driven = _read(bag.path)
+    driven = _read(bag.path, setup.rate_hz)
     if Drive(recording, driven.suite, driven.seed).bag.name != bag.path.name:
         raise DataError(
             f"bag {bag.path} is not called {driven.suite}_{driven.seed}, after its course"
@@ -138,13 +136,20 @@ def _redrive(setup: Setup, recording: Recording, bag: BagConfig) -> Outcome | No
     return record_course(driver, driven.suite, setup, recording, driven.seed)
 
 
-def _read(bag: Path) -> _Driven:
+def _read(bag: Path, rate_hz: float) -> _Driven:
     about = read_info(bag).about
     suite, seed = about.get("suite"), about.get("seed", "")
     if about.get("source") != SOURCE or suite not in SUITES or not seed.isdecimal():
         raise DataError(f"bag {bag} is no drive of this simulator: it does not say of which course")
-    commands = [
-        Command(message.content.twist.linear.x, message.content.twist.angular.z)
-        for message in read_messages(bag, "/cmd_vel", (TWIST_STAMPED,))
-    ]
+    messages = list(read_messages(bag, "/cmd_vel", (TWIST_STAMPED,)))
+    if len(messages) > 1:
+        took_s = 1e-9 * (messages[-1].stamp_ns - messages[0].stamp_ns)
+        recorded_hz = (len(messages) - 1) / max(took_s, 1e-9)
+        if abs(recorded_hz / rate_hz - 1.0) > 0.01:
+            raise DataError(
+                f"bag {bag} has {recorded_hz:.3g} frames a second, "
+                f"frame_rate_hz of the data file is {rate_hz:g}"
+            )
+    twists = (message.content.twist for message in messages)
+    commands = [Command(twist.linear.x, twist.angular.z) for twist in twists]
     return _Driven(suite, int(seed), about.get(SPLIT, "train"), Recorded(commands, bag))

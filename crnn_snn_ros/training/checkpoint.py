@@ -95,7 +95,7 @@ def load(path: Path) -> Checkpoint:
     """
     try:
         if not path.is_file():
-            raise DataError("there is no such file")
+            raise DataError("is a folder" if path.is_dir() else "there is no such file")
         with safe_open(path, framework="pt") as file:
             header = _header(file.metadata())
             network = _empty_network(header)

@@ -14,6 +14,7 @@ A bag without images is labelled at the stamps of the first rule's sensor.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,13 +39,15 @@ from crnn_snn_ros.data.labels.tube import Floats, RobotShape
 from crnn_snn_ros.data.messages import ACKERMANN, COMPRESSED_IMAGE, IMAGE, TWIST
 from crnn_snn_ros.data.steering import FLOATS, SteeringConfig, read_steering
 
+_TOPIC = re.compile("/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*")
+
 
 @dataclass(frozen=True)
 class Outputs:
     """What the labels are called, and how near a sensor's stamp must be.
 
     Raises:
-        ConfigError: the tolerance is out of range.
+        ConfigError: the tolerance is out of range, or a name is none of a topic.
     """
 
     collision: str = "/collision"
@@ -55,6 +58,12 @@ class Outputs:
     def __post_init__(self) -> None:
         if not 0.0 <= self.tolerance_s <= 60.0:
             raise ConfigError(f"tolerance {self.tolerance_s} s is not within 0..60")
+        for name in (self.collision, self.steering, self.details):
+            if not _TOPIC.fullmatch(name):
+                raise ConfigError(
+                    f"{name!r} is no name of a topic: words of letters, digits and _, none of "
+                    "which begins with a digit, with / between them"
+                )
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +116,7 @@ def label_bag(
         gap_s = min(_gap_s(one.stamps_ns, stamps) for one in judged)
         raise DataError(
             f"bag {path}: no frame has a label: the nearest message of {names} is {gap_s:.3g} s "
-            f"from a frame, the tolerance is {tolerance_s:g} s (--tolerance-s)"
+            f"from a frame, the tolerance is {tolerance_s:g} s (--tolerance)"
         )
     steered = None
     if steering is not None:
@@ -124,17 +133,10 @@ def write_labels(
     """Copy the bag with its labels.
 
     Raises:
-        DataError: a topic of a label is in the bag already, or ``out`` cannot be written, or is
-            another bag.
+        DataError: ``out`` cannot be written, or is another bag; or as ``topics``.
+        ConfigError: as ``topics``.
     """
-    info = read_info(labels.path)
-    given = _topics(labels, outputs)
-    for topic in given:
-        if topic in info.topics:
-            raise DataError(
-                f"bag {labels.path} has a topic {topic} already; "
-                "name the label otherwise (--collision-label, --steering-label, --details)"
-            )
+    info, given = read_info(labels.path), topics(labels, outputs)
     rules = ", ".join(f"{one.judged.rule} {one.judged.topic}" for one in labels.rules)
     with BagWriter(out, {**info.about, "labels": rules}, again=True) as bag:
         for count, (connection, received_ns, raw) in enumerate(raw_messages(labels.path), start=1):
@@ -148,15 +150,29 @@ def write_labels(
                     bag.float32(topic, stamp_ns, value)
 
 
-def _topics(labels: Labels, outputs: Outputs) -> dict[str, Floats]:
-    topics = {outputs.collision: labels.collision}
+def topics(labels: Labels, outputs: Outputs) -> dict[str, Floats]:
+    """What the bag of the labels will have more: topic -> (n,), NaN where there is no message.
+
+    Raises:
+        DataError: a topic of a label is in the bag already.
+        ConfigError: two labels have one name.
+    """
+    named = [(outputs.collision, labels.collision)]
     if labels.steering is not None:
-        topics[outputs.steering] = labels.steering
+        named.append((outputs.steering, labels.steering))
     for one in labels.rules:
-        topics[f"{outputs.details}/{one.judged.rule}"] = one.collision
+        named.append((f"{outputs.details}/{one.judged.rule}", one.collision))
         if np.isfinite(one.seconds).any():
-            topics[f"{outputs.details}/{one.judged.rule}/seconds"] = one.seconds
-    return topics
+            named.append((f"{outputs.details}/{one.judged.rule}/seconds", one.seconds))
+    given = dict(named)
+    remedy = "name the label otherwise (--collision-label, --steering-label, --details)"
+    if len(given) < len(named):
+        names = ", ".join(name for name, _ in named)
+        raise ConfigError(f"two labels have one name, of {names}; {remedy}")
+    for topic in given:
+        if topic in read_info(labels.path).topics:
+            raise DataError(f"bag {labels.path} has a topic {topic} already; {remedy}")
+    return given
 
 
 def _frames(

@@ -8,12 +8,12 @@ among it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from crnn_snn_ros.core.errors import DataError
+from crnn_snn_ros.core.errors import ConfigError, DataError
 from crnn_snn_ros.data.labels.tube import Floats
 
 FEWEST_VALID = 0.1  # share of measurements below which a scan says nothing
@@ -28,7 +28,11 @@ DEPTH_ENCODINGS = {
 
 @dataclass(frozen=True)
 class Mount:
-    """Where a sensor sits on the robot."""
+    """Where a sensor sits on the robot.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
 
     x: float = 0.0  # metres ahead of base_link
     y: float = 0.0  # metres to the left
@@ -36,6 +40,12 @@ class Mount:
     yaw: float = 0.0  # rad to the left
     pitch: float = 0.0  # rad downwards (depth images)
     floor: float = 0.05  # metres; what is lower is floor (depth images)
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            most = math.tau if name in ("yaw", "pitch") else 10.0
+            if not -most <= value <= most:
+                raise ConfigError(f"sensor's {name} {value} is not within -{most:.3g}..{most:.3g}")
 
 
 class Intrinsics:
