@@ -205,6 +205,7 @@ def at(index: int, **fields: object) -> Callable[[dict], object]:
         (at(6, _index=2), r":3: _index 2 follows 5, expected it to grow"),
         (at(6, _timestamp_ms=-1), r":3: '_timestamp_ms' is -1"),
         (at(6, _timestamp_ms=10**30), r":3: '_timestamp_ms' is 10000"),
+        (at(6, _timestamp_ms=16 * 10**14), r":3: '_timestamp_ms' is 1600000000000000"),
         (at(6, **{"cam/image_array": "../../secret.jpg"}), r":3: '../../secret.jpg' is not a file"),
         (at(6, **{"cam/image_array": 7}), r":3: 7 is not a file name"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import uuid
 from pathlib import Path
 
@@ -111,7 +112,7 @@ def video(path: Path, frames: int = 8, rate_hz: float = 10.0) -> Path:
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), rate_hz, (32, 24))
     assert writer.isOpened()
     for number in range(frames):
-        writer.write(np.full((24, 32, 3), 30 * number, np.uint8))
+        writer.write(np.full((24, 32, 3), 30 * number % 256, np.uint8))
     writer.release()
     return path
 
@@ -202,6 +203,18 @@ def test_dronet(tmp_path):
     ]
 
 
+def test_dronet_of_which_there_is_one_split_keeps_it(tmp_path):
+    shutil.rmtree(dronet(tmp_path / "data") / "training")
+    again = tmp_path / "data" / "testing" / "HMB_6"
+    shutil.copytree(tmp_path / "data" / "testing" / "HMB_3", again)
+    import_recordings(tmp_path / "data", tmp_path / "bags")
+    config = load_data_config(tmp_path / "bags" / "data.yaml")
+    assert [(bag.path.name, bag.split) for bag in config.bags] == [
+        ("HMB_3", "test"),
+        ("HMB_6", "test"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("lines", "says"),
     [
@@ -265,6 +278,26 @@ def test_mixed_sizes_are_refused(tmp_path):
     options = ImportOptions(columns=COLUMNS, words=WORDS)
     with pytest.raises(DataError, match=r"csv:4: its picture is 20x20, the drive's .* 32x24"):
         import_recordings(source, tmp_path / "bags", options)
+
+
+def test_a_column_without_a_name_is_none_of_ours(tmp_path):
+    rows = [
+        {"": number, "image": f"{number}.jpg", "time_s": number / 10, "steering": 0.1}
+        for number in range(3)
+    ]
+    for row in rows:
+        picture(tmp_path / "set" / str(row["image"]))
+    (summary,) = import_recordings(table(tmp_path / "set", rows), tmp_path / "bag")
+    assert (summary.frames, summary.topics) == (3, ("/image/compressed", "/source", "/steering"))
+
+
+def test_what_is_missing_of_a_video_is_told(tmp_path):
+    source = video(tmp_path / "drive.avi", frames=60)
+    content = source.read_bytes()
+    source.write_bytes(content[: len(content) // 2])
+    (summary,) = import_recordings(source, tmp_path / "bag", ImportOptions(start_s=START_S))
+    assert 10 < summary.frames < 40
+    assert summary.frames + summary.missing == 60
 
 
 @pytest.mark.parametrize("role", ["frame", "time_s"])

@@ -156,6 +156,21 @@ def test_warnings_and_stops_of_a_drive_by_hand():
     assert calm["time_to_warn"]["qann"] == warned
 
 
+def test_a_gap_in_a_drive_is_neither_time_nor_a_stop():
+    twice = recording(np.zeros(1200), np.zeros(1200), label=np.zeros(1200))
+    twice.rows["stamp_ns"][600:] += 600 * 10**9
+    twice.rows["was_reset"][600] = True
+    result = summarise(twice, resamples=0)
+    assert result["false_stops_per_minute"]["qann"] == 0.0
+    label = np.zeros(1200)
+    collision = np.where(np.arange(1200) // 10 == 90, 0.9, 0.1)
+    once = recording(np.zeros(1200), collision, label=label)
+    once.rows["stamp_ns"][600:] += 600 * 10**9
+    once.rows["was_reset"][600] = True
+    stopped = summarise(once, resamples=0)["false_stops_per_minute"]["qann"]
+    assert stopped == pytest.approx(1.0, rel=0.01), "of the one minute that there is"
+
+
 def test_scikit_learn_is_asked_for_only_where_it_is_needed(monkeypatch):
     real = builtins.__import__
 

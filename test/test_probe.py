@@ -47,7 +47,7 @@ def trained(out: Path, drives: list[Sequence], **changes: float) -> Crnn:
 
 def test_the_loss_is_the_mean_over_what_was_measured():
     network = Crnn(small_config())
-    probe = Probe(network, 2.0, ALONE)
+    probe = Probe(network, 2.0, ALONE, 0)
     torch.nn.init.zeros_(probe.readout.weight)
     torch.nn.init.zeros_(probe.readout.bias)
     seen = network(torch.zeros(1, 2, *network.input_shape)).activations
@@ -64,7 +64,7 @@ def test_the_loss_is_the_mean_over_what_was_measured():
 def test_scans_teach_the_eye_and_nothing_behind_it():
     torch.manual_seed(0)
     network = Crnn(small_config())
-    probe = Probe(network, 1.0, ALONE)
+    probe = Probe(network, 1.0, ALONE, 0)
     network.train()
     learning = torch.optim.Adam([*network.parameters(), *probe.parameters()], 1e-2)
     drive = scanned(96)
@@ -86,7 +86,7 @@ def test_scans_teach_the_eye_and_nothing_behind_it():
 
 def test_counts_are_read_as_what_they_stand_for():
     network = quantized(random_network(small_config()))
-    probe = Probe(network, 1.0, ALONE)
+    probe = Probe(network, 1.0, ALONE, 0)
     pixels = torch.from_numpy(scanned(8).frames)[None]
     counts, scales = network(pixels).activations, network.scales()
     stand_for = {name: value * scales[name] for name, value in counts.items() if name in scales}

@@ -106,6 +106,27 @@ def test_courses_follow_each_other_until_the_last():
         assert world.moments[-1].number == 1, "after a reset it goes on"
 
 
+def test_a_command_that_comes_while_a_course_opens_is_not_for_it(monkeypatch):
+    opened = Session._open
+
+    def slowly(session: Session, entry: object) -> object:
+        moment = opened(session, entry)
+        for world in worlds:
+            world.runner.command(AHEAD, None)
+        return moment
+
+    worlds: list[World] = []
+    monkeypatch.setattr(Session, "_open", slowly)
+    with running(PaceConfig(realtime_factor=30.0), playlist="static:2000 static:2001") as world:
+        until(lambda: bool(world.moments))
+        worlds.append(world)
+        while world.moments[-1].seen.finished is None:
+            world.runner.command(AHEAD, None)
+            time.sleep(0.001)
+        until(lambda: world.moments[-1].entry.seed == 2001 and world.moments[-1].number > 20)
+        assert all(m.seen.state.speed_mps == 0.0 for m in world.moments if m.entry.seed == 2001)
+
+
 def test_the_clock_is_told_between_frames():
     with running(PaceConfig(realtime_factor=2.0), seed=2002) as world:
         until(lambda: len(world.moments) >= 6)

@@ -188,6 +188,30 @@ def test_messages_that_are_none_are_left_out_and_counted(tmp_path):
     require_consistent(saved, tmp_path / "out")
 
 
+@pytest.mark.parametrize("name", ["run #3", "50%20", "what?"])
+def test_a_database_in_a_folder_of_any_name(tmp_path, name):
+    written, folder = write_bag(tmp_path / "bag", rows(), StoragePlugin.SQLITE3), tmp_path / name
+    folder.mkdir()
+    bag = Path(shutil.move(written, folder / "bag"))
+    cut(the_file(bag), 0.9)
+    before = sorted(tmp_path.rglob("*"))
+    saved = salvage(bag, folder / "out")
+    assert require_consistent(saved, folder / "out") > 0
+    made = [path for path in tmp_path.rglob("*") if path not in before]
+    assert all(path.is_relative_to(folder / "out") for path in made)
+
+
+def test_a_topic_that_changes_its_type_is_saved_as_it_began(tmp_path):
+    bag = write_bag(tmp_path / "bag", [("/x", stamp(n), float32(n)) for n in range(4)])
+    later = [("/x", stamp(n), compressed(n, stamp(n))) for n in range(4, 7)]
+    shutil.copy(the_file(write_bag(tmp_path / "later", later)), bag / "later.mcap")
+    (bag / "metadata.yaml").unlink()
+    saved = salvage(bag, tmp_path / "out")
+    assert (saved.topics["/x"].saved, saved.topics["/x"].undecodable) == (4, 3)
+    assert any("/x is std_msgs/msg/Float32 in this bag" in note for note in saved.notes)
+    assert read_signal(tmp_path / "out", "/x").values.tolist() == [0.0, 1.0, 2.0, 3.0]
+
+
 def test_nothing_to_save(tmp_path):
     (tmp_path / "empty").mkdir()
     assert not is_bag(tmp_path / "empty")

@@ -90,13 +90,16 @@ def test_a_probe_goes_on_where_it_was(tmp_path, monkeypatch):
         return replace(drive, ranges_m=ranges.reshape(len(drive), BEARINGS))
 
     monkeypatch.setattr(f"{__name__}.bar_drive", scanned)
-    options = {"scan_weight": 3.0, "qat_epochs": 0}
+    options = {"scan_weight": 3.0, "float_epochs": 1, "memory_epochs": 1, "qat_epochs": 1}
     run(tmp_path / "whole", **options)
-    assert cut_after(monkeypatch, 3, tmp_path / "cut", **options)
-    kept = state.read(tmp_path / "cut" / state.NAME)
-    assert any(name.startswith("probe.") for name in kept.tensors)
-    run(tmp_path / "cut", resume=True, **options)
-    assert bytes_of(tmp_path / "cut") == bytes_of(tmp_path / "whole")
+    for writes, phase in ((3, "float"), (6, "float_memory")):
+        out = tmp_path / phase
+        assert cut_after(monkeypatch, writes, out, **options)
+        kept = state.read(out / state.NAME)
+        assert kept.phase == phase
+        assert any(name.startswith("probe.") for name in kept.tensors) == (phase == "float")
+        run(out, resume=True, **options)
+        assert bytes_of(out) == bytes_of(tmp_path / "whole"), phase
 
 
 def test_cut_again_and_again(tmp_path, monkeypatch):
@@ -126,6 +129,15 @@ def test_a_run_that_has_ended_is_not_run_again(tmp_path, monkeypatch):
     assert run(tmp_path, resume=True).metrics == first.metrics
     with pytest.raises(ConfigError, match=r"qat\.safetensors has been trained already"):
         run(tmp_path, resume=True, network=small_config(bits=2))
+    plain = bar_drive
+
+    def otherwise(*arguments: int, **named: int) -> Sequence:
+        drive = plain(*arguments, **named)
+        return replace(drive, steering_rad=-drive.steering_rad)
+
+    monkeypatch.setattr(f"{__name__}.bar_drive", otherwise)
+    with pytest.raises(ConfigError, match="trained already, by other labels"):
+        run(tmp_path, resume=True)
 
 
 def test_another_run_is_refused_and_nothing_is_lost(tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from crnn_snn_ros.core.ways import WAYS
 from crnn_snn_ros.data.dataset import Sequence
 from crnn_snn_ros.data.scans import BEARINGS
 from crnn_snn_ros.training.config import AugmentConfig
+from crnn_snn_ros.training.drives import calibration_frames
 from crnn_snn_ros.training.gallery import Gallery
 from crnn_snn_ros.training.streams import Streams
 
@@ -174,3 +175,11 @@ def test_processes_hide_the_same_together_as_one_alone():
     for _ in range(5):
         together = torch.cat([next(part).pixels for part in parts])
         assert torch.equal(together, next(whole).pixels)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "shape"), [((500, 2, 500), (2, 500)), ((4, 2), (1, 4)), ((90,) * 40, (16, 64))]
+)
+def test_a_drive_that_is_over_at_once_does_not_starve_calibration(lengths, shape):
+    drives = [bar_drive(length) for length in lengths]
+    assert calibration_frames(drives).shape[:2] == shape

@@ -26,6 +26,10 @@ class ModelFileError(CrnnSnnError):
     """A model file is damaged, of another version, or hostile."""
 
 
+class MessageTypeError(DataError):
+    """A message is of another type than those of its topic, or of one that nobody defined."""
+
+
 def closest(word: object, allowed: Iterable[str]) -> str:
     """What was perhaps meant by a word that is not allowed, to stand behind it in a message.
 

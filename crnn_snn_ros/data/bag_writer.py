@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crnn_snn_ros.core.errors import DataError
+from crnn_snn_ros.core.errors import DataError, MessageTypeError
 from crnn_snn_ros.core.types import Command
 from crnn_snn_ros.data.messages import (
     ARRAY_LAYOUT,
@@ -196,7 +196,7 @@ class BagWriter:
             raw: CDR.
 
         Raises:
-            DataError: a type that nobody defined.
+            MessageTypeError: another type than that of the topic, or one that nobody defined.
         """
         with self._writing():
             self._writer.write(self._connection(topic, msgtype, msgdef), received_ns, raw)
@@ -212,11 +212,11 @@ class BagWriter:
         if connection is None:
             store = message_store() if msgtype in message_store().types else _store(msgtype, msgdef)
             if store is None:
-                raise DataError(f"{topic}: nothing defines its type {msgtype}")
+                raise MessageTypeError(f"{topic}: nothing defines its type {msgtype}")
             connection = self._writer.add_connection(topic, msgtype, typestore=store)
             self._connections[topic] = connection
         if connection.msgtype != msgtype:
-            raise DataError(f"{topic} is {connection.msgtype} in this bag, got {msgtype}")
+            raise MessageTypeError(f"{topic} is {connection.msgtype} in this bag, got {msgtype}")
         return connection
 
     @contextmanager

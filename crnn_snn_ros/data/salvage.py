@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 import zstandard
 
-from crnn_snn_ros.core.errors import DataError
+from crnn_snn_ros.core.errors import DataError, MessageTypeError
 from crnn_snn_ros.data.bag_writer import BagWriter
 from crnn_snn_ros.data.bags import decode_image
 from crnn_snn_ros.data.messages import COMPRESSED_IMAGE, IMAGE, message_store
@@ -192,9 +192,7 @@ def _save(raw: Raw, bag: BagWriter, saved: Saved, ros1: bool) -> None:
         return
     try:
         bag.copy(raw.topic, raw.received_ns, raw.msgtype, raw.msgdef, data)
-    except DataError as error:
-        if "nothing defines its type" not in str(error):
-            raise
+    except MessageTypeError as error:
         saved.note(str(error))
         topic.undecodable += 1
         return

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
+from urllib.parse import quote
 
 import lz4.frame
 import zstandard
@@ -148,7 +149,7 @@ def read_sqlite(path: Path, note: Note, whole: int | None = None) -> Iterator[Ra
     ``whole`` is as for ``read_rows``.
     """
     try:
-        base = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        base = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
     except sqlite3.Error as error:
         note(f"{path.name}: {error}")
         return

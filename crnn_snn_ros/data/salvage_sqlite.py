@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
+from urllib.parse import quote
 
 LEAF, PAGE_ONE_HEAD = 0x0D, 100
 INTEGER_BYTES = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8, 8: 0, 9: 0}
@@ -37,7 +38,7 @@ def read_rows(path: Path, note: Callable[[str], None], whole: int | None = None)
         yield from _pages(path, 0, whole)
         return
     last = 0
-    base = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    base = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
     try:
         for number, topic, stamp_ns, data in base.execute(
             "SELECT id, topic_id, timestamp, data FROM messages ORDER BY id"

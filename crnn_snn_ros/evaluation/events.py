@@ -104,10 +104,15 @@ def commands_of(recording: Recording, network: str, config: ControlConfig) -> Fl
     return out
 
 
-def stops(commands: Floats, drive: NDArray[Any]) -> list[int]:
-    """Frames at which a robot that moved is told to stop."""
+def stops(commands: Floats, stretch: NDArray[Any]) -> list[int]:
+    """Frames at which a robot that moved is told to stop.
+
+    Args:
+        commands: (n, 2), m/s and rad/s.
+        stretch: (n,), another number after a gap and in another drive: there it begins stopped.
+    """
     still = commands[:, 0] == 0.0
-    begins = still[1:] & ~still[:-1] & (np.diff(drive) == 0)
+    begins = still[1:] & ~still[:-1] & (np.diff(stretch) == 0)
     return [int(frame) + 1 for frame in np.flatnonzero(begins)]
 
 

@@ -98,7 +98,6 @@ def _label(labelling: Labelling, told: Told | None, bag: Path) -> Summary:
         labelling.image_topic,
     )
     topics(labels, labelling.outputs)  # what is wrong with their names is said before all work
-    labelling.folder.mkdir(parents=True, exist_ok=True)
     pictures = []
     for one in labels.rules:
         path = labelling.picture(bag, one.judged.rule)

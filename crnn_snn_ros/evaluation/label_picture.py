@@ -15,7 +15,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from crnn_snn_ros.core.errors import DataError
 from crnn_snn_ros.data.bags import decode_image, read_messages
 from crnn_snn_ros.data.labels.labelling import Labels, RuleLabels
 from crnn_snn_ros.data.labels.sensors import Mount
@@ -54,9 +53,9 @@ def write_picture(
         parts += [_row(tiles[at : at + PER_ROW]) for at in range(0, len(tiles), PER_ROW)]
     canvas = np.concatenate(parts)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        if not cv2.imwrite(str(temporary), canvas[:, :, ::-1]):
-            raise DataError(f"{path} cannot be written")
+    _, png = cv2.imencode(".png", canvas[:, :, ::-1])
+    with replacing(path) as temporary:  # by Python, which says why a disk refuses
+        temporary.write_bytes(png.tobytes())
     return path
 
 

@@ -122,9 +122,16 @@ def events_of(recording: Recording, network: str, threshold: float) -> list[Even
 def false_stops_of(recording: Recording, network: str, config: ControlConfig) -> list[int]:
     """Frames at which a network stops the robot though no label says that anything is near."""
     rows = recording.rows
-    began = stops(commands_of(recording, network, config), rows["drive"])
+    began = stops(commands_of(recording, network, config), _stretches(recording))
     truth = rows["truth"][:, COLLISION_COLUMN]
     return false_stops(began, truth, recording.times_s(), rows["drive"])
+
+
+def _stretches(recording: Recording) -> NDArray[np.int64]:
+    """(n,), the same number for frames that follow each other: a gap begins another stretch."""
+    rows = recording.rows
+    begins = np.diff(rows["drive"], prepend=rows["drive"][:1]) != 0
+    return np.cumsum(begins | rows["was_reset"].astype(bool))
 
 
 def figures(recording: Recording, network: str, threshold: float) -> dict[str, Figure]:
@@ -184,7 +191,7 @@ def _driving(recording: Recording, config: ControlConfig, threshold: float) -> d
     """What the robot would do: warnings, stops, smoothness."""
     rows, time_s = recording.rows, recording.times_s()
     known = np.isfinite(rows["truth"][:, COLLISION_COLUMN])
-    follows = np.diff(rows["drive"], prepend=rows["drive"][:1]) == 0
+    follows = np.diff(_stretches(recording), prepend=0) == 0
     minutes = float(np.diff(time_s, prepend=0.0)[known & follows].sum()) / 60.0
     result: dict[str, Any] = {
         name: dict.fromkeys(NETWORKS)

@@ -219,7 +219,11 @@ class Runner:
             command, self._command = self._command, None
         if command is not None:
             session.command(command)
-        if session.advance() is not None:
+        moment = session.advance()
+        if moment is not None:
+            if moment.number == 0:  # what came since was meant for the course before
+                with self._changed:
+                    self._command = None
             self._show(session)
             return
         with self._changed:

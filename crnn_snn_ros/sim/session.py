@@ -246,7 +246,7 @@ class Session:
     def _in_force(self) -> Command:
         silent_s = self._moment.seen.time_s - self._told_s
         timeout_s = self._config.command_timeout
-        return STOP if 0.0 < timeout_s < silent_s else self._command
+        return STOP if 0.0 < timeout_s <= silent_s + 1e-9 else self._command
 
     def _show(self, seen: Observation, number: int) -> Moment:
         if seen.frame is None:

@@ -53,6 +53,7 @@ class Checkpoint:
     origin: Origin
     trained_heads: tuple[str, ...]  # heads for which there were labels
     metrics: dict[str, Any]  # JSON
+    asked: str = ""  # digest of all that its training was asked for; empty: nobody knows
 
 
 def beginnings(start: Checkpoint | None) -> dict[str, Any]:
@@ -81,6 +82,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "trained_heads": list(checkpoint.trained_heads),
         "provenance": checkpoint.origin.provenance,
         "metrics": checkpoint.metrics,
+        "asked": checkpoint.asked,
     }
     tensors = {name: value.detach().cpu() for name, value in network.state_dict().items()}
     with replacing(path) as temporary:
@@ -111,7 +113,8 @@ def load(path: Path) -> Checkpoint:
             raise DataError(f"frame_rate_hz is {rate!r:.40}, expected a positive number")
         origin = Origin(contract, rate, dict(header["provenance"]))
         heads = tuple(head for head in HEADS if head in header["trained_heads"])
-        return Checkpoint(network.eval(), origin, heads, dict(header["metrics"]))
+        asked = str(header.get("asked", ""))
+        return Checkpoint(network.eval(), origin, heads, dict(header["metrics"]), asked)
     except CrnnSnnError as error:
         raise DataError(f"{path}: {error}") from error
     except _DAMAGE as error:

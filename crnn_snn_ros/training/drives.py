@@ -54,7 +54,13 @@ def require_judge(metric: str, validation: Sequence[Drive], *, ways: bool) -> No
 
 
 def calibration_frames(drives: Sequence[Drive]) -> NDArray[np.int8]:
-    """The beginnings of some drives, (N, T, C, H, W), as long as the shortest of them at most."""
+    """The beginnings of some drives, (N, T, C, H, W), as long as the shortest of them at most.
+
+    Drives that are over before they have their share of frames are left out, where others are not.
+    """
+    share = CALIBRATION_FRAMES // min(CALIBRATION_DRIVES, len(drives))
+    least = min(share, max(len(drive) for drive in drives))
+    drives = [drive for drive in drives if len(drive) >= least]
     count = min(CALIBRATION_DRIVES, len(drives))
     chosen = [drives[len(drives) * number // count] for number in range(count)]
     frames = min([CALIBRATION_FRAMES // count, *(len(drive) for drive in chosen)])

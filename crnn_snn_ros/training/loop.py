@@ -60,7 +60,7 @@ class Loop(Generic[AnyNetwork]):
         self._probe: Probe | None = None
         groups = parameter_groups(network, rate, config.weight_decay)
         if config.scan_weight and network.eye:
-            self._probe = Probe(network, config.scan_weight, ranks)
+            self._probe = Probe(network, config.scan_weight, ranks, config.seed)
             # It begins anew, and so at the full rate, where the network only settles.
             groups += parameter_groups(self._probe, config.learning_rate, config.weight_decay)
         self._learning = nn.ModuleList([network, *([self._probe] if self._probe else [])])

@@ -30,9 +30,10 @@ class Probe(nn.Module):
         network: Whose last layer before its memory is read.
         weight: Of a squared error of nearness beside the losses of the heads.
         ranks: The processes over which the loss is a mean.
+        seed: Of what it begins with.
     """
 
-    def __init__(self, network: Network, weight: float, ranks: Ranks) -> None:
+    def __init__(self, network: Network, weight: float, ranks: Ranks, seed: int) -> None:
         super().__init__()
         self._source = network.eye[-1]
         self._weight, self._ranks = weight, ranks
@@ -41,7 +42,11 @@ class Probe(nn.Module):
                 1, 1, *network.input_shape, device=next(network.parameters()).device
             )
             features = network.eval()(frame).activations[self._source]
-        self.readout = nn.Linear(features.numel(), BEARINGS, device=features.device)
+        # Torch's own generator stays as it is: a run that goes on in a later phase has no probe of
+        # the one before.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.readout = nn.Linear(features.numel(), BEARINGS).to(features.device)
 
     def forward(
         self, activations: dict[str, Tensor], scales: dict[str, Tensor], ranges_m: Tensor

@@ -97,6 +97,11 @@ def described(
     return plain(asked)
 
 
+def digest_of(asked: Mapping[str, Any]) -> str:
+    """Of all that a training was asked for, as ``described``."""
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
 def digest(network: nn.Module) -> str:
     """Of all that a network knows."""
     found = hashlib.sha256()

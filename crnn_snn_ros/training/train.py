@@ -85,7 +85,9 @@ def train(
     """
     finished = out / "qat.safetensors"
     if resume and finished.exists() and not (out / state.NAME).exists():
-        return _same_run(load(finished), finished, network, origin)
+        splits = {"train": drives, "validation": validation}
+        asked = state.described(asdict(network), asdict(config), splits, start)
+        return _same_run(load(finished), finished, network, origin, state.digest_of(asked))
     trainer = Trainer(
         drives, validation, network, config, origin, out, on_epoch, start,
         resume=resume, ranks=ranks, seen=seen,
@@ -315,16 +317,22 @@ class Trainer:
 
     def _save(self, name: str, phase: str, network: Crnn) -> Checkpoint:
         figures = self._log.best(phase, self._config.metric)
-        result = Checkpoint(network.eval(), self._origin, self._heads, figures)
+        asked = state.digest_of(self._of)
+        result = Checkpoint(network.eval(), self._origin, self._heads, figures, asked)
         if self._ranks.first:
             save(self._out / f"{name}.safetensors", result)
         return result
 
 
 def _same_run(
-    checkpoint: Checkpoint, path: Path, network: NetworkConfig, origin: Origin
+    checkpoint: Checkpoint, path: Path, network: NetworkConfig, origin: Origin, asked: str
 ) -> Checkpoint:
     """What a run that is to be gone on with, but has ended, gave."""
     if (checkpoint.network.config, checkpoint.origin) != (network, origin):
         raise ConfigError(f"{path} has been trained already, in another way; choose another folder")
+    if checkpoint.asked not in ("", asked):  # of before this was written down
+        raise ConfigError(
+            f"{path} has been trained already, by other labels, by other options or from another "
+            "network; choose another folder"
+        )
     return checkpoint

@@ -30,6 +30,7 @@ from crnn_snn_ros.data.importers.drive import (
     Importer,
     ImportOptions,
 )
+from crnn_snn_ros.data.importers.dronet import SPLITS as DRONET_SPLITS
 from crnn_snn_ros.data.importers.dronet import Dronet
 from crnn_snn_ros.data.importers.jetbot import JetbotClasses, JetbotPoints
 from crnn_snn_ros.data.importers.table import ImagesAndTable
@@ -148,6 +149,8 @@ def _root(source: Path) -> Path:
         inside = [path for path in source.iterdir() if not path.name.startswith(".")]
         if len(inside) != 1 or not inside[0].is_dir():
             break
+        if inside[0].name in DRONET_SPLITS and Dronet().detects(source):
+            break  # its name says what the drives in it are for
         source = inside[0]
     return source
 

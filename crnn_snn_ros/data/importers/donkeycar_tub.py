@@ -102,9 +102,11 @@ def _find_manifest(folder: Path) -> Path:
 
 def _record(tub: Tub, fields: dict[str, Any], number: int, catalog: Path) -> Record:
     where = f"{catalog}:{number}"
-    for key in ("_index", "_timestamp_ms"):
-        if type(fields.get(key)) is not int or not 0 <= fields[key] < 2**53:
-            raise DataError(f"{where}: '{key}' is {fields.get(key)!r}, expected a whole number")
+    for key, end in (("_index", 2**53), ("_timestamp_ms", 2**31 * 1000)):
+        if type(fields.get(key)) is not int or not 0 <= fields[key] < end:
+            raise DataError(
+                f"{where}: '{key}' is {fields.get(key)!r}, expected a whole number below {end}"
+            )
     return Record(
         where=where,
         number=fields["_index"],

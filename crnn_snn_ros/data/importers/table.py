@@ -136,7 +136,7 @@ def _line(
     where: str, cells: dict[str, str], columns: dict[str, str], options: ImportOptions
 ) -> Line:
     def cell(role: str) -> str:
-        return (cells.get(columns.get(role, "")) or "").strip()
+        return (cells.get(columns[role]) or "").strip() if role in columns else ""
 
     labels = {}
     for role, (topic, limits) in LABELS.items():

@@ -87,6 +87,7 @@ def write_drive(
     }
     clock, size = _Clock(options, even), _Size()
     kept, skipped, topics = array("q"), Counter[str](), [IMAGE_TOPIC]
+    done = 0
     with BagWriter(out, about, again=True) as bag:
         for done, record in enumerate(drive.records(), start=1):
             if progress is not None:
@@ -101,6 +102,10 @@ def write_drive(
             _write(bag, record, source, stamp_ns, picture)
             topics += [topic for topic in record.values if topic not in topics]
             kept.append(stamp_ns)
+        # What a video says it has is an estimate where its container does not count frames.
+        short = (drive.count or 0) - done
+        if short > max(1, done // 100):
+            skipped["missing"] += short
         clock.require_plausible(drive.name)
         if not kept:
             reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
