@@ -24,7 +24,7 @@ from crnn_snn_ros.sim.suites import (
     TRAIN_SEEDS,
     VALIDATION_SEEDS,
 )
-from crnn_snn_ros.training import train
+from crnn_snn_ros.training import state, train
 from crnn_snn_ros.training.checkpoint import Checkpoint, Origin, load
 from crnn_snn_ros.training.config import DaggerConfig, TrainConfig
 from crnn_snn_ros.training.convert import convert
@@ -116,6 +116,37 @@ def test_a_run_cut_off_ends_with_the_same_network(
     run(tmp_path)
     for name in ("round1/float.safetensors", "qat.safetensors"):
         assert (tmp_path / name).read_bytes() == (finished / name).read_bytes()
+
+
+@needs_pictures
+@pytest.mark.parametrize("phase", ["float_memory", "qat_memory"])
+def test_what_was_cut_off_while_its_memory_learned_is_not_taken_for_trained(
+    finished: Path, tmp_path: Path, phase: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = replace(TRAINING, memory_epochs=2, qat_memory_epochs=2, save_seconds=0.0)
+    write, wrote = state.write, []
+
+    def cut(path: Path, saved: state.State) -> None:
+        wrote.append(saved.phase)
+        if wrote.count(phase) == 3:
+            raise PulledError
+        write(path, saved)
+
+    class PulledError(Exception):
+        """The plug."""
+
+    def learn(out: Path) -> list[bytes]:
+        shutil.copytree(finished / "drives", out / "drives", dirs_exist_ok=True)
+        driven = replace(DRIVEN, rounds=0)
+        dagger(NETWORK, training, driven, ORIGIN, out, lambda _: None, lambda _: None)
+        names = "round0/float.safetensors", "qat.safetensors"
+        return [(out / name).read_bytes() for name in names]
+
+    with monkeypatch.context() as context:
+        context.setattr(state, "write", cut)
+        with pytest.raises(PulledError):
+            learn(tmp_path / "cut")
+    assert learn(tmp_path / "cut") == learn(tmp_path / "whole")
 
 
 @needs_pictures

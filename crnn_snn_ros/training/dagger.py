@@ -33,6 +33,7 @@ from crnn_snn_ros.sim.suites import (
     driving,
     kind_of,
 )
+from crnn_snn_ros.training import state
 from crnn_snn_ros.training.checkpoint import Checkpoint, Origin, load
 from crnn_snn_ros.training.config import DaggerConfig, NetworkConfig, SuiteName, TrainConfig
 from crnn_snn_ros.training.float_loop import kept_float_loop
@@ -65,6 +66,14 @@ def round_seeds(config: DaggerConfig, number: int) -> list[int]:
             + " ".join(config.round_kinds)
         )
     return seeds[driven - config.round_courses : driven]
+
+
+def is_trained(checkpoint: Path) -> bool:
+    """Whether a training has ended with a checkpoint, whose memory perhaps learned after the rest.
+
+    Until then it is there already, beside the state to go on from.
+    """
+    return checkpoint.exists() and not (checkpoint.parent / state.NAME).exists()
 
 
 @dataclass(frozen=True)
@@ -129,14 +138,14 @@ def dagger(
         if number == 0 and config.start is not None:
             run.drive(None, 0)
             checkpoint = Path(config.start)
-        if not checkpoint.exists():
+        elif not is_trained(checkpoint):
             run.drive(driver, number)
             run.train(number, best)
         best = load(checkpoint).network
         driver = CheckpointDriver(str(checkpoint), driving())
     assert best is not None
     result = out / "qat.safetensors"
-    if not result.exists():
+    if not is_trained(result):
         run.quantize(best)
     return load(result)
 
