@@ -228,7 +228,7 @@ def test_command_fails_and_names_the_place(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--frames", "0"], "must be at least 1"),
+        (["--frames", "0"], "allowed is 1 to"),
         (["--engines"], "--engines names none"),
         (["--engines", "warp"], "'warp' is unknown"),
         (["--device", "abacus"], "'abacus' is unknown"),
