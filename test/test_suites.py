@@ -8,12 +8,12 @@ from sim_support import needs_pictures
 
 from crnn_snn_ros.core.command import ControlConfig
 from crnn_snn_ros.core.errors import ConfigError
-from crnn_snn_ros.core.types import Command
+from crnn_snn_ros.core.types import Command, Frame
 from crnn_snn_ros.io.processes import Workers
-from crnn_snn_ros.pipeline import load_pipeline
+from crnn_snn_ros.pipeline import Answer, FrameLoop, PipelineState, load_pipeline
 from crnn_snn_ros.sim.course import KINDS
 from crnn_snn_ros.sim.figures import byar, summarize, wilson
-from crnn_snn_ros.sim.simulator import CONTACT, GOAL, TIMEOUT, Observation, Simulator
+from crnn_snn_ros.sim.simulator import CONTACT, GOAL, TIMEOUT, Simulator
 from crnn_snn_ros.sim.suites import (
     BLIND,
     SUITES,
@@ -25,7 +25,6 @@ from crnn_snn_ros.sim.suites import (
     PipelinePolicy,
     Setup,
     Straight,
-    Unsteered,
     run_course,
     run_suite,
 )
@@ -83,15 +82,33 @@ def test_the_policy_is_the_pipeline() -> None:
         policy.act(blind.observation)
 
 
-def test_unsteered_keeps_only_the_speed() -> None:
-    class Swerve:
-        def reset(self) -> None: ...
+@needs_pictures
+def test_unsteered_keeps_only_the_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the network is told that it went straight ahead, as it did."""
+    pipeline = load_pipeline(GOLDEN, config=BOLD)
+    told, steering = [], []
 
-        def act(self, observation: Observation) -> Command:
-            return Command(0.3, observation.time_s)
+    def step(frame: Frame, state: PipelineState) -> tuple[Answer, PipelineState]:
+        answer, after = FrameLoop.step(pipeline, frame, state)
+        told.append(after.moving)
+        steering.append(answer.command)
+        return answer, after
 
+    monkeypatch.setattr(pipeline, "step", step)
+    suite = SUITES["static"]
+    with Simulator(suite.course(1000), suite.look(1000), camera=(24, 18)) as simulator:
+        policy = PipelinePolicy(pipeline, steers=False)
+        for _ in range(6):
+            command = policy.act(simulator.observation)
+            assert command == steering[-1]._replace(angular_radps=0.0)
+            simulator.step(command)
+    assert all(command.angular_radps for command in steering)
+    assert told[-1].moved.ahead_m > 0.0
+    assert not any(moving.rate_radps or moving.moved.turned_rad for moving in told)
+
+
+def test_straight_keeps_only_the_speed() -> None:
     with Simulator(SUITES["static"].course(1000), None) as simulator:
-        assert Unsteered(Swerve()).act(simulator.observation) == Command(0.3, 0.0)
         assert Straight(0.4).act(simulator.observation) == Command(0.4, 0.0)
 
 

@@ -277,7 +277,7 @@ def _drivers(
         setup = suites.Setup.of(network.contract, network.frame_rate_hz, mount)
         spiking = suites.ModelDriver(str(model), control, engine, device)
         variants: dict[str, PolicyFactory] = {
-            "unsteered": suites.UnsteeredDriver(spiking),
+            "unsteered": replace(spiking, steers=False),
             "qann": replace(spiking, engine="collapsed"),
             "snn": spiking,
             "forgetful": replace(spiking, memory=False),

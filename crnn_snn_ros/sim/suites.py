@@ -96,32 +96,19 @@ class Straight:
         return self._command
 
 
-class Unsteered:
-    """A policy's speeds without its steering: what its caution alone is worth."""
-
-    def __init__(self, policy: Policy) -> None:
-        self._policy = policy
-
-    def reset(self) -> None:
-        """Reset the policy."""
-        self._policy.reset()
-
-    def act(self, observation: Observation) -> Command:
-        """The policy's command, straight ahead."""
-        return self._policy.act(observation)._replace(angular_radps=0.0)
-
-
 class PipelinePolicy:
     """A network at the wheel: the very pipeline that the node runs.
 
     Args:
         pipeline: of the network.
         memory: False: the network forgets what it saw after every frame. (Not the control law.)
+        steers: False: its speeds without its steering, which is what its caution alone is worth.
     """
 
-    def __init__(self, pipeline: FrameLoop, *, memory: bool = True) -> None:
+    def __init__(self, pipeline: FrameLoop, *, memory: bool = True, steers: bool = True) -> None:
         self._pipeline = pipeline
         self._memory = memory
+        self._steers = steers
         self.reset()
 
     def reset(self) -> None:
@@ -135,7 +122,12 @@ class PipelinePolicy:
         if not self._memory:
             self._state = self._state._replace(carry=self._pipeline.initial_carry())
         answer, self._state = self._pipeline.step(observation.frame, self._state)
-        return answer.command
+        if self._steers:
+            return answer.command
+        # The next frame is seen as by a robot that did not turn, so the state must not say it did.
+        control = self._state.control._replace(angular_radps=0.0)
+        self._state = self._state._replace(control=control)
+        return answer.command._replace(angular_radps=0.0)
 
 
 @dataclass(frozen=True)
@@ -146,7 +138,7 @@ class ModelDriver:
         path: of the model.
         control: how its predictions become commands.
         engine, device: as for ``load_pipeline``.
-        memory: as for ``PipelinePolicy``.
+        memory, steers: as for ``PipelinePolicy``.
     """
 
     path: str
@@ -154,22 +146,12 @@ class ModelDriver:
     engine: str = "auto"
     device: str = "cpu"
     memory: bool = True
+    steers: bool = True
 
     def __call__(self, _: Simulator) -> PipelinePolicy:
         """The policy for one course."""
         pipeline = kept_pipeline(self.path, self.engine, self.device, self.control)
-        return PipelinePolicy(pipeline, memory=self.memory)
-
-
-@dataclass(frozen=True)
-class UnsteeredDriver:
-    """Makes ``Unsteered`` of another driver."""
-
-    driver: PolicyFactory
-
-    def __call__(self, simulator: Simulator) -> Unsteered:
-        """The policy for one course."""
-        return Unsteered(self.driver(simulator))
+        return PipelinePolicy(pipeline, memory=self.memory, steers=self.steers)
 
 
 def driving(speed_mps: float = 1.0, drive: str = "differential") -> ControlConfig:
