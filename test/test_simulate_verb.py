@@ -71,11 +71,12 @@ def test_the_quantized_network_drives_the_same_path_and_failures_are_shown(
 
 
 @needs_pictures
-def test_what_a_model_drives_can_be_learned_from_as_it_sees(capsys, tmp_path) -> None:
+@pytest.mark.parametrize("driver", ["snn", "teacher"])
+def test_what_is_driven_can_be_learned_from_as_a_model_sees(capsys, tmp_path, driver) -> None:
     made = load(resource_path("models", "small.snn"))
     model, wide = str(tmp_path / "wide.snn"), replace(made.contract, fov_deg=115.0)
     save(Path(model), replace(made, contract=wide))
-    told = ("--seeds", "dagger", "--passed-over", "1200", "--courses", "1", "--policies", "snn")
+    told = ("--seeds", "dagger", "--passed-over", "1200", "--courses", "1", "--policies", driver)
     kept = ("--record", str(tmp_path / "drives"), "--noise", "0.3", "--look-frames", "16")
     said = simulate(capsys, model, *told, *kept)
     assert said["seeds"] == [7200, 7200]
@@ -90,6 +91,18 @@ def test_what_a_model_drives_can_be_learned_from_as_it_sees(capsys, tmp_path) ->
     assert (about["noise_radps"], about["look_frames"]) == ("0.3", "16")
     assert main(["simulate", model, *told, *kept]) == 0
     assert "already; nobody drove" in capsys.readouterr().out
+
+
+@needs_pictures
+def test_the_teacher_of_a_model_sees_as_far_aside_as_it_does(capsys, tmp_path) -> None:
+    """And drives the same way whether or not somebody writes it down."""
+    made, model = load(resource_path("models", "small.snn")), str(tmp_path / "wide.snn")
+    save(Path(model), replace(made, contract=replace(made.contract, fov_deg=140.0)))
+    told = ("--suite", "crowd", "--courses", "1", "--policies", "teacher")
+    narrow, wide = simulate(capsys, *told), simulate(capsys, model, *told)
+    kept = simulate(capsys, model, *told, "--record", str(tmp_path / "drives"))
+    assert kept["policies"] == wide["policies"]
+    assert narrow["policies"] != wide["policies"]
 
 
 @needs_pictures

@@ -6,6 +6,7 @@ from typing import Any
 
 NAMES = {
     "expert": "expert (sees the plan)",
+    "teacher": "teacher (knows what a camera could)",
     "straight": "straight ahead",
     "unsteered": "the model's speeds, unsteered",
     "float": "float network",

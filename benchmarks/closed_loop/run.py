@@ -24,7 +24,7 @@ from crnn_snn_ros.io.model_file import load, save
 
 SUITES = ("static", "movers", "narrow", "looks")
 POLICIES = (  # those of a line are run together
-    ("expert", "straight"),
+    ("expert", "teacher", "straight"),
     ("float",),
     ("unsteered", "qann", "snn", "forgetful"),
 )

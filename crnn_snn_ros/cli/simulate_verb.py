@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     from crnn_snn_ros.sim.suites import Outcome, PolicyFactory, Setup
 
 
-Name = Literal["expert", "straight", "unsteered", "float", "qann", "snn", "forgetful"]
+Name = Literal["expert", "teacher", "straight", "unsteered", "float", "qann", "snn", "forgetful"]
 MOST_SHOWN, FEWEST_SHOWN = 12, 3  # courses in a report
-OF_MODEL = ("unsteered", "qann", "snn", "forgetful")
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,9 @@ class RecordConfig:
 
     Args:
         record: Write every drive as a bag into this folder, with the teacher's labels, and
-            data.yaml for train, with the input of the network that drives; needs a single policy.
-            Drives that are there already are left as they are.
+            data.yaml for train, with the input and the camera of the model, if one is given; needs
+            a single policy. Drives that are there already are left as they are. The teacher is the
+            fastest: it drives by what it labels.
         noise: Disturb the yaw rate of a recorded driver by this much, rad/s.
         scan_rays: Record a laser scanner of so many rays, a full circle, as /scan.
         look_frames: After so many recorded frames the same course looks otherwise; 0: never.
@@ -86,12 +86,13 @@ def simulate_verb(
     Example: crnn-snn simulate model.snn --suite movers --courses 100 --processes 2
 
     Args:
-        model: The model file; without it only expert and straight drive.
+        model: The model file; without it only expert, teacher and straight drive.
         suite: What the courses ask for.
         courses: How many, from the first of the seeds on that is not passed over.
         seeds: Which courses; those of "test" are for the last measurement only.
         passed_over: Leave so many of the first of these seeds out.
-        policies: Who drives. expert: privileged, sees the plan; straight: ahead at 1 m/s. Of the
+        policies: Who drives. expert: privileged, sees the plan; teacher: what networks learn to
+            imitate, it knows of the plan what a camera could; straight: ahead at 1 m/s. Of the
             model: snn, the spiking network; qann, the quantized one that it was; unsteered, the
             speeds of the spiking one without its steering; forgetful, the spiking one with its
             recurrent state cleared at every frame. float: the network of --float-checkpoint.
@@ -128,7 +129,7 @@ def simulate_verb(
     begun = time.monotonic()
     with progress_bar(len(drivers) * courses, quiet=json) as bar:
         for name, (policy, setup) in drivers.items():
-            run = suites.run_suite
+            run = partial(suites.run_suite, policy)
             if recorded.record is not None:
                 setup = replace(setup, draw=True)
                 recording = Recording(
@@ -139,9 +140,9 @@ def simulate_verb(
                     _contract(name, model, float_checkpoint),
                     recorded.look_frames,
                 )
-                run = partial(record_suite, recording=recording)
+                driver = None if name == "teacher" else policy  # one teacher drives and labels
+                run = partial(record_suite, driver, recording=recording)
             runs[name] = run(
-                policy,
                 suite,
                 chosen,
                 setup,
@@ -215,13 +216,13 @@ def _report(
 
 
 def _contract(name: str, model: Path | None, checkpoint: Path | None) -> InputContract | None:
-    """What the one that drives sees; None of one that needs no frames."""
+    """What the one that drives sees, or would see; None: nobody says."""
     from crnn_snn_ros.io.model_file import load
     from crnn_snn_ros.training.checkpoint import load as load_checkpoint
 
     if name == "float" and checkpoint is not None:
         return load_checkpoint(checkpoint).origin.contract
-    return load(model).contract if name in OF_MODEL and model is not None else None
+    return load(model).contract if model is not None else None
 
 
 def _seeds(kind: str, passed_over: int, courses: int) -> list[int]:
@@ -260,21 +261,21 @@ def _drivers(
 
     if not policies:
         raise ConfigError("--policies names none; leave it out for some of them")
+    network = None if model is None else load(model)
+    setup = suites.Setup(mount=mount)
+    if network is not None:
+        setup = suites.Setup.of(network.contract, network.frame_rate_hz, mount)
+    blind = suites.BLIND | {"teacher": partial(suites.teacher, fov_deg=setup.fov_deg)}
     drivers: dict[str, tuple[PolicyFactory, Setup]] = {
-        name: (suites.BLIND[name], suites.Setup(draw=False, mount=mount))
-        for name in policies
-        if name in suites.BLIND
+        name: (blind[name], replace(setup, draw=False)) for name in policies if name in blind
     }
     if float_checkpoint is not None and "float" in policies:
         origin = load_checkpoint(float_checkpoint).origin
         before = CheckpointDriver(str(float_checkpoint), control)
-        setup = suites.Setup.of(origin.contract, origin.frame_rate_hz, mount)
-        drivers["float"] = before, setup
+        drivers["float"] = before, suites.Setup.of(origin.contract, origin.frame_rate_hz, mount)
     elif "float" in policies:
         raise ConfigError("--policies float needs --float-checkpoint")
-    if model is not None and set(policies) & set(OF_MODEL):
-        network = load(model)
-        setup = suites.Setup.of(network.contract, network.frame_rate_hz, mount)
+    if network is not None:
         spiking = suites.ModelDriver(str(model), control, engine, device)
         variants: dict[str, PolicyFactory] = {
             "unsteered": replace(spiking, steers=False),

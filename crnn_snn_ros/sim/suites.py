@@ -205,7 +205,8 @@ def straight(_: Simulator) -> Policy:
     return Straight()
 
 
-BLIND: dict[str, PolicyFactory] = {"expert": expert, "straight": straight}  # they need no frames
+# They need no frames. Who teaches networks that see otherwise: ``partial(teacher, fov_deg=...)``.
+BLIND: dict[str, PolicyFactory] = {"expert": expert, "teacher": teacher, "straight": straight}
 
 
 @dataclass(frozen=True)
