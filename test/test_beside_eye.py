@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from eye_samples import arguments, taught_eye
 from sim_support import needs_pictures
 from training_samples import small_config
@@ -167,7 +169,11 @@ def test_train_beside_an_eye_on_integers_keeps_no_frames(
 
 def test_the_eye_of_the_shipped_network_is_what_its_readme_says() -> None:
     eye = load(resource_path("models", "default_float.safetensors"))
-    assert eye.origin.contract == InputContract(96, 64, "rgb", motion=8, mount=True, steady=True)
+    told = resource_path("models", "README.md").read_text("utf-8")
+    (pictures,) = re.findall(r"`(\{width: .*?\})`", told)
+    assert eye.origin.contract == InputContract(**yaml.safe_load(pictures))
+    (hidden,) = re.findall(r"--from default_float.* --hidden ([\d ]*\d)", told)
+    assert eye.network.config.hidden == tuple(map(int, hidden.split()))
     assert eye.network.on_integers == eye.network.eye[:1] + eye.network.eye[2:]  # not the pool
     network = Crnn(replace(eye.network.config, hidden=(9,)))
     network.take_eye(eye.network)
