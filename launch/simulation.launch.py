@@ -7,7 +7,6 @@ With drive:=false only the simulator starts: drive in it with a node of your own
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict
 from typing import Any
 
@@ -19,7 +18,6 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from crnn_snn_ros.core.errors import CrnnSnnError
-from crnn_snn_ros.core.mount import STANDARD_FOV_DEG
 from crnn_snn_ros.io.model_file import load
 from crnn_snn_ros.io.resources import resource_path
 from crnn_snn_ros.ros import lockstep
@@ -65,11 +63,10 @@ def start(context: LaunchContext) -> list[Node]:
     given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
     locked = given["lockstep"].lower() == "true"
     pictures = _pictures(given["model"])
-    fov = given["camera_fov"] or math.radians(pictures.get("fov_deg", STANDARD_FOV_DEG))
     mount = {
         "camera_height": float(given["camera_height"]),
         "camera_pitch": float(given["camera_pitch"]),
-        "camera_fov": float(fov),
+        "camera_fov": float(given["camera_fov"] or 0.0),
     }
     world: dict[str, Any] = {
         "suite": given["suite"],

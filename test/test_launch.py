@@ -15,6 +15,7 @@ import pytest
 import yaml
 from ros_peer import DOMAIN
 
+from crnn_snn_ros.core.mount import MountConfig
 from crnn_snn_ros.io.model_file import load, save
 from crnn_snn_ros.io.resources import resource_path
 from crnn_snn_ros.ros import parameters, simulator_node
@@ -185,7 +186,8 @@ def test_simulation_shows_a_model_what_it_is_made_for(tmp_path, named, fov_rad):
     assert pictures == {"width": 96, "height": 64, "fov_deg": 115.0, "rate_hz": 10.0}
     assert not pictures.keys() & told.keys()
     for mounted in (told, evaluate_parameters(context, driver._Node__parameters)[-1]):
-        assert math.isclose(mounted["camera_fov"], fov_rad)
+        mount = MountConfig(camera_height=0.2, camera_fov=mounted["camera_fov"]).mount(115.0)
+        assert mount.horizontal_fov_rad == fov_rad
 
 
 def segments() -> dict[str, int]:

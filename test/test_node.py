@@ -164,7 +164,7 @@ def test_a_model_that_must_be_told_the_mount_of_its_camera_and_how_it_turns(tmp_
             assert_same(answer, *peer.ask(frame))
         lens = "field of view is 69 degrees, the network is made for 90"
         peer.wait(lambda: lens in peer.diagnostics()["message"], "a remark on the lens")
-        assert set_parameter(peer, "camera_fov", **double(1.5)).successful
+        assert set_parameter(peer, "camera_fov", **double(0.0)).successful, "as of the model"
         peer.wait(lambda: lens not in peer.diagnostics()["message"], "its end")
         assert set_parameter(peer, "camera_height", **double(0.0)).successful
         since = time.monotonic()

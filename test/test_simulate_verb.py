@@ -103,6 +103,12 @@ def test_the_teacher_of_a_model_sees_as_far_aside_as_it_does(capsys, tmp_path) -
     kept = simulate(capsys, model, *told, "--record", str(tmp_path / "drives"))
     assert kept["policies"] == wide["policies"]
     assert narrow["policies"] != wide["policies"]
+    (tmp_path / "told").mkdir()
+    mounted = (*told, "--camera-height", "0.2", "--record", str(tmp_path / "told"))
+    assert simulate(capsys, model, *mounted)["policies"] == wide["policies"]
+    (bag,) = load_data_config(tmp_path / "told" / "data.yaml").bags
+    (mount,) = {frame.mount for frame in read_frames(bag.path)}
+    assert mount == pytest.approx((0.2, 0.0, math.radians(140.0)))
 
 
 @needs_pictures

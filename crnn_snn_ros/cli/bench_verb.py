@@ -81,7 +81,8 @@ def bench_verb(
     torch.set_num_threads(threads[0])
     place = choose_device(device)
     chosen = _engines(graph, engines, place, compiled)
-    video = _video(graph, loaded, bag, image_topic, frames, camera.mount)
+    mount = None if loaded is None else camera.mount(loaded.contract.fov_deg)
+    video = _video(graph, loaded, bag, image_topic, frames, mount)
     results: list[dict[str, Any]] = []
     with progress_bar(len(video) * repeats * len(threads), quiet=json) as bar:
         for number in threads:
@@ -108,7 +109,7 @@ def bench_verb(
         "encodings": _encodings(graph, chosen, video, place, repeats),
         "replay": None
         if model is None or bag is None
-        else _replay(model, bag, image_topic, frames, camera.mount),
+        else _replay(model, bag, image_topic, frames, mount),
         "node": _node(model, node) if node else None,
     }
     if out is not None:

@@ -61,7 +61,7 @@ def export_verb(
     about = {"model": model.name, "sha256": str(card["sha256"]), "never_trained": " ".join(never)}
     exported = build(loaded, about).SerializeToString()
     reports = _check(loaded, OnnxEngine(loaded.graph, exported), bags, frames, seed, image_topic,
-                     camera.mount, quiet=json)  # fmt: skip
+                     camera.mount(loaded.contract.fov_deg), quiet=json)  # fmt: skip
     difference = reports[-1].first_difference
     if difference is None:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -13,11 +13,10 @@ from tyro.conf import Positional
 
 from crnn_snn_ros.cli.output import STDOUT, print_json, progress_bar
 from crnn_snn_ros.core.errors import ConfigError
-from crnn_snn_ros.core.mount import MountConfig
+from crnn_snn_ros.core.mount import STANDARD_FOV_DEG, MountConfig
 
 if TYPE_CHECKING:
     from crnn_snn_ros.core.command import ControlConfig
-    from crnn_snn_ros.core.mount import CameraMount
     from crnn_snn_ros.io.preprocess import InputContract
     from crnn_snn_ros.sim.figures import Summary
     from crnn_snn_ros.sim.suites import Outcome, PolicyFactory, Setup
@@ -120,7 +119,7 @@ def simulate_verb(
     workers = Workers(processes, scheduler)
     chosen = _seeds(seeds, passed_over, courses)
     drivers = _drivers(
-        policies, model, float_checkpoint, suites.driving(speed), engine, device, camera.mount
+        policies, model, float_checkpoint, suites.driving(speed), engine, device, camera
     )
     recorded.check(len(drivers), seeds)
     if report is not None:
@@ -155,7 +154,7 @@ def simulate_verb(
         kept = _kept(outcomes, drivers[name][1].rate_hz, time.monotonic() - begun)
     if report is not None and runs["snn"]:
         assert model is not None
-        _report(report, model, suite, runs["snn"], speed, camera.mount)
+        _report(report, model, suite, runs["snn"], speed, camera)
     summaries = {name: summarize(outcomes) for name, outcomes in runs.items() if outcomes}
     same = runs["qann"] == runs["snn"] if {"qann", "snn"} <= runs.keys() else None
     if json:
@@ -198,17 +197,17 @@ def _report(
     suite: str,
     runs: list[Outcome],
     speed: float,
-    mount: CameraMount | None,
+    camera: MountConfig,
 ) -> None:
     from crnn_snn_ros.evaluation.report.closed_loop import write_traces
     from crnn_snn_ros.pipeline import load_pipeline
-    from crnn_snn_ros.sim.suites import Setup, driving
+    from crnn_snn_ros.sim.suites import driving
     from crnn_snn_ros.sim.trace import trace_course
 
     failed = [outcome.seed for outcome in runs if not outcome.succeeded][:MOST_SHOWN]
     shown = failed or [outcome.seed for outcome in runs][:FEWEST_SHOWN]
     pipeline = load_pipeline(model, device="cpu", config=driving(speed))
-    setup = Setup.of(pipeline.contract, pipeline.frame_rate_hz, mount)
+    setup = _setup(pipeline.contract, pipeline.frame_rate_hz, camera)
     traces = [trace_course(pipeline, suite, seed, setup) for seed in shown]
     what = f"{len(failed)} courses without success" if failed else "some of its courses"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -251,7 +250,7 @@ def _drivers(
     control: ControlConfig,
     engine: str,
     device: str,
-    mount: CameraMount | None,
+    camera: MountConfig,
 ) -> dict[str, tuple[PolicyFactory, Setup]]:
     """Who drives, by name; those that need a model are left out where there is none."""
     from crnn_snn_ros.io.model_file import load
@@ -262,9 +261,9 @@ def _drivers(
     if not policies:
         raise ConfigError("--policies names none; leave it out for some of them")
     network = None if model is None else load(model)
-    setup = suites.Setup(mount=mount)
+    setup = suites.Setup(mount=camera.mount(STANDARD_FOV_DEG))
     if network is not None:
-        setup = suites.Setup.of(network.contract, network.frame_rate_hz, mount)
+        setup = _setup(network.contract, network.frame_rate_hz, camera)
     blind = suites.BLIND | {"teacher": partial(suites.teacher, fov_deg=setup.fov_deg)}
     drivers: dict[str, tuple[PolicyFactory, Setup]] = {
         name: (blind[name], replace(setup, draw=False)) for name in policies if name in blind
@@ -272,7 +271,7 @@ def _drivers(
     if float_checkpoint is not None and "float" in policies:
         origin = load_checkpoint(float_checkpoint).origin
         before = CheckpointDriver(str(float_checkpoint), control)
-        drivers["float"] = before, suites.Setup.of(origin.contract, origin.frame_rate_hz, mount)
+        drivers["float"] = before, _setup(origin.contract, origin.frame_rate_hz, camera)
     elif "float" in policies:
         raise ConfigError("--policies float needs --float-checkpoint")
     if network is not None:
@@ -285,6 +284,12 @@ def _drivers(
         }
         drivers |= {name: (variants[name], setup) for name in variants if name in policies}
     return drivers
+
+
+def _setup(contract: InputContract, rate_hz: float, camera: MountConfig) -> Setup:
+    from crnn_snn_ros.sim.suites import Setup
+
+    return Setup.of(contract, rate_hz, camera.mount(contract.fov_deg))
 
 
 def _print(title: str, summaries: dict[str, Summary]) -> None:

@@ -61,7 +61,8 @@ def verify_verb(
     loaded = load(model)
     names = engines_on(choose_device(device).type) if engines is None else engines
     chosen = {name: make_engine(name, loaded.graph, device, encoding) for name in names}
-    videos = [bag_frames(bag, image_topic, loaded.contract, frames, camera.mount) for bag in bags]
+    mount = camera.mount(loaded.contract.fov_deg)
+    videos = [bag_frames(bag, image_topic, loaded.contract, frames, mount) for bag in bags]
     if not videos:
         videos = [random_video(loaded.graph.input_shape, frames, seed)]
     reports = []

@@ -6,8 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from crnn_snn_ros.core.errors import ConfigError
 from crnn_snn_ros.core.settings import check, setting
 
+LEAST_FOV_RAD = 0.1
 STANDARD_FOV_DEG = 90.0  # of the cameras for which a network is made that says nothing else
 
 
@@ -31,7 +33,7 @@ class MountConfig:
     Args:
         camera_height: Height of the camera above the ground, m; 0: not given, nor are the others.
         camera_pitch: How far down the camera looks, rad.
-        camera_fov: Horizontal field of view of the camera, rad.
+        camera_fov: Horizontal field of view of the camera, rad; 0: as those of the model.
 
     Raises:
         ConfigError: a value is outside its range.
@@ -47,23 +49,32 @@ class MountConfig:
         0.0, "how far down the camera looks, rad", (-1.5, 1.5), runtime=True
     )
     camera_fov: float = setting(
-        math.pi / 2,
-        "horizontal field of view of the camera, 2 atan(width / 2 fx), rad",
-        (0.1, 3.1),
+        0.0,
+        "horizontal field of view of the camera, 2 atan(width / 2 fx), at least 0.1; "
+        "0: that of the cameras for which the model is made, rad",
+        (0.0, 3.1),
         runtime=True,
     )
 
     def __post_init__(self) -> None:
         check(self)
+        if 0.0 < self.camera_fov < LEAST_FOV_RAD:
+            raise ConfigError(
+                f"camera_fov is {self.camera_fov}; it is in rad, at least {LEAST_FOV_RAD}, or 0"
+            )
 
     @classmethod
     def of(cls, mount: CameraMount) -> MountConfig:
         """The parameters of a mount."""
         return cls(*mount)
 
-    @property
-    def mount(self) -> CameraMount | None:
-        """The mount, where one is given."""
+    def mount(self, fov_deg: float) -> CameraMount | None:
+        """The mount, where one is given.
+
+        Args:
+            fov_deg: horizontal field of view of a camera whose own is not given.
+        """
         if self.camera_height == 0.0:
             return None
-        return CameraMount(self.camera_height, self.camera_pitch, self.camera_fov)
+        fov_rad = self.camera_fov or math.radians(fov_deg)
+        return CameraMount(self.camera_height, self.camera_pitch, fov_rad)

@@ -248,8 +248,8 @@ class CollisionAvoidance(LifecycleNode):
 
     def _tell_intake(self, pipeline: Pipeline) -> None:
         self._intake.config = self._config.gate(pipeline.model.frame_rate_hz)
-        self._intake.mount = self._config.mount
-        self._reports.lens = parameters.lens(pipeline.contract, self._config.mount)
+        self._intake.mount = self._config.mount(pipeline.contract.fov_deg)
+        self._reports.lens = parameters.lens(pipeline.contract, self._intake.mount)
         self._intake.by_odometry = pipeline.contract.steady and self._config.turn_from == "odom"
 
     def _header_now(self) -> Header:

@@ -276,7 +276,7 @@ def build(config: NodeConfig, control: ControlConfig) -> Built:
             f"{path}: no label ever reached the output {' and '.join(untrained)}, so it means "
             "nothing; train it, or set parameter 'allow_untrained' and keep the robot off the floor"
         )
-    if pipeline.contract.mount and config.mount is None:
+    if pipeline.contract.mount and config.mount(pipeline.contract.fov_deg) is None:
         raise ConfigError(
             f"{path}: this model must be told how the camera is mounted; set parameters "
             "'camera_height' (m), 'camera_pitch' and 'camera_fov' (rad)"

@@ -223,7 +223,8 @@ class Session:
             self._pass_gap()
             self.close()
         suite, config = SUITES[entry.suite], self._config
-        self._look = suite.look(entry.seed).with_lens(config.fov_deg).through(config.mount)
+        look = suite.look(entry.seed).with_lens(config.fov_deg)
+        self._look = look.through(config.mount(config.fov_deg))
         self._simulator = Simulator(
             suite.course(entry.seed),
             self._look,
