@@ -7,7 +7,7 @@ import math
 import pytest
 
 from crnn_snn_ros.core.errors import ConfigError
-from crnn_snn_ros.core.mount import CameraMount, MountConfig, small_robot
+from crnn_snn_ros.core.mount import CameraMount, MountConfig, field_of_view_rad, small_robot
 
 
 def test_a_lens_that_is_not_told_is_the_one_that_the_model_is_made_for() -> None:
@@ -24,3 +24,9 @@ def test_a_mount_comes_back_from_its_parameters() -> None:
 def test_no_camera_sees_so(fov_rad: float) -> None:
     with pytest.raises(ConfigError, match="camera_fov is"):
         MountConfig(0.2, camera_fov=fov_rad)
+
+
+def test_the_lens_of_a_calibrated_camera() -> None:
+    assert field_of_view_rad(640, 320.0) == pytest.approx(math.pi / 2)
+    for uncalibrated in ((640, 0.0), (0, 320.0), (640, math.nan), (640, -1.0)):
+        assert field_of_view_rad(*uncalibrated) is None

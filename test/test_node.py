@@ -19,7 +19,7 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.duration import Duration
 from ros_peer import SECOND, NodeProcess, Peer, arguments, frames, running, small_model
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from crnn_snn_ros.core.assist import assist
@@ -204,6 +204,29 @@ def test_in_other_modes_odometry_tells_how_it_moves(tmp_path):
             said = peer.wait(partial(peer.with_stamp, "prediction", stamp), f"{stamp}").vector
             assert said.x == answer.prediction.steering_rad
             assert said.y == answer.prediction.collision_probability
+
+
+def test_a_camera_that_is_calibrated_otherwise_than_told_is_remarked(tmp_path):
+    """Its ``camera_info`` is beside its images, wherever these are."""
+    model = small_model(tmp_path / "told.snn", told=True)
+    settings = arguments(model=model, camera_height=0.2, allow_untrained=True)
+    node = NodeProcess(tmp_path / "log", [*settings, "-r", "image:=/front/image_raw"])
+    peer = Peer()
+    infos = peer.node.create_publisher(CameraInfo, "/front/camera_info", 1)
+    off = "camera_info says a field of view of 60 degrees, the network is told 90: set camera_fov"
+
+    def remarked(focal: float) -> bool:
+        infos.publish(CameraInfo(width=640, height=480, k=[focal, *[0.0] * 8]))
+        return f"{off} to 1.047" in peer.diagnostics().get("message", "")
+
+    narrow = 320.0 / math.tan(math.radians(30.0))
+    try:
+        for focal in (0.0, 320.0):  # uncalibrated; as it is told
+            peer.wait(partial(remarked, narrow), "a remark")
+            peer.wait(lambda focal=focal: not remarked(focal), "its end")
+    finally:
+        peer.close()
+        node.kill()
 
 
 def odometry(stamp_ns: int, yaw_rad: float) -> Odometry:

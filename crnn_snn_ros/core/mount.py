@@ -26,6 +26,18 @@ def small_robot(fov_deg: float = STANDARD_FOV_DEG) -> CameraMount:
     return CameraMount(0.22, 0.05, math.radians(fov_deg))
 
 
+def field_of_view_rad(width_px: int, focal_px: float) -> float | None:
+    """Horizontal field of view of a lens without distortion; None where it is not calibrated.
+
+    Args:
+        width_px: of the image.
+        focal_px: focal length, the first of the nine numbers ``k`` of ``sensor_msgs/CameraInfo``.
+    """
+    if width_px <= 0 or not math.isfinite(focal_px) or focal_px <= 0.0:
+        return None
+    return 2.0 * math.atan(0.5 * width_px / focal_px)
+
+
 @dataclass(frozen=True)
 class MountConfig:
     """A mount as parameters of a node, or options of a command.

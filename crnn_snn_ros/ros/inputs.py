@@ -12,7 +12,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from crnn_snn_ros.core import gate
 from crnn_snn_ros.core.errors import ConfigError
@@ -49,6 +49,7 @@ class Inputs:
         images: callback group of ``on_image``.
         on_wanted: gets what is asked for, in mode ``assist``.
         on_odometry: gets every Odometry, where turns are known by it.
+        on_camera: gets every CameraInfo, from where it is by convention: beside the image.
 
     Raises:
         Exception: a QoS override is wrong; of several kinds, by rclpy.
@@ -63,15 +64,18 @@ class Inputs:
         images: CallbackGroup,
         on_wanted: Callable[[Command], None],
         on_odometry: Callable[[Odometry], None],
+        on_camera: Callable[[CameraInfo], None],
     ) -> None:
         self._node, self._on_image, self._on_missed = node, on_image, on_missed
         self._number: int | None = None  # of the last image, by its publisher
         self._subscriptions: list[Subscription] = []
         self.topic, kind = node.resolve_topic_name("image"), Image
+        beside = f"{self.topic.rpartition('/')[0]}/camera_info"
         if config.image_transport == "compressed":
             self.topic, kind = f"{self.topic}/compressed", CompressedImage
         try:
             self._listen(kind, self.topic, self._count, images)
+            self._listen(CameraInfo, beside, on_camera, MutuallyExclusiveCallbackGroup())
             if config.mode == "assist":
                 asked = TwistStamped if config.stamped else Twist
                 group = MutuallyExclusiveCallbackGroup()

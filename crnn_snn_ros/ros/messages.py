@@ -13,11 +13,12 @@ from geometry_msgs.msg import Twist, TwistStamped, Vector3Stamped
 from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
 from rclpy.time import Time
-from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Float32, Header
 
 from crnn_snn_ros.core.errors import DataError
 from crnn_snn_ros.core.health import Health
+from crnn_snn_ros.core.mount import field_of_view_rad
 from crnn_snn_ros.core.odometry import Place
 from crnn_snn_ros.core.supervisor import HOLDS, Mode, Status
 from crnn_snn_ros.core.types import Command, Frame, Prediction
@@ -62,6 +63,11 @@ def image(frame: Frame, frame_id: str = "camera") -> Image:
         step=3 * width,
         data=array("B", frame.image.tobytes()),  # a list or ndarray would be copied item by item
     )
+
+
+def field_of_view(message: CameraInfo) -> float | None:
+    """Horizontal field of view of a camera, all across its image, rad; None: uncalibrated."""
+    return field_of_view_rad(message.roi.width or message.width, float(message.k[0]))
 
 
 def stamp(time_ns: int) -> Any:

@@ -3,12 +3,13 @@
     image ---> gate ---> pipeline.step --(assist)--> supervisor.answer ---> cmd_vel, steering, ...
     odom ---------^                         ^
     cmd_vel_in -----------------------------+------> supervisor.ask
+    camera_info -----------------------------------> a remark, where it is not the lens that is told
     steady clock, every 25 ms ---------------------> supervisor.tick -----> cmd_vel (zero)
 
 A thin shell: which frames count is in ``core.gate``, what they mean in ``pipeline``, what may leave
-in ``core.supervisor``, and how in ``ros.guard``. Here are only threads. Images, odom, cmd_vel_in,
-watchdog, services and reports each have a callback group, so none waits for another; nothing on the
-way to a command writes to the terminal, which may block.
+in ``core.supervisor``, and how in ``ros.guard``. Here are only threads. Images, camera_info,
+odom, cmd_vel_in, watchdog, services and reports each have a callback group, so none waits for
+another; nothing on the way to a command writes to the terminal, which may block.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState
 from rclpy.lifecycle import TransitionCallbackReturn as Done
 from rclpy.parameter import Parameter
+from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
 
@@ -48,7 +50,7 @@ from crnn_snn_ros.ros.reports import Reports
 
 WATCHDOG_S = 0.025
 FINISH_S = 2.0  # what the frame under way may take before the process leaves it behind
-THREADS = 6  # one for each callback group
+THREADS = 7  # one for each callback group
 
 
 class CollisionAvoidance(LifecycleNode):
@@ -69,6 +71,7 @@ class CollisionAvoidance(LifecycleNode):
         self._wanted = STOP  # by whoever sends cmd_vel_in
         self._inputs: Inputs | None = None  # while active
         self._frame_id = self._refusal = ""
+        self._calibrated_rad: float | None = None  # the camera's field of view, by itself
         self._image_group = MutuallyExclusiveCallbackGroup()
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._reports = Reports(self, steady, lambda: self._guard.status)
@@ -124,7 +127,7 @@ class CollisionAvoidance(LifecycleNode):
             missed = partial(self._guard.drop, Drop.MISSED)
             self._inputs = Inputs(
                 self, self._config, self._on_image, missed, self._image_group, self._on_wanted,
-                self._on_odometry,
+                self._on_odometry, self._on_camera,
             )  # fmt: skip
         except Exception as error:  # the edge: a wrong QoS override, for one
             return self._refuse("activate", error)
@@ -227,6 +230,12 @@ class CollisionAvoidance(LifecycleNode):
         except DataError as error:
             self._fail(Reason.NO_ODOMETRY, error)
 
+    def _on_camera(self, message: CameraInfo) -> None:
+        calibrated_rad, pipeline = messages.field_of_view(message), self._pipeline
+        if calibrated_rad != self._calibrated_rad and pipeline is not None:
+            self._calibrated_rad = calibrated_rad
+            self._remark_lens(pipeline)
+
     def _on_enable(self, ask: SetBool.Request, reply: SetBool.Response) -> SetBool.Response:
         self._guard.take(supervisor.set_enabled, ask.data)
         reply.success, reply.message = True, messages.state_text(self._guard.status)
@@ -249,8 +258,13 @@ class CollisionAvoidance(LifecycleNode):
     def _tell_intake(self, pipeline: Pipeline) -> None:
         self._intake.config = self._config.gate(pipeline.model.frame_rate_hz)
         self._intake.mount = self._config.mount(pipeline.contract.fov_deg)
-        self._reports.lens = parameters.lens(pipeline.contract, self._intake.mount)
+        self._remark_lens(pipeline)
         self._intake.by_odometry = pipeline.contract.steady and self._config.turn_from == "odom"
+
+    def _remark_lens(self, pipeline: Pipeline) -> None:
+        self._reports.lens = parameters.lens(
+            pipeline.contract, self._intake.mount, self._calibrated_rad
+        )
 
     def _header_now(self) -> Header:
         return Header(stamp=self.get_clock().now().to_msg(), frame_id=self._frame_id)

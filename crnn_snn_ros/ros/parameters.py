@@ -35,6 +35,7 @@ TRANSPORTS = ("raw", "compressed")
 MODES = ("drive", "assist", "observe")
 TURNS = ("commands", "odom")
 OFF_LENS = 1.25  # a focal length this much longer or shorter than the network's is remarked
+OFF_CALIBRATION = 1.1  # and one so far from what camera_fov tells
 MAX_PERIOD_S = 1e6  # beyond it a rate is as good as none
 ZERO_STAMPS = ("receive_time", "reject")
 
@@ -293,18 +294,35 @@ def build(config: NodeConfig, control: ControlConfig) -> Built:
     )
 
 
-def lens(contract: InputContract, mount: CameraMount | None) -> str:
-    """What a user must know of a camera unlike those for which the network is made."""
+def lens(contract: InputContract, mount: CameraMount | None, calibrated_rad: float | None) -> str:
+    """What a user must know of a camera unlike the one that is told, or those of the network.
+
+    Args:
+        contract: of the network.
+        mount: as the network is told it.
+        calibrated_rad: horizontal field of view by the camera's own calibration; None: not known.
+    """
     if not contract.mount or mount is None:
         return ""
-    fov_deg = math.degrees(mount.horizontal_fov_rad)
-    ratio = math.tan(math.radians(0.5 * fov_deg)) / math.tan(math.radians(0.5 * contract.fov_deg))
-    if 1 / OFF_LENS < ratio < OFF_LENS:
-        return ""
-    return (
-        f"the camera's field of view is {fov_deg:.0f} degrees, "
-        f"the network is made for {contract.fov_deg:g}"
-    )
+    told_rad = mount.horizontal_fov_rad
+    remarks = []
+    if calibrated_rad is not None and _unlike(calibrated_rad, told_rad, OFF_CALIBRATION):
+        remarks.append(
+            f"camera_info says a field of view of {math.degrees(calibrated_rad):.0f} degrees, the "
+            f"network is told {math.degrees(told_rad):.0f}: set camera_fov to {calibrated_rad:.3f}"
+        )
+    if _unlike(told_rad, math.radians(contract.fov_deg), OFF_LENS):
+        remarks.append(
+            f"the camera's field of view is {math.degrees(told_rad):.0f} degrees, "
+            f"the network is made for {contract.fov_deg:g}"
+        )
+    return "; ".join(remarks)
+
+
+def _unlike(fov_rad: float, other_rad: float, most: float) -> bool:
+    """Whether the focal length of one lens is more than so many times that of the other."""
+    ratio = math.tan(0.5 * fov_rad) / math.tan(0.5 * other_rad)
+    return not 1 / most < ratio < most
 
 
 def model_path(model: str) -> Path:
