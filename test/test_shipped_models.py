@@ -34,7 +34,7 @@ def test_the_card_says_where_it_comes_from(path: Path) -> None:
     assert f"`{path.name}`" in (MODELS / "README.md").read_text("utf-8")
 
 
-@pytest.mark.parametrize("name", ["default", "small"])
+@pytest.mark.parametrize("name", ["default", "wide", "small"])
 def test_those_that_avoid_may_drive_and_be_gone_on_from(name: str) -> None:
     model = load(MODELS / f"{name}.snn")
     assert all(head.trained for head in model.heads.values())
