@@ -87,6 +87,7 @@ def replay_verb(
     workers = Workers(jobs, scheduler)
     if live != "no" and (len(bags) != 1 or compare or out or video):
         raise ConfigError("--live plays one bag into one model, and writes no --out and no --video")
+    chosen = [drives.choose(bag, image_topic, begin, end) for bag in bags]
     if out is not None:
         import crnn_snn_ros.evaluation.report.page  # noqa: F401  # what is missing is said now
 
@@ -95,7 +96,7 @@ def replay_verb(
     candidates = [Candidate(model, engine, device, float_checkpoint)]
     candidates += [Candidate(other, engine, device) for other in compare]
     mount = camera.mount(candidates[0].pipeline().contract.fov_deg)
-    chosen = [drives.choose(bag, image_topic, begin, end, mount) for bag in bags]
+    chosen = [drive._replace(mount=mount) for drive in chosen]
     if live != "no":  # a node takes the robot to turn as it says itself; so does what it is held to
         return _live(model if live == "own" else None, candidates[0].pipeline(), chosen[0], json)
     candidates[0].original()  # what is wrong with it is said now

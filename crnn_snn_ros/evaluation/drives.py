@@ -34,13 +34,7 @@ class Drive(NamedTuple):
         return islice(frames, self.first, self.last)
 
 
-def choose(
-    bag: Path,
-    image_topic: str | None,
-    begin: float,
-    end: float,
-    mount: CameraMount | None = None,
-) -> Drive:
+def choose(bag: Path, image_topic: str | None, begin: float, end: float) -> Drive:
     """The frames of a bag from one fraction of it to another.
 
     Raises:
@@ -51,7 +45,7 @@ def choose(
     first, last = (int(np.floor(total * share + 0.5)) for share in (begin, end))
     if first == last:
         raise DataError(f"bag {bag}: no frame between --begin {begin} and --end {end}")
-    return Drive(bag, topic, first, last, mount)
+    return Drive(bag, topic, first, last)
 
 
 def label(
